@@ -1,0 +1,136 @@
+# The project's commands; `make help` lists them. Each builds what it needs first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+COMPOSE ?= docker compose
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# A PYTHON that somebody asked for is used or refused, never silently replaced.
+PYTHONS := $(PYTHON) $(if $(filter file,$(origin PYTHON)),python3.13 python3.12 python3.11 python3.14)
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+UV_COMPILE = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make requirements.txt" $(if $(UPGRADE),--upgrade)
+
+##@ Use
+
+.PHONY: help
+help: ## List the commands
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-zA-Z\/_.-]+:.*## / {printf "  make %-30s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: venv ## Serve the shop at http://127.0.0.1:8000 with demo data
+	@$(BIN)/shop demo
+	@exec $(BIN)/shop serve
+
+.PHONY: venv
+venv: $(STAMP) ## Build .venv with Python 3.11 or newer (PYTHON=... to choose)
+	@:
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@if ! $(BIN)/python -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then \
+		found=; \
+		for python in $(PYTHONS); do \
+			if "$$python" -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then found=$$python; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "The shop needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo missing)." \
+				"Install one, or name it: make venv PYTHON=/path/to/python3.11" >&2; \
+			exit 1; \
+		fi; \
+		if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
+			echo "$$found cannot make virtual environments: install its venv package" \
+				"(on Debian and Ubuntu: apt install python3-venv)." >&2; \
+			exit 1; \
+		fi; \
+		echo "Building $(VENV) with $$("$$found" -V)"; \
+		"$$found" -m venv --clear $(VENV); \
+	fi
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+##@ Develop
+
+.PHONY: test
+test: lint ## Run every check: style, types, layers, Dockerfile, then the tests
+	$(BIN)/pytest -n 2
+
+.PHONY: lint
+lint: venv ## Run the checks that need no database: style, types, layers, Dockerfile
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/hadolint Dockerfile
+
+.PHONY: format
+format: venv ## Format the code and fix what can be fixed by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: venv ## Run the project's benchmarks
+	$(BIN)/python -m bench
+
+# Phony: the lock is rewritten when asked for, never because git gave pyproject.toml a later date.
+.PHONY: requirements.txt
+requirements.txt: | $(STAMP) ## Lock the dependencies of pyproject.toml with hashes (UPGRADE=1 for the newest)
+	$(UV_COMPILE) pyproject.toml --output-file requirements.txt
+	$(UV_COMPILE) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(UV_COMPILE) --group build --constraint requirements-dev.txt --output-file requirements-build.txt
+
+.PHONY: clean
+clean: ## Remove .venv and everything else that was made, but not the data in var/
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests bench -type d -name __pycache__ -prune -exec rm -rf {} +
+
+##@ Run in containers (Docker with Compose, or COMPOSE=docker-compose)
+
+.PHONY: docker/compose/up
+docker/compose/up: docker/compose/build ## Start PostgreSQL, migrate, serve at http://127.0.0.1:8000
+	$(COMPOSE) up --detach
+	@echo "Next: $(COMPOSE) exec web shop create-user --staff NAME"
+
+.PHONY: docker/compose/build
+docker/compose/build: .env ## Build the images
+	$(COMPOSE) build
+
+.PHONY: docker/compose/migrate
+docker/compose/migrate: .env ## Bring the database to the newest schema
+	$(COMPOSE) run --rm migrate
+
+.PHONY: docker/compose/makemigrations
+docker/compose/makemigrations: .env ## Write a migration from the tables (m="what changes")
+	@if [ -z "$(m)" ]; then echo 'Say what changes: make docker/compose/makemigrations m="add coupons"' >&2; exit 1; fi
+	$(COMPOSE) run --rm --user "$$(id -u):$$(id -g)" --volume "$(CURDIR)/src:/src" --env PYTHONPATH=/src \
+		migrate makemigrations -m "$(m)"
+
+.PHONY: docker/compose/unittest
+docker/compose/unittest: .env ## Run the tests in the image's test stage
+	$(COMPOSE) --profile test build unittest
+	$(COMPOSE) --profile test run --rm --no-deps unittest
+
+.PHONY: docker/compose/down
+docker/compose/down: .env ## Stop everything; the data stays in its volume
+	$(COMPOSE) down --remove-orphans
+
+# Two secrets nobody should have to invent. Only what is missing is added.
+.PHONY: .env
+.env:
+	@umask 077; touch .env; \
+	for name in SHOP_SECRET_KEY POSTGRES_PASSWORD; do \
+		if ! grep -q "^$$name=." .env; then \
+			if [ -s .env ] && [ -n "$$(tail -c 1 .env)" ]; then echo >> .env; fi; \
+			echo "$$name=$$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')" >> .env; \
+			echo "Wrote a new $$name to .env"; \
+		fi; \
+	done

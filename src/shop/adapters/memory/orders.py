@@ -1,0 +1,56 @@
+"""Orders in memory."""
+
+from collections.abc import Collection, Mapping, Sequence
+from uuid import UUID
+
+from shop.adapters.memory.database import Tables
+from shop.adapters.memory.pages import cut_part
+from shop.domain.errors import OrderNotFound, WriteConflict
+from shop.domain.orders import Order, OrderQuery
+from shop.domain.pages import Part
+from shop.domain.ports import OrderRepository
+
+
+class MemoryOrderRepository(OrderRepository):
+    def __init__(self, tables: Tables) -> None:
+        self._orders = tables.orders
+
+    async def get(self, order_id: UUID) -> Order:
+        try:
+            return self._orders[order_id]
+        except KeyError:
+            raise OrderNotFound(order_id) from None
+
+    async def lock(self, order_id: UUID) -> Order:
+        return await self.get(order_id)
+
+    async def find(self, order_ids: Collection[UUID]) -> Mapping[UUID, Order]:
+        return {id_: self._orders[id_] for id_ in order_ids if id_ in self._orders}
+
+    async def read_part(self, query: OrderQuery, part: Part) -> Sequence[Order]:
+        return cut_part(self._matching(query), part, lambda order: order.key, descending=True)
+
+    async def count(self, query: OrderQuery) -> int:
+        return len(self._matching(query))
+
+    async def add(self, orders: Sequence[Order]) -> None:
+        codes = {order.code for order in self._orders.values()}
+        for order in orders:
+            if order.id in self._orders or order.code in codes:
+                raise WriteConflict("Another request was faster; try again.")
+            codes.add(order.code)
+            self._orders[order.id] = order
+
+    async def save_status(self, order: Order) -> None:
+        self._orders[order.id] = order
+
+    def _matching(self, query: OrderQuery) -> Sequence[Order]:
+        return [
+            order
+            for order in self._orders.values()
+            if (query.user_id is None or order.user_id == query.user_id)
+            and (query.status is None or order.status is query.status)
+            and (query.created_after is None or order.created_at > query.created_after)
+            and (query.created_before is None or order.created_at < query.created_before)
+            and (query.code is None or order.code == query.code)
+        ]

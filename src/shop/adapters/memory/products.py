@@ -1,0 +1,55 @@
+"""Products in memory."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from shop.adapters.memory.database import Tables
+from shop.adapters.memory.pages import cut_part
+from shop.domain.errors import ProductNotFound, SkuTaken
+from shop.domain.pages import Part
+from shop.domain.ports import ProductRepository
+from shop.domain.products import Product, ProductQuery
+
+
+class MemoryProductRepository(ProductRepository):
+    def __init__(self, tables: Tables) -> None:
+        self._products = tables.products
+
+    async def get(self, product_id: int) -> Product:
+        try:
+            return self._products[product_id]
+        except KeyError:
+            raise ProductNotFound(product_id) from None
+
+    async def find_skus(self, skus: Collection[str]) -> set[str]:
+        return {product.sku for product in self._products.values()} & set(skus)
+
+    async def read_part(self, query: ProductQuery, part: Part) -> Sequence[Product]:
+        return cut_part(self._matching(query), part, query.key, descending=query.descending)
+
+    async def count(self, query: ProductQuery) -> int:
+        return len(self._matching(query))
+
+    async def add(self, products: Sequence[Product]) -> list[Product]:
+        taken = {product.sku for product in self._products.values()}
+        added = []
+        for product in products:
+            if product.sku in taken:
+                raise SkuTaken(product.sku)
+            taken.add(product.sku)
+            stored = replace(product, id=len(self._products) + 1, stock=0)
+            self._products[stored.id] = stored
+            added.append(stored)
+        return added
+
+    def _matching(self, query: ProductQuery) -> Sequence[Product]:
+        wanted = query.search.strip().casefold()
+        return [
+            product
+            for product in self._products.values()
+            if not product.archived
+            and wanted in product.search_key
+            and (query.in_stock is None or query.in_stock == (product.stock > 0))
+            and (query.price_min is None or product.price.amount >= query.price_min)
+            and (query.price_max is None or product.price.amount <= query.price_max)
+        ]

@@ -1,0 +1,32 @@
+"""Users in memory."""
+
+from dataclasses import replace
+
+from shop.adapters.memory.database import Tables
+from shop.domain.errors import UsernameTaken, UserNotFound
+from shop.domain.ports import UserRepository
+from shop.domain.users import User
+
+
+class MemoryUserRepository(UserRepository):
+    def __init__(self, tables: Tables) -> None:
+        self._users = tables.users
+
+    async def get(self, user_id: int) -> User:
+        try:
+            return self._users[user_id]
+        except KeyError:
+            raise UserNotFound(user_id) from None
+
+    async def find(self, username: str) -> User | None:
+        return next((user for user in self._users.values() if user.username == username), None)
+
+    async def add(self, user: User) -> User:
+        if await self.find(user.username) is not None:
+            raise UsernameTaken(user.username)
+        stored = replace(user, id=len(self._users) + 1)
+        self._users[stored.id] = stored
+        return stored
+
+    async def save_password(self, user_id: int, password_hash: str) -> None:
+        self._users[user_id] = replace(self._users[user_id], password_hash=password_hash)

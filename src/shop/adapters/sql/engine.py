@@ -1,0 +1,103 @@
+"""Database engines: one for transactions, one for reads, set up for SQLite or PostgreSQL."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseOptions:
+    """Bounds on what the database may cost; times in seconds."""
+
+    pool_size: int = 10
+    pool_timeout: float = 5.0
+    connect_timeout: float = 5.0
+    statement_timeout: float = 10.0
+    lock_timeout: float = 5.0
+    application_name: str = "shop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    write: AsyncEngine
+    """Its connections begin a transaction."""
+    read: AsyncEngine
+    """Its connections are in autocommit mode, which saves the BEGIN and ROLLBACK round trips."""
+
+    async def dispose(self) -> None:
+        await self.write.dispose()
+        await self.read.dispose()
+
+
+def create_engines(url: str, options: DatabaseOptions | None = None) -> Engines:
+    parsed = make_url(url)
+    options = options or DatabaseOptions()
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite_engines(parsed, options)
+    return _postgresql_engines(parsed, options)
+
+
+def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
+    engine = create_async_engine(
+        url,
+        pool_size=options.pool_size,
+        max_overflow=0,
+        pool_timeout=options.pool_timeout,
+        pool_use_lifo=True,
+        connect_args={
+            "timeout": options.connect_timeout,
+            # The driver's own limit stands behind the server's, for a server that is gone.
+            "command_timeout": options.statement_timeout + 1,
+            "server_settings": {
+                "application_name": options.application_name,
+                "statement_timeout": _milliseconds(options.statement_timeout),
+                "lock_timeout": _milliseconds(options.lock_timeout),
+                "idle_in_transaction_session_timeout": _milliseconds(options.statement_timeout),
+                "jit": "off",
+            },
+        },
+    )
+    return Engines(write=engine, read=engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+
+def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
+    """SQLite has one writer at a time: with a pool of one they queue fairly for it."""
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    timeout = {"timeout": options.lock_timeout}
+    write = create_async_engine(
+        url, pool_size=1, max_overflow=0, pool_timeout=options.pool_timeout, connect_args=timeout
+    )
+    read = create_async_engine(
+        url,
+        pool_size=options.pool_size,
+        max_overflow=0,
+        pool_timeout=options.pool_timeout,
+        isolation_level="AUTOCOMMIT",
+        connect_args=timeout,
+    )
+    for engine in (write, read):
+        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+    event.listen(write.sync_engine, "begin", _begin_immediate)
+    return Engines(write=write, read=read)
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # None: the driver begins nothing by itself; `_begin_immediate` does.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # A transaction that reads first and writes later could lose the lock in between: take it now.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))

@@ -1,0 +1,96 @@
+"""Sessions in SQL."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shop.adapters.sql import tables
+from shop.domain.ports import SessionRepository
+from shop.domain.sessions import RefreshToken, SessionFamily
+
+_families, _tokens = tables.session_families, tables.refresh_tokens
+
+
+class SqlSessionRepository(SessionRepository):
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def start(self, family: SessionFamily, token: RefreshToken) -> None:
+        await self._connection.execute(
+            insert(_families).values(
+                id=family.id,
+                user_id=family.user_id,
+                started_at=family.started_at,
+                ends_at=family.ends_at,
+                ended_at=family.ended_at,
+            )
+        )
+        await self._connection.execute(insert(_tokens).values(_token_values(token)))
+
+    async def lock(self, token_hash: bytes) -> tuple[SessionFamily, RefreshToken] | None:
+        family_id = (
+            select(_tokens.c.family_id).where(_tokens.c.token_hash == token_hash).scalar_subquery()
+        )
+        families = await self._connection.execute(
+            select(_families).where(_families.c.id == family_id).with_for_update()
+        )
+        family = families.one_or_none()
+        if family is None:
+            return None
+        # Read after the lock is held: who held it may have retired this very token.
+        tokens = await self._connection.execute(
+            select(_tokens).where(_tokens.c.token_hash == token_hash)
+        )
+        token = tokens.one()
+        return (
+            SessionFamily(
+                id=family.id,
+                user_id=family.user_id,
+                started_at=family.started_at,
+                ends_at=family.ends_at,
+                ended_at=family.ended_at,
+            ),
+            RefreshToken(
+                token_hash=token.token_hash,
+                family_id=token.family_id,
+                predecessor=token.predecessor,
+                expires_at=token.expires_at,
+                retired=token.retired,
+            ),
+        )
+
+    async def succeed(self, token: RefreshToken, successor: RefreshToken) -> None:
+        if token.predecessor is not None:
+            await self._connection.execute(
+                update(_tokens)
+                .where(_tokens.c.token_hash == token.predecessor)
+                .values(retired=True)
+            )
+        await self._connection.execute(insert(_tokens).values(_token_values(successor)))
+
+    async def end(self, family_id: UUID, at: datetime) -> None:
+        await self._connection.execute(
+            update(_families)
+            .where(_families.c.id == family_id, _families.c.ended_at.is_(None))
+            .values(ended_at=at)
+        )
+
+    async def end_all(self, user_id: int, at: datetime) -> None:
+        await self._connection.execute(
+            update(_families)
+            .where(_families.c.user_id == user_id, _families.c.ended_at.is_(None))
+            .values(ended_at=at)
+        )
+
+
+def _token_values(token: RefreshToken) -> dict[str, Any]:
+    return {
+        "token_hash": token.token_hash,
+        "family_id": token.family_id,
+        "predecessor": token.predecessor,
+        "expires_at": token.expires_at,
+        "retired": token.retired,
+    }

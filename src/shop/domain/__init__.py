@@ -1,0 +1,1 @@
+"""The rules of the shop; imports the standard library and nothing else."""

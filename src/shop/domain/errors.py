@@ -1,0 +1,245 @@
+"""What can go wrong, by category; each concrete error has a stable `code` clients may rely on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+class ShopError(Exception):
+    """An expected failure: `detail` is a sentence for a person, `context` is for a program."""
+
+    code: ClassVar[str] = "shop_error"
+    title: ClassVar[str] = "The request could not be served"
+
+    def __init__(self, detail: str, **context: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.context: Mapping[str, Any] = context
+
+
+class NotFound(ShopError):
+    """Not there, or not the caller's: the two look the same."""
+
+    code = "not_found"
+    title = "Not found"
+
+
+class Conflict(ShopError):
+    """At odds with what is stored."""
+
+    code = "conflict"
+    title = "Conflict"
+
+
+class Invalid(ShopError):
+    """Wrong in itself, whatever is stored."""
+
+    code = "invalid"
+    title = "Invalid request"
+
+
+class Forbidden(ShopError):
+    """The caller is known and may not do this."""
+
+    code = "forbidden"
+    title = "Not allowed"
+
+
+class Unauthenticated(ShopError):
+    """The caller is not known."""
+
+    code = "unauthenticated"
+    title = "Not signed in"
+
+
+class Unavailable(ShopError):
+    """Cannot be served now; the same request may succeed after `retry_after` seconds."""
+
+    code = "unavailable"
+    title = "Temporarily unavailable"
+
+    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class Overloaded(Unavailable):
+    """More is waiting than can be served in time."""
+
+    code = "overloaded"
+    title = "Too busy"
+
+
+class StoreUnavailable(Unavailable):
+    """The database cannot be reached, or did not answer in time."""
+
+    code = "database_unavailable"
+    title = "The database is away"
+
+
+class WriteConflict(Unavailable):
+    """Another transaction won a race (deadlock, serialization, unique key); a new try is safe."""
+
+    code = "write_conflict"
+    title = "Lost a race"
+
+
+# --- products and stock ---
+
+
+class ProductNotFound(NotFound):
+    code = "product_not_found"
+    title = "No such product"
+
+    def __init__(self, product: int | str) -> None:
+        super().__init__(f"There is no product {product}.")
+
+
+class SkuTaken(Conflict):
+    code = "sku_taken"
+    title = "The SKU is taken"
+
+    def __init__(self, sku: str) -> None:
+        super().__init__(f"Another product has the SKU {sku!r}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """A line that cannot be served: how many were asked for, and how many are there."""
+
+    product_id: int
+    requested: int
+    available: int
+
+
+class OutOfStock(Conflict):
+    code = "out_of_stock"
+    title = "Out of stock"
+
+    def __init__(self, shortages: Sequence[Shortage]) -> None:
+        super().__init__(
+            "Not enough stock for " + ", ".join(f"product {s.product_id}" for s in shortages) + ".",
+            lines=[asdict(shortage) for shortage in shortages],
+        )
+
+
+class StockChanged(Conflict):
+    code = "stock_changed"
+    title = "The stock is not what was expected"
+
+    def __init__(self, *, expected: int, actual: int) -> None:
+        super().__init__(
+            f"The stock is {actual}, not the expected {expected}; nothing was changed.",
+            expected=expected,
+            actual=actual,
+        )
+
+
+# --- orders ---
+
+
+class OrderNotFound(NotFound):
+    code = "order_not_found"
+    title = "No such order"
+
+    def __init__(self, order: object) -> None:
+        super().__init__(f"There is no order {order}.")
+
+
+class OrderIdTaken(Conflict):
+    code = "order_id_taken"
+    title = "The order id is taken"
+
+    def __init__(self, order_id: object) -> None:
+        super().__init__(f"The order id {order_id} is taken by something else; use a new UUID.")
+
+
+class IdempotencyKeyReused(Conflict):
+    code = "idempotency_key_reused"
+    title = "The idempotency key was used with another body"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used with another body; use a new key for a new order."
+        )
+
+
+class MoveNotAllowed(Conflict):
+    code = "move_not_allowed"
+    title = "The order cannot be moved there"
+
+    def __init__(self, *, status: str, to: str, allowed: Sequence[str]) -> None:
+        open_moves = ", ".join(allowed) or "none"
+        super().__init__(
+            f"An order that is {status} cannot become {to}; open to you: {open_moves}.",
+            order_status=status,
+            allowed=list(allowed),
+        )
+
+
+# --- fields ---
+
+
+class InvalidFields(Invalid):
+    """Names each wrong field by its dotted path, such as `items.0.quantity`."""
+
+    code = "invalid_fields"
+    title = "Invalid fields"
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__(
+            "; ".join(f"{field}: {message}" for field, message in problems) + ".",
+            errors=[{"field": field, "message": message} for field, message in problems],
+        )
+
+
+class InvalidField(InvalidFields):
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__([(field, message)])
+
+
+# --- users and sessions ---
+
+
+class UserNotFound(NotFound):
+    code = "user_not_found"
+    title = "No such user"
+
+    def __init__(self, user: int | str) -> None:
+        super().__init__(f"There is no user {user}.")
+
+
+class UsernameTaken(Conflict):
+    code = "username_taken"
+    title = "The user name is taken"
+
+    def __init__(self, username: str) -> None:
+        super().__init__(f"Another user is called {username!r}.")
+
+
+class WrongCredentials(Unauthenticated):
+    """The same words for an unknown user, a wrong password and a disabled user."""
+
+    code = "wrong_credentials"
+    title = "Sign-in failed"
+
+    def __init__(self) -> None:
+        super().__init__("No active user has this name and password.")
+
+
+class InvalidToken(Unauthenticated):
+    code = "invalid_token"
+    title = "The token is not valid"
+
+    def __init__(
+        self, detail: str = "The token is not valid or has expired; sign in again."
+    ) -> None:
+        super().__init__(detail)
+
+
+class StaffOnly(Forbidden):
+    code = "staff_only"
+    title = "Staff only"
+
+    def __init__(self) -> None:
+        super().__init__("Only staff may do this.")

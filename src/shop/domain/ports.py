@@ -1,0 +1,176 @@
+"""Every driven port: what the domain needs from outside, and the errors an adapter must raise.
+
+Any operation of a unit of work may raise `StoreUnavailable` (the store is away or too slow) or
+`WriteConflict` (another transaction won; nothing was written).
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Protocol, Self
+from uuid import UUID
+
+from shop.domain.orders import Order, OrderQuery, OrderRequest, Placed
+from shop.domain.pages import Listed
+from shop.domain.products import Product, ProductQuery
+from shop.domain.sessions import RefreshToken, SessionFamily
+from shop.domain.stock import StockAudit, StockMovement
+from shop.domain.users import User
+
+Clock = Callable[[], datetime]
+"""Now, in UTC."""
+
+NewId = Callable[[], UUID]
+"""A new time-ordered UUID."""
+
+NewOrderCode = Callable[[], str]
+"""A new random order code: 12 characters."""
+
+NewRefreshToken = Callable[[], str]
+"""A new random secret of 256 bits."""
+
+OrderIntake = Callable[[OrderRequest], Awaitable[Placed]]
+"""Places one order among many: raises its `ShopError`, or `Overloaded` when too many wait."""
+
+
+class ProductRepository(Listed[ProductQuery, Product], Protocol):
+    async def get(self, product_id: int) -> Product:
+        """Archived ones too. Raises `ProductNotFound`."""
+        ...
+
+    async def find_skus(self, skus: Collection[str]) -> set[str]:
+        """Those of the SKUs that are taken."""
+        ...
+
+    async def add(self, products: Sequence[Product]) -> list[Product]:
+        """Store new products with stock 0; hands them back with ids, in the same order.
+
+        Raises `SkuTaken`.
+        """
+        ...
+
+
+class StockRepository(Protocol):
+    async def lock(self, product_ids: Collection[int]) -> dict[int, Product]:
+        """Lock the stock of these products until the transaction ends, in product-id order.
+
+        Unknown ids are left out; archived products are not.
+        """
+        ...
+
+    async def record(self, movements: Sequence[StockMovement]) -> None:
+        """Append to the ledger, in this order, and set each product's stock to its last balance.
+
+        The products must have been locked, or added, in this transaction.
+        """
+        ...
+
+    async def audit(self, *, after: int, limit: int) -> Sequence[StockAudit]:
+        """Stock against ledger of the next products by id, for a consistent moment each."""
+        ...
+
+
+class OrderRepository(Listed[OrderQuery, Order], Protocol):
+    async def get(self, order_id: UUID) -> Order:
+        """Raises `OrderNotFound`."""
+        ...
+
+    async def lock(self, order_id: UUID) -> Order:
+        """Like `get`, and nobody else changes the order until the transaction ends."""
+        ...
+
+    async def find(self, order_ids: Collection[UUID]) -> Mapping[UUID, Order]:
+        """Those of the orders that exist."""
+        ...
+
+    async def add(self, orders: Sequence[Order]) -> None:
+        """Store new orders with their lines. Raises `WriteConflict` when an id or code is taken."""
+        ...
+
+    async def save_status(self, order: Order) -> None:
+        """Store status, version and time of a locked order."""
+        ...
+
+
+class UserRepository(Protocol):
+    async def get(self, user_id: int) -> User:
+        """Raises `UserNotFound`."""
+        ...
+
+    async def find(self, username: str) -> User | None: ...
+
+    async def add(self, user: User) -> User:
+        """Store a new user; hands it back with its id. Raises `UsernameTaken`."""
+        ...
+
+    async def save_password(self, user_id: int, password_hash: str) -> None: ...
+
+
+class SessionRepository(Protocol):
+    async def start(self, family: SessionFamily, token: RefreshToken) -> None: ...
+
+    async def lock(self, token_hash: bytes) -> tuple[SessionFamily, RefreshToken] | None:
+        """A token and its family, which nobody else changes until the transaction ends."""
+        ...
+
+    async def succeed(self, token: RefreshToken, successor: RefreshToken) -> None:
+        """Store a successor of `token`, and retire the predecessor of `token` if it has one."""
+        ...
+
+    async def end(self, family_id: UUID, at: datetime) -> None: ...
+
+    async def end_all(self, user_id: int, at: datetime) -> None:
+        """End every family of this user that has not ended."""
+        ...
+
+
+class UnitOfWork(Protocol):
+    """One transaction. Leaving it without `commit`, in any way, leaves nothing behind."""
+
+    @property
+    def products(self) -> ProductRepository: ...
+    @property
+    def stock(self) -> StockRepository: ...
+    @property
+    def orders(self) -> OrderRepository: ...
+    @property
+    def users(self) -> UserRepository: ...
+    @property
+    def sessions(self) -> SessionRepository: ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    async def commit(self) -> None: ...
+
+
+class UnitOfWorkFactory(Protocol):
+    def __call__(self, *, read_only: bool = False) -> UnitOfWork:
+        """A new unit of work. A read-only one costs less; each of its reads sees its own moment."""
+        ...
+
+
+class PasswordHasher(Protocol):
+    async def hash(self, password: str) -> str: ...
+
+    async def verify(self, password: str, password_hash: str | None) -> bool:
+        """Whether it fits. Against None it takes as long and is False. Raises `Overloaded`."""
+        ...
+
+
+class Schema(Protocol):
+    """The store's schema, as a whole."""
+
+    async def is_current(self) -> bool:
+        """Whether it is that of this version of the shop. Raises `StoreUnavailable`."""
+        ...
+
+    async def upgrade(self) -> None:
+        """Bring it up to date; many may do so at once. Raises `StoreUnavailable`."""
+        ...

@@ -1,0 +1,1 @@
+"""The use cases: one class per verb, called with keyword arguments."""

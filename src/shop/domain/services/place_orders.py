@@ -1,0 +1,157 @@
+"""Placing orders: all or nothing, with stock deducted in the order's own transaction."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from shop.domain.errors import (
+    IdempotencyKeyReused,
+    InvalidFields,
+    OrderIdTaken,
+    OutOfStock,
+    ShopError,
+)
+from shop.domain.orders import (
+    KEYED_ID_VERSION,
+    Order,
+    OrderItem,
+    OrderLine,
+    OrderRequest,
+    OrderStatus,
+    Placed,
+    keyed_order_id,
+)
+from shop.domain.ports import Clock, NewId, NewOrderCode, OrderIntake, UnitOfWorkFactory
+from shop.domain.stock import Reason, Shelf
+from shop.domain.users import Caller
+
+
+class PlaceOrder:
+    """Place one order, through the intake that batches it with whoever else is buying."""
+
+    def __init__(self, *, intake: OrderIntake, new_id: NewId) -> None:
+        self._intake = intake
+        self._new_id = new_id
+
+    async def __call__(
+        self,
+        *,
+        caller: Caller,
+        items: tuple[OrderItem, ...],
+        order_id: UUID | None = None,
+        idempotency_key: str | None = None,
+    ) -> Placed:
+        """The order, new or as placed before under the same id or key.
+
+        Raises `OutOfStock`, `OrderIdTaken`, `IdempotencyKeyReused`, `InvalidFields`, `Unavailable`.
+        """
+        if order_id is not None:
+            if order_id.version == KEYED_ID_VERSION:
+                raise OrderIdTaken(order_id)
+        elif idempotency_key is not None:
+            order_id = keyed_order_id(caller.user_id, idempotency_key)
+            return await self._intake(
+                OrderRequest(order_id=order_id, user_id=caller.user_id, items=items, keyed=True)
+            )
+        return await self._intake(
+            OrderRequest(order_id=order_id or self._new_id(), user_id=caller.user_id, items=items)
+        )
+
+
+class PlaceOrders:
+    """Decide a batch of order requests in one transaction, each all or nothing, in arrival order.
+
+    The answer to each request is its order or the error that refuses it: here errors are handed
+    back instead of raised, so that one refusal does not undo its neighbours. When the batch fails
+    as a whole the exception is raised and nothing was placed.
+    """
+
+    def __init__(
+        self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, new_order_code: NewOrderCode
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._clock = clock
+        self._new_order_code = new_order_code
+
+    async def __call__(self, requests: Sequence[OrderRequest]) -> list[Placed | ShopError]:
+        async with self._unit_of_work() as uow:
+            orders = dict(await uow.orders.find([request.order_id for request in requests]))
+            shelf = Shelf(await uow.stock.lock(_products_of(requests, orders)))
+            now = self._clock()
+            answers: list[Placed | ShopError] = []
+            for request in requests:
+                answer = self._decide(request, orders, shelf, now)
+                if isinstance(answer, Placed):
+                    orders[answer.order.id] = answer.order
+                answers.append(answer)
+            created = [a.order for a in answers if isinstance(a, Placed) and a.created]
+            if created:
+                await uow.orders.add(created)
+                await uow.stock.record(shelf.movements)
+                await uow.commit()
+        return answers
+
+    def _decide(
+        self, request: OrderRequest, orders: Mapping[UUID, Order], shelf: Shelf, now: datetime
+    ) -> Placed | ShopError:
+        known = orders.get(request.order_id)
+        if known is not None:
+            if known.is_repeat(request):
+                return Placed(order=known, created=False)
+            return IdempotencyKeyReused() if request.keyed else OrderIdTaken(request.order_id)
+        for_sale = shelf.products
+        missing = {
+            product_id
+            for product_id in request.wanted
+            if product_id not in for_sale or for_sale[product_id].archived
+        }
+        if missing:
+            return InvalidFields(
+                [(f"items.{i}.product_id", "no such product") for i in request.lines_of(missing)]
+            )
+        if shortages := shelf.shortages(request.wanted):
+            return OutOfStock(shortages)
+        return Placed(order=self._take(request, shelf, now), created=True)
+
+    def _take(self, request: OrderRequest, shelf: Shelf, now: datetime) -> Order:
+        """Take what is wanted off the shelf, at the prices of now."""
+        lines = []
+        for product_id, quantity in request.wanted.items():
+            product = shelf.products[product_id]
+            lines.append(
+                OrderLine(
+                    product_id=product_id,
+                    name=product.name,
+                    price=product.price,
+                    quantity=quantity,
+                )
+            )
+            shelf.move(
+                product_id,
+                -quantity,
+                Reason.ORDER,
+                at=now,
+                actor_id=request.user_id,
+                order_id=request.order_id,
+            )
+        return Order(
+            id=request.order_id,
+            code=self._new_order_code(),
+            user_id=request.user_id,
+            status=OrderStatus.PLACED,
+            lines=tuple(lines),
+            currency=lines[0].price.currency,
+            digest=request.digest,
+            version=1,
+            created_at=now,
+            modified_at=now,
+        )
+
+
+def _products_of(requests: Sequence[OrderRequest], known: Mapping[UUID, Order]) -> set[int]:
+    return {
+        product_id
+        for request in requests
+        if request.order_id not in known
+        for product_id in request.wanted
+    }

@@ -1,0 +1,48 @@
+"""Sessions: families of refresh tokens that descend from one sign-in.
+
+A token stays good until its own time is over or its successor has been used; from then on it is
+retired, and presenting a retired token ends the family. So a client that never adopts successors
+works, one that does gets theft detection, and two tabs that refresh at once stay signed in.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLifetimes:
+    refresh: timedelta = timedelta(days=1)
+    family: timedelta = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFamily:
+    id: UUID
+    user_id: int
+    started_at: datetime
+    ends_at: datetime
+    """For good, however often it was refreshed."""
+    ended_at: datetime | None = None
+    """Signed out, or ended because a retired token was presented."""
+
+    def is_over(self, now: datetime) -> bool:
+        return self.ended_at is not None or now >= self.ends_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshToken:
+    """A refresh token as it is stored: by its hash only."""
+
+    token_hash: bytes
+    family_id: UUID
+    predecessor: bytes | None
+    """Hash of the token it was given out for; using this one retires that one."""
+    expires_at: datetime
+    retired: bool = False
+
+
+def hash_token(token: str) -> bytes:
+    """SHA-256; enough for a random token of 256 bits, which cannot be guessed from a list."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,115 @@
+"""Stock: how many of each product are there, and the ledger of movements that proves it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from shop.domain.errors import InvalidField, OutOfStock, Shortage
+from shop.domain.products import STOCK_MAX, Product
+
+NOTE_LENGTH_MAX = 200
+
+
+class Reason(StrEnum):
+    INITIAL = "initial"
+    ORDER = "order"
+    AMEND = "amend"
+    CANCEL = "cancel"
+    RETURN = "return"
+    RESTOCK = "restock"
+    CORRECTION = "correction"
+    IMPORT = "import"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockMovement:
+    """One line of the ledger; never changed, never deleted."""
+
+    product_id: int
+    quantity: int
+    """Signed: what left the shelf is negative."""
+    balance: int
+    """The stock after this movement."""
+    reason: Reason
+    order_id: UUID | None
+    actor_id: int | None
+    note: str
+    at: datetime
+
+    def __post_init__(self) -> None:
+        assert self.quantity != 0
+        assert self.balance >= 0
+
+
+class Shelf:
+    """The locked stock of one transaction's products. Every change of it is a movement."""
+
+    def __init__(self, products: Mapping[int, Product]) -> None:
+        self.products = products
+        self.movements: list[StockMovement] = []
+        self._on_hand = {product.id: product.stock for product in products.values()}
+
+    def on_hand(self, product_id: int) -> int:
+        return self._on_hand[product_id]
+
+    def shortages(self, wanted: Mapping[int, int]) -> list[Shortage]:
+        """The products of which fewer are there than wanted, in the order wanted."""
+        return [
+            Shortage(product_id=product_id, requested=quantity, available=self._on_hand[product_id])
+            for product_id, quantity in wanted.items()
+            if self._on_hand[product_id] < quantity
+        ]
+
+    def move(
+        self,
+        product_id: int,
+        quantity: int,
+        reason: Reason,
+        *,
+        at: datetime,
+        actor_id: int | None = None,
+        order_id: UUID | None = None,
+        note: str = "",
+    ) -> None:
+        """Change one product's stock by a signed quantity.
+
+        Below zero is `OutOfStock`, beyond the limit `InvalidField`.
+        """
+        on_hand = self._on_hand[product_id]
+        balance = on_hand + quantity
+        if balance < 0:
+            raise OutOfStock(
+                [Shortage(product_id=product_id, requested=-quantity, available=on_hand)]
+            )
+        if balance > STOCK_MAX:
+            raise InvalidField("quantity", f"the stock would be above {STOCK_MAX}")
+        self._on_hand[product_id] = balance
+        self.movements.append(
+            StockMovement(
+                product_id=product_id,
+                quantity=quantity,
+                balance=balance,
+                reason=reason,
+                order_id=order_id,
+                actor_id=actor_id,
+                note=note,
+                at=at,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockAudit:
+    """What is stored about one product's stock, thrice; the three agree, or something is wrong."""
+
+    product_id: int
+    sku: str
+    on_hand: int
+    movements_sum: int
+    last_balance: int
+
+    @property
+    def is_sound(self) -> bool:
+        return self.on_hand == self.movements_sum == self.last_balance and self.on_hand >= 0

@@ -1,0 +1,69 @@
+"""Users: who may sign in, and as what."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from shop.domain.errors import InvalidField
+
+USERNAME_LENGTH_MAX = 150
+PASSWORD_LENGTH_MIN = 8
+PASSWORD_LENGTH_MAX = 256
+_USERNAME = re.compile(r"[\w.@+-]+")
+_FOREIGN = re.compile(r"[^\w.@+-]")
+
+
+class Role(StrEnum):
+    CUSTOMER = "customer"
+    STAFF = "staff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    id: int
+    """0 until a repository has stored the user and given it one."""
+    username: str
+    password_hash: str
+    role: Role
+    disabled: bool
+    created_at: datetime
+
+    def __repr__(self) -> str:
+        return f"User(id={self.id}, username={self.username!r}, role={self.role!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who is asking: what a verified access token says."""
+
+    user_id: int
+    role: Role
+
+    @property
+    def is_staff(self) -> bool:
+        return self.role is Role.STAFF
+
+
+def normal_username(username: str) -> str:
+    """The form (NFKC) names are stored and compared in, without what no name can have."""
+    return _FOREIGN.sub("?", unicodedata.normalize("NFKC", username))
+
+
+def clean_username(username: str) -> str:
+    """The name as stored, or `InvalidField`: NFKC, word characters and `.@+-`, as Django has it."""
+    username = unicodedata.normalize("NFKC", username)
+    if len(username) > USERNAME_LENGTH_MAX or not _USERNAME.fullmatch(username):
+        raise InvalidField(
+            "username", f"must be 1 to {USERNAME_LENGTH_MAX} letters, digits or any of . @ + - _"
+        )
+    return username
+
+
+def check_password(password: str) -> None:
+    """`InvalidField` unless the password is long enough (NIST SP 800-63B) and bounded."""
+    if not PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
+        raise InvalidField(
+            "password", f"must have {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters"
+        )

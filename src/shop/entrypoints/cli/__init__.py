@@ -1,0 +1,1 @@
+"""The `shop` command: a module for each group of subcommands, over the same use cases as HTTP."""

@@ -1,0 +1,36 @@
+"""`shop migrate` and `shop makemigrations`: the database's schema."""
+
+import rich_click as click
+from alembic import command
+from sqlalchemy import Connection
+
+from shop.adapters.sql import schema
+from shop.entrypoints.cli.running import connected, run_async
+
+
+@click.command()
+@run_async
+async def migrate() -> None:
+    """Bring the database's schema up to date; run it before serving a new version."""
+    async with connected() as container:
+        await container.schema().upgrade()
+    click.echo(f"The database has schema {schema.head()}.")
+
+
+@click.command()
+@click.option("-m", "--message", required=True, help="What changes, in a few words.")
+@run_async
+async def makemigrations(message: str) -> None:
+    """Draft a migration from the difference between tables.py and a migrated database.
+
+    For developers: read and finish the draft before it is committed.
+    """
+
+    def draft(connection: Connection) -> None:
+        revision = f"{int(schema.head() or 0) + 1:04d}"
+        command.revision(
+            schema.config(connection), message=message, autogenerate=True, rev_id=revision
+        )
+
+    async with connected() as container, container.engines().write.begin() as connection:
+        await connection.run_sync(draft)

@@ -1,0 +1,79 @@
+"""How commands run: on an opened store, with refusals as one sentence and exit code 1."""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import rich_click as click
+
+from shop.domain.errors import ShopError
+from shop.domain.users import Caller, Role
+from shop.entrypoints.container import Container, build_container
+from shop.entrypoints.settings import Settings, SettingsError, load_settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OPERATOR = Caller(user_id=0, role=Role.STAFF)
+"""Who uses the command line: staff, without an account."""
+
+
+class ShopGroup(click.RichGroup):
+    """Turns expected failures into a message and exit code 1; wrong usage stays 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (SettingsError, ShopError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+def run_async(command: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
+    """Run an async command; click by itself would never await it."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        return asyncio.run(command(*args, **kwargs))
+
+    return run
+
+
+@asynccontextmanager
+async def connected(settings: Settings | None = None) -> AsyncIterator[Container]:
+    """The container, over whatever schema the store has.
+
+    Refuses the in-memory store, which no command can reach.
+    """
+    settings = settings or load_settings()
+    if settings.store == "memory":
+        raise SettingsError(
+            "SHOP_DATABASE_URL is memory://, which lives only inside `shop serve`; "
+            "set it to a SQLite file or a PostgreSQL server."
+        )
+    container = build_container(settings)
+    try:
+        yield container
+    finally:
+        await container.engines().dispose()
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Container]:
+    """The container over a store whose schema is current."""
+    async with connected() as container:
+        await require_schema(container)
+        yield container
+
+
+async def require_schema(container: Container) -> None:
+    """The embedded database is migrated on the spot; any other must have been."""
+    schema = container.schema()
+    if await schema.is_current():
+        return
+    if not container.settings().is_embedded:
+        raise SettingsError(
+            "The database of SHOP_DATABASE_URL is not migrated to this version; run `shop migrate`."
+        )
+    await schema.upgrade()

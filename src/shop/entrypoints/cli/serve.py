@@ -1,0 +1,83 @@
+"""`shop serve`: the web server."""
+
+import asyncio
+import socket
+
+import rich_click as click
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.server import Server
+
+from shop.entrypoints.cli.running import connected, require_schema
+from shop.entrypoints.settings import SettingsError, load_settings
+
+HEADERS_BYTES_MAX = 32_768
+HEADERS_SECONDS_MAX = 10
+STOP_SECONDS_MAX = 15
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="Port to listen on.",
+)
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Processes. One for every two cores is best: see docs/performance.md.",
+)
+def serve(host: str, port: int, workers: int) -> None:
+    """Serve the API until stopped.
+
+    SIGTERM or Ctrl-C stops it gracefully: requests under way are answered first.
+    """
+    settings = load_settings()
+    if settings.store == "memory":
+        if workers > 1:
+            raise SettingsError("memory:// is one process's own; use --workers 1.")
+    else:
+        asyncio.run(_check_store())
+    _check_port(host, port)
+    click.echo(f"Shop on http://{host}:{port} (docs: http://{host}:{port}/docs/)", err=True)
+    Server(
+        "shop.entrypoints.http.app:create_app",
+        factory=True,
+        address=host,
+        port=port,
+        workers=workers,
+        interface=Interfaces.ASGI,
+        websockets=False,
+        log_access=False,
+        respawn_failed_workers=True,
+        respawn_interval=1,
+        workers_kill_timeout=STOP_SECONDS_MAX,
+        http1_settings=HTTP1Settings(
+            max_buffer_size=HEADERS_BYTES_MAX, header_read_timeout=HEADERS_SECONDS_MAX * 1000
+        ),
+    ).serve()
+
+
+async def _check_store() -> None:
+    """Fail here, with one sentence, rather than in every worker."""
+    async with connected() as container:
+        await require_schema(container)
+
+
+def _check_port(host: str, port: int) -> None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise click.ClickException(
+            f"Cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port."
+        ) from error

@@ -1,0 +1,48 @@
+"""`shop create-user` and `shop set-password`."""
+
+import sys
+
+import rich_click as click
+
+from shop.domain.users import Role
+from shop.entrypoints.cli.running import opened, run_async
+
+_password_stdin = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input, not a prompt."
+)
+
+
+def _read_password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return password
+
+
+@click.command("create-user")
+@click.argument("name")
+@click.option("--staff", is_flag=True, help="May keep the catalogue and move orders.")
+@_password_stdin
+@run_async
+async def create_user(name: str, staff: bool, password_stdin: bool) -> None:
+    """Create a user called NAME."""
+    async with opened() as container:
+        user = await container.create_user()(
+            username=name,
+            password=_read_password(from_stdin=password_stdin),
+            role=Role.STAFF if staff else Role.CUSTOMER,
+        )
+    click.echo(f"Created {user.role.value} {user.username} with id {user.id}.")
+
+
+@click.command("set-password")
+@click.argument("name")
+@_password_stdin
+@run_async
+async def set_password(name: str, password_stdin: bool) -> None:
+    """Change the password of the user NAME and sign them out everywhere."""
+    async with opened() as container:
+        await container.set_password()(
+            username=name, password=_read_password(from_stdin=password_stdin)
+        )
+    click.echo(f"Changed the password of {name}.")

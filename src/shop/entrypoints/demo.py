@@ -1,0 +1,42 @@
+"""Demo data: what a first session needs. Its passwords are public."""
+
+from dataclasses import dataclass
+
+from shop.domain.errors import UsernameTaken
+from shop.domain.users import Role
+from shop.entrypoints.container import Container
+from shop.entrypoints.samples import sample_products
+
+PRODUCTS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoUser:
+    username: str
+    password: str
+    role: Role
+
+
+DEMO_USERS = (
+    DemoUser(username="demo", password="demo-password", role=Role.CUSTOMER),  # noqa: S106
+    DemoUser(username="admin", password="admin-password", role=Role.STAFF),  # noqa: S106
+)
+
+
+async def make_demo(container: Container) -> None:
+    """Make what is not there yet; a second time it changes nothing."""
+    for user in DEMO_USERS:
+        try:
+            await container.create_user()(
+                username=user.username, password=user.password, role=user.role
+            )
+        except UsernameTaken:
+            continue
+    await container.add_products()(
+        products=sample_products(
+            seed=1,
+            numbers=range(PRODUCTS),
+            currency=container.settings().currency,
+            at=container.clock()(),
+        )
+    )

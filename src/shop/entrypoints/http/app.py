@@ -1,0 +1,102 @@
+"""The web application, built from the container; `create_app` is what the server serves."""
+
+import gc
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
+from litestar.types import ASGIApp
+
+from shop.entrypoints.container import Container, build_container
+from shop.entrypoints.demo import make_demo
+from shop.entrypoints.http import docs
+from shop.entrypoints.http.access import CheckAccess
+from shop.entrypoints.http.bodies import StrictJSON
+from shop.entrypoints.http.dependencies import use
+from shop.entrypoints.http.edge import Edge
+from shop.entrypoints.http.errors import EXCEPTION_HANDLERS
+from shop.entrypoints.http.health import HealthController
+from shop.entrypoints.http.orders import OrderController
+from shop.entrypoints.http.pagination import provide_page_request
+from shop.entrypoints.http.products import ProductController
+from shop.entrypoints.http.tokens import TokenController
+from shop.entrypoints.logs import set_up_logging
+from shop.entrypoints.settings import load_settings
+
+logger = logging.getLogger("shop.http")
+
+
+def create_app() -> ASGIApp:
+    """The application of this process, by the environment's settings."""
+    settings = load_settings()
+    set_up_logging(level=settings.log_level, log_format=settings.log_format)
+    return build_app(build_container(settings))
+
+
+def build_app(container: Container) -> ASGIApp:
+    settings = container.settings()
+    app = Litestar(
+        route_handlers=[
+            TokenController,
+            ProductController,
+            OrderController,
+            HealthController,
+            docs.openapi_json,
+            docs.docs_page,
+            docs.docs_script,
+            docs.docs_asset,
+        ],
+        dependencies={
+            "page_request": Provide(provide_page_request, sync_to_thread=False),
+            **{
+                name: use(getattr(container, name))
+                for name in (
+                    "settings",
+                    "clock",
+                    "schema",
+                    "access_tokens",
+                    "sign_in",
+                    "refresh_session",
+                    "sign_out",
+                    "list_products",
+                    "read_product",
+                    "create_product",
+                    "change_stock",
+                    "list_orders",
+                    "read_order",
+                    "place_order",
+                    "cancel_order",
+                )
+            },
+        },
+        middleware=[DefineMiddleware(CheckAccess, tokens=container.access_tokens())],
+        exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=[partial(_running, container)],
+        openapi_config=docs.OPENAPI,
+        dto=StrictJSON,
+        return_dto=None,
+        request_max_body_size=settings.body_max,
+        logging_config=None,
+    )
+    return Edge(app, log_access=settings.access_log)
+
+
+@asynccontextmanager
+async def _running(container: Container, _app: Litestar) -> AsyncIterator[None]:
+    # What was imported stays for good; the collector need not look through it again and again.
+    gc.collect()
+    gc.freeze()
+    in_memory = container.settings().store == "memory"
+    if in_memory:
+        # Nobody can sign in to an empty store that no command reaches.
+        await make_demo(container)
+    try:
+        yield
+    finally:
+        await container.intake().close()
+        if not in_memory:
+            await container.engines().dispose()

@@ -1,0 +1,111 @@
+"""The OpenAPI document and the interactive page over it, which loads nothing from the internet."""
+
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.exceptions import NotFoundException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.params import FromPath
+
+import shop
+from shop.entrypoints.http.access import PUBLIC
+
+_PAGE = Path(__file__).parent / "docs_page"
+_ASSETS = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon-32x32.png": "image/png",
+}
+# Swagger UI styles its elements inline and draws icons from data URLs; nothing else is let in.
+_POLICY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+}
+_CACHED = {"Cache-Control": "public, max-age=86400"}
+
+OPENAPI = OpenAPIConfig(
+    title="Shop",
+    version=shop.__version__,
+    description="Takes orders and deducts stock, and never sells what is not there.",
+    components=Components(
+        security_schemes={
+            "bearer": SecurityScheme(
+                type="http",
+                scheme="bearer",
+                bearer_format="JWT",
+                description="The `access` token from `/api/token/`.",
+            )
+        }
+    ),
+    security=[{"bearer": []}],
+    render_plugins=[],
+)
+
+
+@get("/openapi.json", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
+def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
+    return Response(_document(request.app), media_type="application/json")
+
+
+@lru_cache(maxsize=1)
+def _document(app: Any) -> bytes:
+    document = app.openapi_schema.to_schema()
+    return msgspec.json.encode(_completed(document))
+
+
+@get("/docs", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
+def docs_page() -> Response[bytes]:
+    return Response((_PAGE / "index.html").read_bytes(), media_type="text/html", headers=_POLICY)
+
+
+@get("/docs/page.js", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
+def docs_script() -> Response[bytes]:
+    return Response((_PAGE / "page.js").read_bytes(), media_type="text/javascript")
+
+
+@get("/docs/assets/{name:str}", opt=PUBLIC, include_in_schema=False, sync_to_thread=True)
+def docs_asset(name: FromPath[str]) -> Response[bytes]:
+    if name not in _ASSETS:
+        raise NotFoundException
+    return Response((_swagger_ui() / name).read_bytes(), media_type=_ASSETS[name], headers=_CACHED)
+
+
+@lru_cache(maxsize=1)
+def _swagger_ui() -> Path:
+    """Where the package keeps its files, which are all of it that is used."""
+    spec = find_spec("swagger_ui")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / "static"
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with what Litestar leaves out: bodies that refuse unknown fields say so."""
+    schemas = document.get("components", {}).get("schemas", {})
+    pending = [
+        media["schema"]
+        for path in document["paths"].values()
+        for operation in path.values()
+        if isinstance(operation, dict)
+        for media in operation.get("requestBody", {}).get("content", {}).values()
+    ]
+    while pending:
+        schema = pending.pop()
+        if "$ref" in schema:
+            schema = schemas[schema["$ref"].rpartition("/")[2]]
+        if "properties" in schema:
+            if "additionalProperties" in schema:
+                continue
+            schema["additionalProperties"] = False
+            pending.extend(schema["properties"].values())
+        if "items" in schema:
+            pending.append(schema["items"])
+    return document

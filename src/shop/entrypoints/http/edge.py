@@ -1,0 +1,66 @@
+"""The edge: what every answer has and every request must have, around the whole application."""
+
+import logging
+import re
+import time
+from collections.abc import Iterable
+from uuid import uuid4
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from shop.entrypoints.logs import request_id_of_context
+
+access_logger = logging.getLogger("shop.access")
+
+_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+class Edge:
+    """Gives every request an id, which its answer and its log lines carry; logs it if asked to."""
+
+    def __init__(self, app: ASGIApp, *, log_access: bool) -> None:
+        self._app = app
+        self._log_access = log_access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope["headers"])
+        context = request_id_of_context.set(request_id)
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                nonlocal status
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            if self._log_access:
+                access_logger.info(
+                    "%s %s %s %.1f ms",
+                    scope["method"],
+                    # Quoted as it came, so that it cannot forge a line.
+                    scope["raw_path"].decode("ascii", "backslashreplace"),
+                    status,
+                    (time.perf_counter() - started) * 1000,
+                )
+            request_id_of_context.reset(context)
+
+
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The caller's, if it is sane, else a new one."""
+    for name, value in headers:
+        if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
+            return value.decode("ascii")
+    return uuid4().hex

@@ -1,0 +1,196 @@
+"""Errors as RFC 9457 problems: one table from category to status, one shape for all."""
+
+import logging
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
+
+from shop.domain.errors import (
+    Conflict,
+    Forbidden,
+    IdempotencyKeyReused,
+    Invalid,
+    InvalidFields,
+    NotFound,
+    ShopError,
+    Unauthenticated,
+    Unavailable,
+)
+from shop.entrypoints.http.bodies import UnsupportedMediaType
+from shop.entrypoints.logs import request_id_of_context
+
+logger = logging.getLogger("shop.http")
+
+PROBLEM_JSON = "application/problem+json"
+
+# By category; a subclass that needs another status stands before its category.
+STATUSES: dict[type[ShopError], HTTPStatus] = {
+    UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Invalid: HTTPStatus.BAD_REQUEST,
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+class FieldProblem(msgspec.Struct):
+    field: str
+    message: str
+
+
+class LineProblem(msgspec.Struct):
+    product_id: int
+    requested: int
+    available: int
+
+
+class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """An error: RFC 9457, `application/problem+json`."""
+
+    type: str
+    """A stable URI of the kind of problem; `code` as a URI."""
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldProblem] = []
+    """Each wrong field, by its dotted path."""
+    lines: list[LineProblem] = []
+    """Each line that cannot be served."""
+    request_id: str = ""
+    """Of an unexpected failure: look for it in the log."""
+    expected: int | None = None
+    actual: int | None = None
+    order_status: str = ""
+    allowed: list[str] = []
+
+
+def shop_error(_: Request[Any, Any, Any], error: ShopError) -> Response[Any]:
+    status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+    headers: dict[str, str] = {}
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    return problem(
+        status,
+        code=error.code,
+        title=error.title,
+        detail=error.detail,
+        context=error.context,
+        headers=headers,
+    )
+
+
+def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """What Litestar refuses: unknown paths and methods, wrong parameters, bodies too large."""
+    if isinstance(error, ValidationException):
+        return shop_error(request, _invalid_parameters(error))
+    status = HTTPStatus(error.status_code)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return unexpected_error(request, error)
+    return problem(
+        status,
+        code=status.name.lower(),
+        title=status.phrase,
+        detail=_DETAILS.get(status, f"{status.phrase}."),
+        headers=error.headers,
+    )
+
+
+_DETAILS = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this address.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "`Allow` lists the methods this address takes.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than the limit (SHOP_BODY_MAX).",
+}
+
+
+def unexpected_error(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """A bug, or worse: the log has it all, the answer only the id to find it by."""
+    logger.error("unexpected failure", exc_info=error)
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        code="internal_error",
+        title="Internal error",
+        detail="The request failed unexpectedly; report it with its request id.",
+        context={"request_id": request_id_of_context.get()},
+    )
+
+
+EXCEPTION_HANDLERS: dict[
+    int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]
+] = {
+    ShopError: shop_error,
+    HTTPException: http_error,
+    Exception: unexpected_error,
+}
+
+
+def problem(
+    status: HTTPStatus,
+    *,
+    code: str,
+    title: str,
+    detail: str,
+    context: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response[Any]:
+    return Response(
+        {
+            "type": f"urn:shop:problem:{code}",
+            "title": title,
+            "status": status.value,
+            "detail": detail,
+            "code": code,
+            **(context or {}),
+        },
+        status_code=status,
+        media_type=PROBLEM_JSON,
+        headers=headers,
+    )
+
+
+def _invalid_parameters(error: ValidationException) -> InvalidFields:
+    extra = error.extra if isinstance(error.extra, list) else []
+    problems = [
+        (
+            "body" if item.get("key") == "data" else str(item.get("key", "request")),
+            "a JSON body is required" if item.get("key") == "data" else str(item.get("message")),
+        )
+        for item in extra
+    ]
+    return InvalidFields(problems or [("request", "the request is not valid")])
+
+
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """The error answers of a route, for the OpenAPI document."""
+    return {status: _documented(HTTPStatus(status)) for status in statuses}
+
+
+def _documented(status: HTTPStatus) -> ResponseSpec:
+    code = next(
+        (kind.code for kind, known in STATUSES.items() if known == status), status.name.lower()
+    )
+    example = Problem(
+        type=f"urn:shop:problem:{code}",
+        title=status.phrase,
+        status=status.value,
+        detail="One sentence for a person.",
+        code=code,
+    )
+    return ResponseSpec(
+        Problem,
+        generate_examples=False,
+        description=status.phrase,
+        media_type=PROBLEM_JSON,
+        examples=[Example(summary=code, value=msgspec.to_builtins(example))],
+    )

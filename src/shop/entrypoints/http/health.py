@@ -1,0 +1,58 @@
+"""Health: for clients, for whoever restarts processes, and for whoever routes traffic to them."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from shop.domain.errors import StoreUnavailable
+from shop.domain.ports import Clock, Schema
+from shop.entrypoints.http.access import PUBLIC
+from shop.entrypoints.http.errors import problems
+
+
+class Health(msgspec.Struct):
+    status: Literal["OK"]
+    timestamp: datetime
+
+
+class HealthController(Controller):
+    tags = ("Health",)
+    opt = PUBLIC
+    security = [{}]  # noqa: RUF012  # Litestar's class attribute
+
+    @get(
+        "/api/health",
+        operation_id="health",
+        summary="This process answers",
+        responses=problems(406),
+    )
+    async def health(self, clock: NamedDependency[SkipValidation[Clock]]) -> Health:
+        return Health(status="OK", timestamp=clock())
+
+    @get(
+        "/health/live",
+        operation_id="live",
+        summary="This process answers; restart it if it does not",
+        responses=problems(406),
+    )
+    async def live(self, clock: NamedDependency[SkipValidation[Clock]]) -> Health:
+        return Health(status="OK", timestamp=clock())
+
+    @get(
+        "/health/ready",
+        operation_id="ready",
+        summary="The database answers and its schema is current; route traffic here if so",
+        responses=problems(406, 503),
+    )
+    async def ready(
+        self,
+        clock: NamedDependency[SkipValidation[Clock]],
+        schema: NamedDependency[SkipValidation[Schema]],
+    ) -> Health:
+        if not await schema.is_current():
+            raise StoreUnavailable("The database is not migrated; run `shop migrate`.")
+        return Health(status="OK", timestamp=clock())

@@ -1,0 +1,254 @@
+"""Orders over HTTP: `/api/orders/`."""
+
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Request, Response, get, post
+from litestar.datastructures import ResponseHeader
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter
+from msgspec import Meta
+
+from shop.domain.orders import (
+    IDEMPOTENCY_KEY_LENGTH_MAX,
+    LINES_MAX,
+    QUANTITY_MAX,
+    Order,
+    OrderItem,
+    OrderLine,
+    OrderQuery,
+    OrderStatus,
+    Placed,
+)
+from shop.domain.services.cancel_order import CancelOrder
+from shop.domain.services.place_orders import PlaceOrder
+from shop.domain.services.read_orders import ListOrders, ReadOrder
+from shop.domain.users import Caller
+from shop.entrypoints.http.errors import problems
+from shop.entrypoints.http.pagination import PageLinks, PageOut, PageRequest
+from shop.entrypoints.http.parameters import ID_MAX, TIME_PATTERN, parse_time
+from shop.entrypoints.settings import Settings
+
+OrderId = Annotated[UUID, PathParameter(description="The order's id, a UUID.")]
+
+
+class NewItem(msgspec.Struct, forbid_unknown_fields=True):
+    product_id: Annotated[int, Meta(ge=1, le=ID_MAX, examples=[1])]
+    quantity: Annotated[int, Meta(ge=1, le=QUANTITY_MAX, examples=[2])]
+
+
+class NewOrder(msgspec.Struct, forbid_unknown_fields=True):
+    items: Annotated[
+        list[NewItem],
+        Meta(
+            min_length=1,
+            max_length=LINES_MAX,
+            description="Lines for the same product are added up.",
+        ),
+    ]
+
+    def order_items(self) -> tuple[OrderItem, ...]:
+        return tuple(
+            OrderItem(product_id=item.product_id, quantity=item.quantity) for item in self.items
+        )
+
+
+class OrderedProduct(msgspec.Struct):
+    """The product as it was when it was ordered."""
+
+    id: int
+    name: str
+    price: Annotated[str, Meta(examples=["12.00"])]
+
+
+class OrderLineOut(msgspec.Struct):
+    product: OrderedProduct
+    quantity: int
+    total: Annotated[str, Meta(examples=["24.00"])]
+
+    @classmethod
+    def of(cls, line: OrderLine) -> "OrderLineOut":
+        return cls(
+            product=OrderedProduct(id=line.product_id, name=line.name, price=str(line.price)),
+            quantity=line.quantity,
+            total=str(line.total),
+        )
+
+
+class OrderOut(msgspec.Struct):
+    id: UUID
+    code: Annotated[str, Meta(min_length=12, max_length=12)]
+    user: int
+    status: OrderStatus
+    items: list[OrderLineOut]
+    total: Annotated[str, Meta(examples=["24.00"])]
+    currency: Annotated[str, Meta(examples=["EUR"])]
+    created: datetime
+    modified: datetime
+
+    @classmethod
+    def of(cls, order: Order) -> "OrderOut":
+        return cls(
+            id=order.id,
+            code=order.code,
+            user=order.user_id,
+            status=order.status,
+            items=[OrderLineOut.of(line) for line in order.lines],
+            total=str(order.total),
+            currency=order.currency,
+            created=order.created_at,
+            modified=order.modified_at,
+        )
+
+
+def order_etag(order: Order) -> str:
+    return f'"{order.version}"'
+
+
+def _respond(order: Order, *, status_code: int = 200, **headers: str) -> Response[OrderOut]:
+    return Response(
+        OrderOut.of(order),
+        status_code=status_code,
+        headers={"ETag": order_etag(order), **headers},
+    )
+
+
+def _respond_placed(placed: Placed) -> Response[OrderOut]:
+    return _respond(
+        placed.order,
+        status_code=201 if placed.created else 200,
+        Location=f"/api/orders/{placed.order.id}/",
+    )
+
+
+_ETAG = ResponseHeader(name="ETag", documentation_only=True)
+_LOCATION = ResponseHeader(name="Location", documentation_only=True)
+_PLACING = problems(400, 401, 406, 409, 413, 415, 503)
+
+
+class OrderController(Controller):
+    path = "/api/orders"
+    tags = ("Orders",)
+
+    @get(
+        operation_id="listOrders",
+        summary="A page of orders, the newest first: one's own; for staff, everybody's",
+        responses=problems(400, 401, 404, 406, 503),
+    )
+    async def list_orders(
+        self,
+        request: Request[Caller, str, Any],
+        settings: NamedDependency[Settings],
+        list_orders: NamedDependency[ListOrders],
+        page_request: NamedDependency[PageRequest],
+        status: Annotated[OrderStatus | None, QueryParameter()] = None,
+        created_after: Annotated[str | None, QueryParameter(pattern=TIME_PATTERN)] = None,
+        created_before: Annotated[str | None, QueryParameter(pattern=TIME_PATTERN)] = None,
+        code: Annotated[str | None, QueryParameter(pattern="^[0-9A-Za-z]{12}$")] = None,
+        user: Annotated[
+            int | None,
+            QueryParameter(ge=1, le=ID_MAX, description="Staff: only this user's orders."),
+        ] = None,
+    ) -> PageOut[OrderOut]:
+        query = OrderQuery(
+            user_id=user,
+            status=status,
+            created_after=parse_time("created_after", created_after),
+            created_before=parse_time("created_before", created_before),
+            code=code and code.upper(),
+        )
+        links = PageLinks(
+            key=lambda order: order.key,
+            key_type=tuple[datetime, UUID],
+            out=OrderOut.of,
+            public_url=settings.public_url,
+        )
+        return await links(
+            request, page_request, partial(list_orders, caller=request.user, query=query)
+        )
+
+    @get(
+        "/{order_id:str}",
+        operation_id="readOrder",
+        summary="One order, for its owner and staff",
+        responses=problems(400, 401, 404, 406, 503),
+        response_headers=[_ETAG],
+    )
+    async def read_order(
+        self,
+        request: Request[Caller, str, Any],
+        order_id: OrderId,
+        read_order: NamedDependency[ReadOrder],
+    ) -> Response[OrderOut]:
+        return _respond(await read_order(caller=request.user, order_id=order_id))
+
+    @post(
+        operation_id="placeOrder",
+        summary="Place an order, all or nothing; the server makes its id",
+        description=(
+            "With an `Idempotency-Key`, repeating the request answers 200 with the first order; "
+            "another body under that key is refused with 422."
+        ),
+        responses=_PLACING | problems(422),
+        response_headers=[_ETAG, _LOCATION],
+    )
+    async def place_order(
+        self,
+        request: Request[Caller, str, Any],
+        data: JSONBody[NewOrder],
+        place_order: NamedDependency[PlaceOrder],
+        idempotency_key: Annotated[
+            str | None,
+            HeaderParameter(
+                name="Idempotency-Key",
+                min_length=1,
+                max_length=IDEMPOTENCY_KEY_LENGTH_MAX,
+                pattern="^[ -~]+$",
+            ),
+        ] = None,
+    ) -> Response[OrderOut]:
+        placed = await place_order(
+            caller=request.user, items=data.order_items(), idempotency_key=idempotency_key
+        )
+        return _respond_placed(placed)
+
+    @post(
+        "/{order_id:str}",
+        operation_id="placeOrderWithId",
+        summary="Place an order under an id that the client makes: exactly once by nature",
+        description=(
+            "Repeating the request answers 200 with the stored order; an id that is taken by "
+            "anything else is refused with 409. Ids of UUID version 8 are kept for the server."
+        ),
+        responses=_PLACING,
+        response_headers=[_ETAG, _LOCATION],
+    )
+    async def place_order_with_id(
+        self,
+        request: Request[Caller, str, Any],
+        order_id: OrderId,
+        data: JSONBody[NewOrder],
+        place_order: NamedDependency[PlaceOrder],
+    ) -> Response[OrderOut]:
+        placed = await place_order(caller=request.user, items=data.order_items(), order_id=order_id)
+        return _respond_placed(placed)
+
+    @post(
+        "/{order_id:str}/cancel",
+        status_code=200,
+        operation_id="cancelOrder",
+        summary="Cancel an order (the owner while placed, staff until shipped)",
+        description="Its stock comes back, exactly once.",
+        responses=problems(400, 401, 404, 406, 409, 503),
+        response_headers=[_ETAG],
+    )
+    async def cancel_order(
+        self,
+        request: Request[Caller, str, Any],
+        order_id: OrderId,
+        cancel_order: NamedDependency[CancelOrder],
+    ) -> Response[OrderOut]:
+        return _respond(await cancel_order(caller=request.user, order_id=order_id))

@@ -1,0 +1,29 @@
+"""Parameters that several routes take, and how their text is read."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from litestar.params import PathParameter
+
+from shop.domain.errors import InvalidField
+
+ID_MAX = 2**63 - 1
+
+ProductId = Annotated[int, PathParameter(ge=1, le=ID_MAX, description="The product's id.")]
+
+TIME_PATTERN = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"([Zz]|[+ -][0-9]{2}:[0-9]{2})$"
+)
+PRICE_PATTERN = r"^[0-9]{1,8}(\.[0-9]{1,3})?$"
+
+
+def parse_time(field: str, text: str | None) -> datetime | None:
+    """An RFC 3339 time with its zone; a `+` that the query string made a space is one again."""
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text.replace(" ", "+").upper())
+        return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidField(field, "must be a time such as 2026-01-31T12:00:00Z") from None

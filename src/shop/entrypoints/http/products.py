@@ -1,0 +1,258 @@
+"""Products over HTTP: `/api/products/`."""
+
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, Request, Response, get, post
+from litestar.datastructures import ResponseHeader
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, JSONBody, QueryParameter
+from msgspec import Meta
+
+from shop.domain.errors import InvalidField
+from shop.domain.money import Money
+from shop.domain.products import (
+    DESCRIPTION_LENGTH_MAX,
+    NAME_LENGTH_MAX,
+    SEARCH_LENGTH_MAX,
+    SKU_PATTERN,
+    STOCK_MAX,
+    Product,
+    ProductQuery,
+    ProductSort,
+)
+from shop.domain.services.keep_catalogue import (
+    ChangeStock,
+    CreateProduct,
+    ListProducts,
+    ReadProduct,
+)
+from shop.domain.stock import NOTE_LENGTH_MAX
+from shop.domain.users import Caller
+from shop.entrypoints.http.access import STAFF
+from shop.entrypoints.http.errors import problems
+from shop.entrypoints.http.pagination import PageLinks, PageOut, PageRequest
+from shop.entrypoints.http.parameters import PRICE_PATTERN, ProductId
+from shop.entrypoints.settings import Settings
+
+Price = Annotated[
+    str,
+    Meta(
+        pattern=PRICE_PATTERN,
+        description="In the shop's currency.",
+        examples=["12.00"],
+    ),
+]
+
+
+class ProductOut(msgspec.Struct):
+    id: int
+    sku: str
+    name: str
+    description: str
+    price: Annotated[str, Meta(examples=["12.00"])]
+    currency: Annotated[str, Meta(examples=["EUR"])]
+    stock: int
+    created: datetime
+    modified: datetime
+
+    @classmethod
+    def of(cls, product: Product) -> "ProductOut":
+        return cls(
+            id=product.id,
+            sku=product.sku,
+            name=product.name,
+            description=product.description,
+            price=str(product.price),
+            currency=product.price.currency,
+            stock=product.stock,
+            created=product.created_at,
+            modified=product.modified_at,
+        )
+
+
+class NewProduct(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    sku: Annotated[str, Meta(pattern=SKU_PATTERN, examples=["TEA-1"])]
+    name: Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX, examples=["Green tea"])]
+    price: Price
+    description: Annotated[str, Meta(max_length=DESCRIPTION_LENGTH_MAX)] = ""
+    stock: Annotated[int, Meta(ge=0, le=STOCK_MAX)] = 0
+
+
+class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Either `delta`, or `quantity` with what it is `expected` to be now."""
+
+    reason: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=NOTE_LENGTH_MAX,
+            description="`restock`, `correction`, or words of your own, which become the note.",
+            examples=["restock"],
+        ),
+    ]
+    delta: Annotated[int, Meta(ge=-STOCK_MAX, le=STOCK_MAX, examples=[5])] | None = None
+    quantity: Annotated[int, Meta(ge=0, le=STOCK_MAX)] | None = None
+    expected: Annotated[int, Meta(ge=0, le=STOCK_MAX)] | None = None
+
+
+def product_etag(product: Product) -> str:
+    return f'"{product.version}-{product.stock}"'
+
+
+def _respond(product: Product, *, status_code: int = 200, **headers: str) -> Response[ProductOut]:
+    return Response(
+        ProductOut.of(product),
+        status_code=status_code,
+        headers={"ETag": product_etag(product), **headers},
+    )
+
+
+class ProductController(Controller):
+    path = "/api/products"
+    tags = ("Products",)
+
+    @get(
+        operation_id="listProducts",
+        summary="A page of products",
+        responses=problems(400, 401, 404, 406, 503),
+    )
+    async def list_products(
+        self,
+        request: Request[Caller, str, Any],
+        settings: NamedDependency[Settings],
+        list_products: NamedDependency[ListProducts],
+        page_request: NamedDependency[PageRequest],
+        search: Annotated[
+            str,
+            QueryParameter(
+                max_length=SEARCH_LENGTH_MAX,
+                pattern=r"^[^\x00-\x1f\x7f-\x9f]*$",
+                description="Found anywhere in name or SKU, whatever the case.",
+            ),
+        ] = "",
+        ordering: Annotated[
+            str,
+            QueryParameter(
+                pattern="^-?(name|price|created)$",
+                description="`name`, `price` or `created`; a `-` in front reverses.",
+            ),
+        ] = "created",
+        in_stock: Annotated[
+            str | None,
+            QueryParameter(pattern="^(true|false)$", description="Only with, or without, stock."),
+        ] = None,
+        price_min: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
+        price_max: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
+    ) -> PageOut[ProductOut]:
+        query = ProductQuery(
+            search=search,
+            in_stock=None if in_stock is None else in_stock == "true",
+            price_min=_minor_units("price_min", price_min, settings),
+            price_max=_minor_units("price_max", price_max, settings),
+            sort=ProductSort(ordering.removeprefix("-")),
+            descending=ordering.startswith("-"),
+        )
+        links = PageLinks(
+            key=query.key,
+            key_type=_KEY_TYPES[query.sort],
+            out=ProductOut.of,
+            public_url=settings.public_url,
+        )
+        return await links(request, page_request, partial(list_products, query=query))
+
+    @get(
+        "/{product_id:str}",
+        operation_id="readProduct",
+        summary="One product",
+        responses=problems(400, 401, 404, 406, 503),
+        response_headers=[ResponseHeader(name="ETag", documentation_only=True)],
+    )
+    async def read_product(
+        self,
+        product_id: ProductId,
+        read_product: NamedDependency[ReadProduct],
+        if_none_match: Annotated[
+            str | None,
+            HeaderParameter(name="If-None-Match", description="Answers 304 to this `ETag`."),
+        ] = None,
+    ) -> Response[ProductOut]:
+        product = await read_product(product_id=product_id)
+        if if_none_match is not None and product_etag(product) in if_none_match:
+            return Response(None, status_code=304, headers={"ETag": product_etag(product)})  # type: ignore[arg-type]
+        return _respond(product)
+
+    @post(
+        operation_id="createProduct",
+        summary="Create a product (staff)",
+        opt=STAFF,
+        responses=problems(400, 401, 403, 406, 409, 413, 415, 503),
+        response_headers=[
+            ResponseHeader(name="Location", documentation_only=True),
+            ResponseHeader(name="ETag", documentation_only=True),
+        ],
+    )
+    async def create_product(
+        self,
+        request: Request[Caller, str, Any],
+        data: JSONBody[NewProduct],
+        settings: NamedDependency[Settings],
+        create_product: NamedDependency[CreateProduct],
+    ) -> Response[ProductOut]:
+        product = await create_product(
+            actor_id=request.user.user_id,
+            sku=data.sku,
+            name=data.name,
+            price=Money.parse(data.price, settings.currency),
+            description=data.description,
+            stock=data.stock,
+        )
+        return _respond(product, status_code=201, Location=f"/api/products/{product.id}/")
+
+    @post(
+        "/{product_id:str}/stock",
+        status_code=200,
+        operation_id="changeStock",
+        summary="Change a product's stock, by a difference or by compare-and-set (staff)",
+        opt=STAFF,
+        responses=problems(400, 401, 403, 404, 406, 409, 413, 415, 503),
+        response_headers=[ResponseHeader(name="ETag", documentation_only=True)],
+    )
+    async def change_stock(
+        self,
+        request: Request[Caller, str, Any],
+        product_id: ProductId,
+        data: JSONBody[StockChange],
+        change_stock: NamedDependency[ChangeStock],
+    ) -> Response[ProductOut]:
+        actor_id = request.user.user_id
+        match data:
+            case StockChange(delta=int(delta), quantity=None, expected=None):
+                product = await change_stock.by(
+                    actor_id=actor_id, product_id=product_id, delta=delta, reason=data.reason
+                )
+            case StockChange(delta=None, quantity=int(quantity), expected=int(expected)):
+                product = await change_stock.to(
+                    actor_id=actor_id,
+                    product_id=product_id,
+                    quantity=quantity,
+                    expected=expected,
+                    reason=data.reason,
+                )
+            case _:
+                raise InvalidField("delta", "give either delta, or quantity and expected")
+        return _respond(product)
+
+
+# The types of `ProductQuery.key`, for reading cursors.
+_KEY_TYPES = {
+    ProductSort.NAME: tuple[str, int],
+    ProductSort.PRICE: tuple[int, int],
+    ProductSort.CREATED: tuple[datetime, int],
+}
+
+
+def _minor_units(field: str, price: str | None, settings: Settings) -> int | None:
+    return None if price is None else Money.parse(price, settings.currency, field=field).amount

