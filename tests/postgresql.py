@@ -5,10 +5,9 @@ import os
 import pwd
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -42,7 +41,7 @@ class PostgresServer:
     """
 
     def __init__(
-        self, root: Path, *, durable: bool = False, settings: dict[str, str] | None = None
+        self, root: Path, *, durable: bool = False, settings: Mapping[str, str] | None = None
     ):
         self.root = root
         self._settings = {
@@ -61,9 +60,9 @@ class PostgresServer:
         if self._user is not None:
             os.chown(self.root, self._user.pw_uid, self._user.pw_gid)
         if not data.exists():
-            initdb = [bin_folder / "initdb", "-D", data, "-U", "shop", "-A", "trust", "-E", "UTF8"]
             subprocess.run(
-                [*initdb, "--locale=C", "--no-sync", "--no-instructions"],
+                [bin_folder / "initdb", "-D", data, "-U", "shop", "-A", "trust"]
+                + ["-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"],
                 check=True,
                 stdout=subprocess.DEVNULL,
                 **self._identity(),
@@ -103,7 +102,7 @@ class PostgresServer:
     def execute(self, statement: str, *, database: str = "postgres") -> None:
         """Run a statement of set-up or tear-down; works inside and outside of an event loop."""
         with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, self._execute(statement, database)).result()
+            thread.submit(lambda: asyncio.run(self._execute(statement, database))).result()
 
     async def _execute(self, statement: str, database: str) -> None:
         connection = await asyncpg.connect(host=str(self.root), user="shop", database=database)
@@ -180,7 +179,7 @@ def _bin_folders() -> Iterator[Path]:
     if named := os.environ.get("TEST_POSTGRES_BIN"):
         yield Path(named)
         return
-    versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin")]
+    versions = list(Path("/usr/lib/postgresql").glob("*/bin"))
     yield from sorted(versions, key=lambda path: _number(path.parent.name), reverse=True)
     if on_path := shutil.which("initdb"):
         yield Path(on_path).resolve().parent
@@ -211,9 +210,3 @@ def _can_run(program: Path, user: pwd.struct_passwd) -> bool:
     except (OSError, subprocess.CalledProcessError):
         return False
     return True
-
-
-if __name__ == "__main__":
-    with running_postgresql() as server:
-        sys.stdout.write(server.url("postgres") + "\n")
-        sys.stdin.read()

@@ -4,7 +4,7 @@ from enum import Enum
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from shop.domain.errors import InvalidToken, StaffOnly, Unauthenticated
+from shop.domain.errors import Invalid, InvalidToken, StaffOnly, Unauthenticated
 from shop.entrypoints.tokens import AccessTokens
 
 
@@ -15,7 +15,21 @@ class Access(Enum):
 
 
 PUBLIC = {"access": Access.PUBLIC}
+PUBLIC_PAGE = PUBLIC | {"answers_json": False}
 STAFF = {"access": Access.STAFF}
+
+
+_JSON_RANGES = frozenset(
+    {b"*/*", b"application/*", b"application/json", b"application/problem+json", b""}
+)
+
+
+class NotAcceptable(Invalid):
+    code = "not_acceptable"
+    title = "Only JSON is served here"
+
+    def __init__(self) -> None:
+        super().__init__("The answer is application/json; let the `Accept` header allow it.")
 
 
 class CheckAccess:
@@ -30,13 +44,25 @@ class CheckAccess:
         self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        access = scope["route_handler"].opt.get("access", Access.SIGNED_IN)
+        opt = scope["route_handler"].opt
+        if opt.get("answers_json", True):
+            _check_accept(scope)
+        access = opt.get("access", Access.SIGNED_IN)
         if access is not Access.PUBLIC:
             caller = self._tokens.verify(_bearer_token(scope))
             if access is Access.STAFF and not caller.is_staff:
                 raise StaffOnly
             scope["user"] = caller
         await self._app(scope, receive, send)
+
+
+def _check_accept(scope: Scope) -> None:
+    accepted = [value for name, value in scope["headers"] if name == b"accept"]
+    if not accepted or accepted == [b"*/*"]:
+        return
+    ranges = (item.partition(b";")[0] for value in accepted for item in value.split(b","))
+    if not any(item.strip().lower() in _JSON_RANGES for item in ranges):
+        raise NotAcceptable
 
 
 def _bearer_token(scope: Scope) -> str:

@@ -13,7 +13,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import FromPath
 
 import shop
-from shop.entrypoints.http.access import PUBLIC
+from shop.entrypoints.http.access import PUBLIC_PAGE
 
 _PAGE = Path(__file__).parent / "docs_page"
 _ASSETS = {
@@ -50,7 +50,7 @@ OPENAPI = OpenAPIConfig(
 )
 
 
-@get("/openapi.json", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
+@get("/openapi.json", opt=PUBLIC_PAGE, include_in_schema=False, sync_to_thread=False)
 def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
     return Response(_document(request.app), media_type="application/json")
 
@@ -61,17 +61,17 @@ def _document(app: Any) -> bytes:
     return msgspec.json.encode(_completed(document))
 
 
-@get("/docs", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
+@get("/docs", opt=PUBLIC_PAGE, include_in_schema=False, sync_to_thread=False)
 def docs_page() -> Response[bytes]:
     return Response((_PAGE / "index.html").read_bytes(), media_type="text/html", headers=_POLICY)
 
 
-@get("/docs/page.js", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
+@get("/docs/page.js", opt=PUBLIC_PAGE, include_in_schema=False, sync_to_thread=False)
 def docs_script() -> Response[bytes]:
     return Response((_PAGE / "page.js").read_bytes(), media_type="text/javascript")
 
 
-@get("/docs/assets/{name:str}", opt=PUBLIC, include_in_schema=False, sync_to_thread=True)
+@get("/docs/assets/{name:str}", opt=PUBLIC_PAGE, include_in_schema=False, sync_to_thread=True)
 def docs_asset(name: FromPath[str]) -> Response[bytes]:
     if name not in _ASSETS:
         raise NotFoundException
@@ -88,7 +88,14 @@ def _swagger_ui() -> Path:
 
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with what Litestar leaves out: bodies that refuse unknown fields say so."""
+    """The document with what Litestar leaves out.
+
+    Paths end in the slash that clients use, and bodies that refuse unknown fields say so.
+    """
+    document["paths"] = {
+        f"{path}/" if path.startswith("/api/") else path: operations
+        for path, operations in document["paths"].items()
+    }
     schemas = document.get("components", {}).get("schemas", {})
     pending = [
         media["schema"]

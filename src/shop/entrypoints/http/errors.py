@@ -22,6 +22,7 @@ from shop.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from shop.entrypoints.http.access import NotAcceptable
 from shop.entrypoints.http.bodies import UnsupportedMediaType
 from shop.entrypoints.logs import request_id_of_context
 
@@ -32,6 +33,7 @@ PROBLEM_JSON = "application/problem+json"
 # By category; a subclass that needs another status stands before its category.
 STATUSES: dict[type[ShopError], HTTPStatus] = {
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
     IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     Invalid: HTTPStatus.BAD_REQUEST,
     Unauthenticated: HTTPStatus.UNAUTHORIZED,

@@ -9,6 +9,7 @@ import msgspec
 from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
 
@@ -126,7 +127,11 @@ def _respond_placed(placed: Placed) -> Response[OrderOut]:
 
 _ETAG = ResponseHeader(name="ETag", documentation_only=True)
 _LOCATION = ResponseHeader(name="Location", documentation_only=True)
-_PLACING = problems(400, 401, 406, 409, 413, 415, 503)
+_PLACING = problems(400, 401, 406, 409, 413, 415, 503) | {
+    200: ResponseSpec(
+        OrderOut, generate_examples=False, description="The order as it is stored, placed before"
+    )
+}
 
 
 class OrderController(Controller):

@@ -91,7 +91,7 @@ class PageLinks(Generic[R, T]):
     async def __call__(
         self, request: Request[Any, Any, Any], wanted: PageRequest, read: ReadPage[R]
     ) -> PageOut[T]:
-        """The page. Raises `PageNotFound` past the end, `InvalidField` for a bad cursor or depth."""
+        """Raises `PageNotFound` past the end, `InvalidField` for a bad cursor or depth."""
         if wanted.cursor is not None:
             backwards, count, key = self._decode(wanted.cursor)
             part = Part(

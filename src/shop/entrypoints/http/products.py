@@ -8,6 +8,7 @@ import msgspec
 from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from msgspec import Meta
 
@@ -167,7 +168,8 @@ class ProductController(Controller):
         "/{product_id:str}",
         operation_id="readProduct",
         summary="One product",
-        responses=problems(400, 401, 404, 406, 503),
+        responses=problems(400, 401, 404, 406, 503)
+        | {304: ResponseSpec(None, description="It is still what `If-None-Match` names")},
         response_headers=[ResponseHeader(name="ETag", documentation_only=True)],
     )
     async def read_product(

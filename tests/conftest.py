@@ -1,0 +1,104 @@
+"""What every test may ask for: a store of each kind, and the use cases over it."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from shop.adapters.sql.engine import create_engines
+from shop.adapters.sql.schema import SqlSchema
+from tests.postgresql import PostgresServer, running_postgresql
+from tests.stores import Store, memory_store, sql_store
+from tests.use_cases import UseCases
+
+TEMPLATE = "template_shop"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresServer]:
+    """A server for this test process."""
+    with running_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql: PostgresServer) -> PostgresServer:
+    """The server, with a migrated database to be copied."""
+    try:
+        # Where it can, text sorts by a language's rules here, so that a missing collation shows.
+        postgresql.execute(
+            f"CREATE DATABASE {TEMPLATE} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+        )
+    except asyncpg.PostgresError:
+        postgresql.create_database(TEMPLATE)
+    _migrate(postgresql.url(TEMPLATE))
+    return postgresql
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database file to be copied."""
+    path = tmp_path_factory.mktemp("template") / "shop.sqlite3"
+    _migrate(f"sqlite+aiosqlite:///{path}")
+    return path
+
+
+def _migrate(url: str) -> None:
+    async def migrate() -> None:
+        engines = create_engines(url)
+        await SqlSchema(engines=engines).upgrade()
+        await engines.dispose()
+
+    # In a thread: the test that asks first may have an event loop running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(migrate())).result()
+
+
+@pytest.fixture
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """An empty, migrated SQLite database."""
+    return f"sqlite+aiosqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'shop.sqlite3')}"
+
+
+@pytest.fixture
+def postgresql_url(migrated_postgresql: PostgresServer) -> Iterator[str]:
+    """An empty, migrated PostgreSQL database."""
+    name = f"shop_{next(_numbers)}"
+    yield migrated_postgresql.create_database(name, template=TEMPLATE)
+    migrated_postgresql.drop_database(name)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """An empty store of each kind."""
+    if request.param == "memory":
+        yield memory_store()
+    else:
+        async with sql_store(request.getfixturevalue(f"{request.param}_url")) as store:
+            yield store
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def sql(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """An empty store of each kind that speaks SQL."""
+    async with sql_store(request.getfixturevalue(f"{request.param}_url")) as store:
+        yield store
+
+
+@pytest.fixture
+async def shop(store: Store) -> AsyncIterator[UseCases]:
+    """The use cases over the store."""
+    shop = UseCases(store.unit_of_work)
+    yield shop
+    await shop.intake.close()

@@ -1,0 +1,136 @@
+"""The three stores, opened for a test, and what tests look at behind the ports."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, event, insert, select, update
+from sqlalchemy.engine import Connection
+
+from shop.adapters.memory.database import MemoryDatabase
+from shop.adapters.memory.unit_of_work import MemoryUnitOfWork
+from shop.adapters.sql import tables
+from shop.adapters.sql.engine import DatabaseOptions, Engines, create_engines
+from shop.adapters.sql.unit_of_work import SqlUnitOfWork
+from shop.domain.orders import Order
+from shop.domain.ports import UnitOfWorkFactory
+from shop.domain.stock import Reason, StockMovement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    name: str
+    unit_of_work: UnitOfWorkFactory
+    memory: MemoryDatabase | None = None
+    engines: Engines | None = None
+
+    @property
+    def sql(self) -> Engines:
+        assert self.engines is not None, "this test is about SQL"
+        return self.engines
+
+    async def movements(self, *, order_id: UUID | None = None) -> list[StockMovement]:
+        """The ledger, oldest first."""
+        if self.memory is not None:
+            ledger = list(self.memory.tables.movements.values())
+        else:
+            table = tables.stock_movements
+            async with self.sql.read.connect() as connection:
+                rows = await connection.execute(select(table).order_by(table.c.id))
+            ledger = [_movement_from(row) for row in rows]
+        return [m for m in ledger if order_id is None or m.order_id == order_id]
+
+    async def disable_user(self, user_id: int) -> None:
+        if self.memory is not None:
+            users = self.memory.tables.users
+            users[user_id] = replace(users[user_id], disabled=True)
+        else:
+            async with self.sql.write.begin() as connection:
+                change = update(tables.users).where(tables.users.c.id == user_id)
+                await connection.execute(change.values(disabled=True))
+
+    async def save_status(self, order: Order) -> None:
+        """Put an order into a status that no use case leads to yet."""
+        async with self.unit_of_work() as uow:
+            await uow.orders.save_status(order)
+            await uow.commit()
+
+    async def set_stock_behind_the_ledger(self, product_id: int, on_hand: int) -> None:
+        if self.memory is not None:
+            products = self.memory.tables.products
+            products[product_id] = replace(products[product_id], stock=on_hand)
+        else:
+            async with self.sql.write.begin() as connection:
+                change = update(tables.stock).where(tables.stock.c.product_id == product_id)
+                await connection.execute(change.values(on_hand=on_hand))
+
+    async def forge_movement(self, movement: StockMovement) -> None:
+        if self.memory is not None:
+            movements = self.memory.tables.movements
+            movements[len(movements) + 1] = movement
+        else:
+            async with self.sql.write.begin() as connection:
+                await connection.execute(insert(tables.stock_movements).values(**asdict(movement)))
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """What is sent to the database in the block; a statement for many rows counts once."""
+        sent: list[str] = []
+
+        def note(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+            sent.append(statement)
+
+        engines = {id(e.sync_engine): e.sync_engine for e in (self.sql.write, self.sql.read)}
+        for engine in engines.values():
+            event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield sent
+        finally:
+            for engine in engines.values():
+                event.remove(engine, "before_cursor_execute", note)
+
+    async def archive_product(self, product_id: int) -> None:
+        if self.memory is not None:
+            products = self.memory.tables.products
+            products[product_id] = replace(products[product_id], archived=True)
+        else:
+            async with self.sql.write.begin() as connection:
+                change = update(tables.products).where(tables.products.c.id == product_id)
+                await connection.execute(change.values(archived=True))
+
+
+def memory_store() -> Store:
+    database = MemoryDatabase()
+    return Store(
+        name="memory", unit_of_work=partial(MemoryUnitOfWork, database=database), memory=database
+    )
+
+
+@asynccontextmanager
+async def sql_store(url: str, options: DatabaseOptions | None = None) -> AsyncIterator[Store]:
+    """Over a database that is migrated."""
+    engines = create_engines(url, options)
+    try:
+        yield Store(
+            name=engines.write.dialect.name,
+            unit_of_work=partial(SqlUnitOfWork, engines=engines),
+            engines=engines,
+        )
+    finally:
+        await engines.dispose()
+
+
+def _movement_from(row: Row[Any]) -> StockMovement:
+    return StockMovement(
+        product_id=row.product_id,
+        quantity=row.quantity,
+        balance=row.balance,
+        reason=Reason(row.reason),
+        order_id=row.order_id,
+        actor_id=row.actor_id,
+        note=row.note,
+        at=row.at,
+    )

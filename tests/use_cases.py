@@ -1,0 +1,117 @@
+"""The use cases over a store, wired by hand as the container does it."""
+
+from itertools import count
+
+from shop.adapters.intake import Intake
+from shop.domain.errors import ShopError
+from shop.domain.orders import OrderRequest, Placed
+from shop.domain.ports import UnitOfWorkFactory
+from shop.domain.products import Product
+from shop.domain.services.cancel_order import CancelOrder
+from shop.domain.services.keep_catalogue import (
+    AddProducts,
+    ChangeStock,
+    CreateProduct,
+    ListProducts,
+    ReadProduct,
+)
+from shop.domain.services.keep_users import CreateUser, SetPassword
+from shop.domain.services.place_orders import PlaceOrder, PlaceOrders
+from shop.domain.services.read_orders import ListOrders, ReadOrder
+from shop.domain.services.refresh_session import RefreshSession
+from shop.domain.services.sign_in import SignIn
+from shop.domain.services.sign_out import SignOut
+from shop.domain.services.verify_stock import VerifyStock
+from shop.domain.sessions import SessionLifetimes
+from shop.domain.stock import StockAudit
+from shop.domain.users import Caller, Role
+from tests.builders import (
+    PASSWORD,
+    FakeClock,
+    PlainHasher,
+    money,
+    numbered_codes,
+    numbered_ids,
+    numbered_secrets,
+)
+
+
+class UseCases:
+    """One process of the shop: its clock, its intake, its use cases."""
+
+    def __init__(self, unit_of_work: UnitOfWorkFactory) -> None:
+        self.clock = FakeClock()
+        self.hasher = PlainHasher()
+        self.lifetimes = SessionLifetimes()
+        new_id = numbered_ids()
+        uow, clock = unit_of_work, self.clock
+
+        self.place_orders = PlaceOrders(
+            unit_of_work=uow, clock=clock, new_order_code=numbered_codes()
+        )
+        self.intake = Intake[OrderRequest, Placed](handle=self.place_orders)
+        self.place_order = PlaceOrder(intake=self.intake, new_id=new_id)
+        self.cancel_order = CancelOrder(unit_of_work=uow, clock=clock)
+        self.read_order = ReadOrder(unit_of_work=uow)
+        self.list_orders = ListOrders(unit_of_work=uow)
+
+        self.create_product = CreateProduct(unit_of_work=uow, clock=clock)
+        self.add_products = AddProducts(unit_of_work=uow)
+        self.change_stock = ChangeStock(unit_of_work=uow, clock=clock)
+        self.list_products = ListProducts(unit_of_work=uow)
+        self.read_product = ReadProduct(unit_of_work=uow)
+        self.verify_stock = VerifyStock(unit_of_work=uow)
+
+        self.create_user = CreateUser(unit_of_work=uow, hasher=self.hasher, clock=clock)
+        self.set_password = SetPassword(unit_of_work=uow, hasher=self.hasher, clock=clock)
+        self.sign_in = SignIn(
+            unit_of_work=uow,
+            hasher=self.hasher,
+            clock=clock,
+            new_id=new_id,
+            new_refresh_token=(new_refresh_token := numbered_secrets()),
+            lifetimes=self.lifetimes,
+        )
+        self.refresh_session = RefreshSession(
+            unit_of_work=uow,
+            clock=clock,
+            new_refresh_token=new_refresh_token,
+            lifetimes=self.lifetimes,
+        )
+        self.sign_out = SignOut(unit_of_work=uow, clock=clock)
+        self._numbers = count(1)
+
+    async def given_product(
+        self, stock: int = 10, *, name: str = "Teapot", price: int = 1200, sku: str | None = None
+    ) -> Product:
+        return await self.create_product(
+            actor_id=None,
+            sku=sku or f"SKU-{next(self._numbers)}",
+            name=name,
+            price=money(price),
+            stock=stock,
+        )
+
+    async def given_customer(self, username: str | None = None) -> Caller:
+        return await self._given_user(username, Role.CUSTOMER)
+
+    async def given_staff(self, username: str | None = None) -> Caller:
+        return await self._given_user(username, Role.STAFF)
+
+    async def _given_user(self, username: str | None, role: Role) -> Caller:
+        username = username or f"user-{next(self._numbers)}"
+        user = await self.create_user(username=username, password=PASSWORD, role=role)
+        return Caller(user_id=user.id, role=role)
+
+    async def stock_of(self, product: Product) -> int:
+        return (await self.read_product(product_id=product.id)).stock
+
+    async def audits(self) -> list[StockAudit]:
+        return [audit async for step in self.verify_stock() for audit in step]
+
+
+def placed(answer: Placed | ShopError) -> Placed:
+    """The answer, which must not be a refusal."""
+    if isinstance(answer, ShopError):
+        raise answer
+    return answer
