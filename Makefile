@@ -91,7 +91,7 @@ requirements.txt: | $(STAMP) ## Lock the dependencies of pyproject.toml with has
 .PHONY: clean
 clean: ## Remove .venv and everything else that was made, but not the data in var/
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests bench -type d -name __pycache__ -prune -exec rm -rf {} +
+	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 ##@ Run in containers (Docker with Compose, or COMPOSE=docker-compose)
 

@@ -60,13 +60,9 @@ class PostgresServer:
         if self._user is not None:
             os.chown(self.root, self._user.pw_uid, self._user.pw_gid)
         if not data.exists():
-            subprocess.run(
-                [bin_folder / "initdb", "-D", data, "-U", "shop", "-A", "trust"]
-                + ["-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"],
-                check=True,
-                stdout=subprocess.DEVNULL,
-                **self._identity(),
-            )
+            initdb: list[str | Path] = [bin_folder / "initdb", "-D", data, "-U", "shop"]
+            initdb += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+            subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, **self._identity())
         options = [f"--{name}={value}" for name, value in self._settings.items()]
         with (self.root / "log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -10,7 +10,7 @@ from shop.domain.errors import InvalidField
 _WHOLE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _THOUSANDTHS = "BHD IQD JOD KWD LYD OMR TND"
 _DIGITS = {**dict.fromkeys(_WHOLE.split(), 0), **dict.fromkeys(_THOUSANDTHS.split(), 3)}
-_DECIMAL = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,3}))?", re.ASCII)
+_DECIMAL = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,3}))?", re.ASCII)
 
 # A full order (100 lines of 1,000,000 pieces) at this price still fits a signed 64-bit integer.
 AMOUNT_MAX = 10**10

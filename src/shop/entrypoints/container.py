@@ -11,6 +11,7 @@ from shop.adapters.memory.schema import MemorySchema
 from shop.adapters.memory.unit_of_work import MemoryUnitOfWork
 from shop.adapters.passwords import Argon2Hasher
 from shop.adapters.sql.engine import DatabaseOptions, create_engines
+from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.schema import SqlSchema
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.services.cancel_order import CancelOrder
@@ -52,18 +53,22 @@ class Container(containers.DeclarativeContainer):
         statement_timeout=settings.provided.database_statement_timeout,
         lock_timeout=settings.provided.database_lock_timeout,
         application_name=settings.provided.database_application_name,
+        pgbouncer=settings.provided.database_pgbouncer,
     )
     engines = providers.Singleton(create_engines, settings.provided.database_url, database_options)
     memory = providers.Singleton(MemoryDatabase)
     unit_of_work = providers.Selector(
         settings.provided.store,
         memory=providers.Factory(MemoryUnitOfWork, database=memory),
-        sql=providers.Factory(SqlUnitOfWork, engines=engines),
+        sqlite=providers.Factory(SqlUnitOfWork, engines=engines),
+        postgresql=providers.Factory(PostgresUnitOfWork, engines=engines),
     )
+    sql_schema = providers.Singleton(SqlSchema, engines=engines)
     schema = providers.Selector(
         settings.provided.store,
         memory=providers.Singleton(MemorySchema),
-        sql=providers.Singleton(SqlSchema, engines=engines),
+        sqlite=sql_schema,
+        postgresql=sql_schema,
     )
 
     place_orders = providers.Singleton(

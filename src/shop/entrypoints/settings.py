@@ -18,7 +18,11 @@ PREFIX = "SHOP_"
 EMBEDDED_DATABASE_URL = "sqlite+aiosqlite:///var/shop.sqlite3"
 SECRET_KEY_BYTES_MIN = 32
 _DEVELOPMENT_KEY_FILE = Path("var/secret_key")
-_DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg", "memory")
+_STORES: dict[str, Literal["memory", "sqlite", "postgresql"]] = {
+    "sqlite+aiosqlite": "sqlite",
+    "postgresql+asyncpg": "postgresql",
+    "memory": "memory",
+}
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400 * 400)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -42,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database_connect_timeout: Seconds = 5.0
     database_statement_timeout: Seconds = 10.0
     database_lock_timeout: Seconds = 5.0
+    database_pgbouncer: bool = False
     database_application_name: Annotated[str, Meta(min_length=1, max_length=63)] = "shop"
 
     intake_batch_max: Annotated[int, Meta(ge=1, le=1_000)] = 256
@@ -60,8 +65,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     access_log: bool = False
 
     @property
-    def store(self) -> Literal["memory", "sql"]:
-        return "memory" if self.database_url.startswith("memory:") else "sql"
+    def store(self) -> Literal["memory", "sqlite", "postgresql"]:
+        scheme = self.database_url.partition(":")[0]
+        return _STORES[scheme]
 
     @property
     def is_embedded(self) -> bool:
@@ -113,7 +119,7 @@ def _check_database_url(url: str) -> None:
         driver = make_url(url).drivername
     except ArgumentError:
         driver = ""
-    if driver not in _DRIVERS:
+    if driver not in _STORES:
         raise SettingsError(
             "SHOP_DATABASE_URL is wrong: it must start with sqlite+aiosqlite:///, "
             "postgresql+asyncpg:// or memory://."

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -18,6 +19,8 @@ class DatabaseOptions:
     statement_timeout: float = 10.0
     lock_timeout: float = 5.0
     application_name: str = "shop"
+    pgbouncer: bool = False
+    """Whether connections go through PgBouncer in transaction mode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,10 @@ class Engines:
     """Its connections begin a transaction."""
     read: AsyncEngine
     """Its connections are in autocommit mode, which saves the BEGIN and ROLLBACK round trips."""
+    bare: AsyncEngine
+    """In autocommit mode always, for a unit of work that begins and ends by itself."""
+    begin: str = "BEGIN"
+    """The statement it begins with."""
 
     async def dispose(self) -> None:
         await self.write.dispose()
@@ -41,26 +48,38 @@ def create_engines(url: str, options: DatabaseOptions | None = None) -> Engines:
 
 
 def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
+    timeouts = {
+        "statement_timeout": _milliseconds(options.statement_timeout),
+        "lock_timeout": _milliseconds(options.lock_timeout),
+        "idle_in_transaction_session_timeout": _milliseconds(options.statement_timeout),
+    }
+    connect_args: dict[str, Any] = {
+        "timeout": options.connect_timeout,
+        # The driver's own limit stands behind the server's, for a server that is gone.
+        "command_timeout": options.statement_timeout + 1,
+        "server_settings": {"application_name": options.application_name},
+    }
+    if options.pgbouncer:
+        # A server connection is ours for one transaction only: nothing may be left on it, so no
+        # statement stays prepared, names never repeat, and timeouts are set in the transaction.
+        connect_args["statement_cache_size"] = 0
+        connect_args["prepared_statement_cache_size"] = 0
+        connect_args["prepared_statement_name_func"] = lambda: f"shop_{uuid4().hex}"
+        begin = "BEGIN; " + "; ".join(f"SET LOCAL {name} = {ms}" for name, ms in timeouts.items())
+    else:
+        connect_args["server_settings"] |= timeouts | {"jit": "off"}
+        begin = "BEGIN"
     engine = create_async_engine(
         url,
         pool_size=options.pool_size,
         max_overflow=0,
         pool_timeout=options.pool_timeout,
         pool_use_lifo=True,
-        connect_args={
-            "timeout": options.connect_timeout,
-            # The driver's own limit stands behind the server's, for a server that is gone.
-            "command_timeout": options.statement_timeout + 1,
-            "server_settings": {
-                "application_name": options.application_name,
-                "statement_timeout": _milliseconds(options.statement_timeout),
-                "lock_timeout": _milliseconds(options.lock_timeout),
-                "idle_in_transaction_session_timeout": _milliseconds(options.statement_timeout),
-                "jit": "off",
-            },
-        },
+        connect_args=connect_args,
     )
-    return Engines(write=engine, read=engine.execution_options(isolation_level="AUTOCOMMIT"))
+    bare = engine.execution_options(isolation_level="AUTOCOMMIT")
+    # Behind PgBouncer even a read needs a transaction, or its parts reach different servers.
+    return Engines(write=engine, read=engine if options.pgbouncer else bare, bare=bare, begin=begin)
 
 
 def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
@@ -82,7 +101,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
     for engine in (write, read):
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(write.sync_engine, "begin", _begin_immediate)
-    return Engines(write=write, read=read)
+    return Engines(write=write, read=read, bare=read)
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

@@ -1,0 +1,139 @@
+"""Orders: what may be asked for, what counts as the same request, and where an order may go."""
+
+from datetime import timedelta
+from uuid import RFC_4122, UUID
+
+import pytest
+
+from shop.domain.errors import InvalidField, MoveNotAllowed
+from shop.domain.orders import (
+    KEYED_ID_VERSION,
+    LINES_MAX,
+    QUANTITY_MAX,
+    OrderStatus,
+    add_up,
+    keyed_order_id,
+)
+from tests.builders import NOON, items, money, order, order_line, request
+
+S = OrderStatus
+
+ALLOWED_TO_STAFF = {
+    (S.PLACED, S.PAID),
+    (S.PLACED, S.CANCELLED),
+    (S.PAID, S.SHIPPED),
+    (S.PAID, S.CANCELLED),
+    (S.SHIPPED, S.DELIVERED),
+    (S.SHIPPED, S.RETURNED),
+    (S.DELIVERED, S.RETURNED),
+}
+ALLOWED_TO_THE_OWNER = {(S.PLACED, S.CANCELLED)}
+
+
+@pytest.mark.parametrize("to", S)
+@pytest.mark.parametrize("status", S)
+@pytest.mark.parametrize("by_staff", [True, False])
+def test_an_order_moves_only_along_its_way(status: S, to: S, by_staff: bool) -> None:
+    before = order(status=status)
+    later = NOON + timedelta(hours=1)
+    if (status, to) in (ALLOWED_TO_STAFF if by_staff else ALLOWED_TO_THE_OWNER):
+        after = before.moved(to, at=later, by_staff=by_staff)
+        assert (after.status, after.version, after.modified_at) == (to, 2, later)
+        assert (after.id, after.lines, after.created_at) == (before.id, before.lines, NOON)
+    else:
+        with pytest.raises(MoveNotAllowed) as refused:
+            before.moved(to, at=later, by_staff=by_staff)
+        assert refused.value.context["order_status"] == status
+
+
+def test_a_refused_move_says_what_would_be_allowed() -> None:
+    with pytest.raises(MoveNotAllowed) as refused:
+        order(status=S.PAID).moved(S.DELIVERED, at=NOON, by_staff=True)
+    assert refused.value.context["allowed"] == ["shipped", "cancelled"]
+    with pytest.raises(MoveNotAllowed, match="none"):
+        order(status=S.PAID).moved(S.CANCELLED, at=NOON, by_staff=False)
+
+
+def test_repeated_lines_add_up_in_order_of_first_mention() -> None:
+    assert list(request((7, 1), (3, 2), (7, 4)).wanted.items()) == [(7, 5), (3, 2)]
+
+
+@pytest.mark.parametrize("lines", [1, LINES_MAX])
+def test_an_order_has_one_to_a_hundred_lines(lines: int) -> None:
+    assert len(request(*[(n, 1) for n in range(lines)]).wanted) == lines
+
+
+@pytest.mark.parametrize("lines", [0, LINES_MAX + 1])
+def test_an_order_without_lines_or_with_too_many_is_refused(lines: int) -> None:
+    with pytest.raises(InvalidField) as refused:
+        add_up(items(*[(n, 1) for n in range(lines)]))
+    assert refused.value.context["errors"][0]["field"] == "items"
+
+
+@pytest.mark.parametrize("quantity", [1, QUANTITY_MAX])
+def test_a_line_is_for_one_to_a_million_pieces(quantity: int) -> None:
+    assert request((1, quantity)).wanted == {1: quantity}
+
+
+@pytest.mark.parametrize("quantity", [0, -1, QUANTITY_MAX + 1, 2**64])
+def test_a_quantity_out_of_range_is_refused_at_its_line(quantity: int) -> None:
+    with pytest.raises(InvalidField) as refused:
+        request((1, 1), (2, quantity))
+    assert refused.value.context["errors"][0]["field"] == "items.1.quantity"
+
+
+def test_the_positions_of_a_product_are_those_of_the_request() -> None:
+    assert request((1, 1), (2, 1), (1, 1), (3, 1)).lines_of({1, 3}) == [0, 2, 3]
+
+
+@pytest.mark.parametrize("same", [((1, 2), (2, 3)), ((2, 3), (1, 2)), ((1, 1), (2, 3), (1, 1))])
+def test_the_same_content_has_the_same_digest(same: tuple[tuple[int, int], ...]) -> None:
+    assert request(*same).digest == request((1, 2), (2, 3)).digest
+
+
+@pytest.mark.parametrize(
+    "other", [((1, 2),), ((1, 3), (2, 2)), ((1, 2), (2, 3), (3, 1)), ((12, 3),), ((1, 23),)]
+)
+def test_other_content_has_another_digest(other: tuple[tuple[int, int], ...]) -> None:
+    assert request(*other).digest != request((1, 2), (2, 3)).digest
+
+
+def test_a_repeat_is_the_same_content_from_the_same_user() -> None:
+    placed = order(user_id=1)
+    assert placed.is_repeat(request((1, 1), user_id=1))
+    assert not placed.is_repeat(request((1, 2), user_id=1))
+    assert not placed.is_repeat(request((1, 1), user_id=2))
+
+
+def test_a_key_stands_for_one_id_of_its_user() -> None:
+    assert keyed_order_id(1, "k") == keyed_order_id(1, "k")
+    ids = {keyed_order_id(1, "k"), keyed_order_id(2, "k"), keyed_order_id(1, "K")}
+    assert len(ids) == 3
+
+
+def test_user_and_key_do_not_run_into_each_other() -> None:
+    assert keyed_order_id(1, "1\x002") != keyed_order_id(11, "\x002")
+    assert keyed_order_id(1, "23") != keyed_order_id(12, "3")
+
+
+@pytest.mark.parametrize("key", ["", "k", "x" * 255, "ключ"])
+def test_a_keyed_id_says_that_it_is_one(key: str) -> None:
+    keyed = keyed_order_id(1, key)
+    assert (keyed.version, keyed.variant) == (KEYED_ID_VERSION, RFC_4122)
+    assert UUID(str(keyed)) == keyed
+
+
+def test_a_total_is_the_sum_of_the_lines() -> None:
+    lines = (
+        order_line(1, quantity=3, price=money(1205)),
+        order_line(2, quantity=1, price=money(1)),
+    )
+    placed = order(lines=lines)
+    assert lines[0].total == money(3615)
+    assert placed.total == money(3616)
+
+
+def test_the_newest_order_has_the_highest_key() -> None:
+    old, new = order(2, created_at=NOON), order(1, created_at=NOON + timedelta(seconds=1))
+    assert old.key < new.key
+    assert order(1).key < order(2).key

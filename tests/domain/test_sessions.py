@@ -1,0 +1,39 @@
+"""Sessions: when a family is over, and what is stored of a token."""
+
+from datetime import timedelta
+
+import pytest
+
+from shop.domain.sessions import SessionFamily, hash_token
+from tests.builders import NOON, order_id
+
+DAY = timedelta(days=1)
+
+
+def family(*, signed_out: bool = False) -> SessionFamily:
+    return SessionFamily(
+        id=order_id(1),
+        user_id=1,
+        started_at=NOON,
+        ends_at=NOON + 30 * DAY,
+        ended_at=NOON + DAY if signed_out else None,
+    )
+
+
+def test_a_family_lasts_until_its_age_is_reached() -> None:
+    assert not family().is_over(NOON + 30 * DAY - timedelta(microseconds=1))
+    assert family().is_over(NOON + 30 * DAY)
+
+
+def test_a_family_that_was_ended_is_over() -> None:
+    assert family(signed_out=True).is_over(NOON + 2 * DAY)
+
+
+@pytest.mark.parametrize("token", ["", "abc", "\ud800", "x" * 100_000])
+def test_any_token_has_a_hash_to_look_for(token: str) -> None:
+    assert len(hash_token(token)) == 32
+
+
+def test_the_token_is_not_in_its_hash() -> None:
+    assert b"secret" not in hash_token("secret")
+    assert hash_token("secret") != hash_token("secret ")

@@ -1,0 +1,80 @@
+"""The shelf: every change of stock is a movement, and nothing goes below zero."""
+
+import pytest
+
+from shop.domain.errors import InvalidField, OutOfStock, Shortage
+from shop.domain.products import STOCK_MAX
+from shop.domain.stock import Reason, Shelf, StockAudit
+from tests.builders import NOON, order_id, product
+
+
+def shelf(**stock: int) -> Shelf:
+    """Products by number: `shelf(p1=5)` holds five pieces of product 1."""
+    return Shelf({int(name[1:]): product(int(name[1:]), stock=n) for name, n in stock.items()})
+
+
+def test_what_leaves_is_written_down_with_the_balance_after_it() -> None:
+    tea = shelf(p1=5)
+    tea.move(1, -2, Reason.ORDER, at=NOON, actor_id=7, order_id=order_id(1))
+    tea.move(1, -3, Reason.ORDER, at=NOON)
+    tea.move(1, 4, Reason.RESTOCK, at=NOON, note="lorry")
+    assert [(m.quantity, m.balance) for m in tea.movements] == [(-2, 3), (-3, 0), (4, 4)]
+    first = tea.movements[0]
+    assert (first.actor_id, first.order_id, first.reason) == (7, order_id(1), Reason.ORDER)
+    assert tea.on_hand(1) == 4
+
+
+def test_the_last_piece_can_be_taken_and_not_one_more() -> None:
+    tea = shelf(p1=1)
+    tea.move(1, -1, Reason.ORDER, at=NOON)
+    with pytest.raises(OutOfStock) as refused:
+        tea.move(1, -1, Reason.ORDER, at=NOON)
+    assert refused.value.context["lines"] == [{"product_id": 1, "requested": 1, "available": 0}]
+    assert tea.on_hand(1) == 0
+    assert len(tea.movements) == 1
+
+
+def test_the_shelf_is_not_filled_above_the_limit() -> None:
+    full = shelf(p1=STOCK_MAX - 1)
+    full.move(1, 1, Reason.RESTOCK, at=NOON)
+    with pytest.raises(InvalidField):
+        full.move(1, 1, Reason.RESTOCK, at=NOON)
+    assert full.on_hand(1) == STOCK_MAX
+
+
+def test_every_shortage_is_named_in_the_order_of_the_wish() -> None:
+    tea = shelf(p1=1, p2=2, p3=3)
+    assert tea.shortages({3: 9, 2: 2, 1: 2}) == [
+        Shortage(product_id=3, requested=9, available=3),
+        Shortage(product_id=1, requested=2, available=1),
+    ]
+    assert tea.shortages({1: 1, 2: 2, 3: 3}) == []
+
+
+def test_a_movement_of_nothing_is_a_mistake() -> None:
+    with pytest.raises(AssertionError):
+        shelf(p1=1).move(1, 0, Reason.RESTOCK, at=NOON)
+
+
+@pytest.mark.parametrize(
+    ("on_hand", "movements_sum", "last_balance", "sound"),
+    [
+        (3, 3, 3, True),
+        (0, 0, 0, True),
+        (2, 3, 3, False),
+        (3, 2, 3, False),
+        (3, 3, 2, False),
+        (-1, -1, -1, False),
+    ],
+)
+def test_stock_is_sound_when_the_three_accounts_agree(
+    on_hand: int, movements_sum: int, last_balance: int, sound: bool
+) -> None:
+    audit = StockAudit(
+        product_id=1,
+        sku="A",
+        on_hand=on_hand,
+        movements_sum=movements_sum,
+        last_balance=last_balance,
+    )
+    assert audit.is_sound is sound
