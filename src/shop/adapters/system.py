@@ -1,5 +1,6 @@
 """The real clock, and makers of ids, codes and secrets."""
 
+import base64
 import os
 import secrets
 import time
@@ -7,7 +8,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 # Crockford's base 32: no I, L, O or U, so a code survives being read out.
-_CODE_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TO_CROCKFORD = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+)
 _CODE_LENGTH = 12
 
 
@@ -27,8 +30,8 @@ def new_id() -> UUID:
 
 def new_order_code() -> str:
     """60 random bits."""
-    bits = int.from_bytes(os.urandom(8), "big")
-    return "".join(_CODE_ALPHABET[bits >> 5 * i & 31] for i in range(_CODE_LENGTH))
+    encoded = base64.b32encode(os.urandom(8))[:_CODE_LENGTH]
+    return encoded.translate(_TO_CROCKFORD).decode("ascii")
 
 
 def new_refresh_token() -> str:

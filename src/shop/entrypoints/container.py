@@ -13,7 +13,7 @@ from shop.adapters.passwords import Argon2Hasher
 from shop.adapters.sql.engine import DatabaseOptions, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.schema import SqlSchema
-from shop.adapters.sql.unit_of_work import SqlUnitOfWork
+from shop.adapters.sql.sqlite import SqliteUnitOfWork
 from shop.domain.services.cancel_order import CancelOrder
 from shop.domain.services.keep_catalogue import (
     AddProducts,
@@ -60,7 +60,7 @@ class Container(containers.DeclarativeContainer):
     unit_of_work = providers.Selector(
         settings.provided.store,
         memory=providers.Factory(MemoryUnitOfWork, database=memory),
-        sqlite=providers.Factory(SqlUnitOfWork, engines=engines),
+        sqlite=providers.Factory(SqliteUnitOfWork, engines=engines),
         postgresql=providers.Factory(PostgresUnitOfWork, engines=engines),
     )
     sql_schema = providers.Singleton(SqlSchema, engines=engines)

@@ -116,13 +116,17 @@ def _unknown(name: str) -> str:
 
 def _check_database_url(url: str) -> None:
     try:
-        driver = make_url(url).drivername
-    except ArgumentError:
-        driver = ""
-    if driver not in _STORES:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.drivername not in _STORES:
         raise SettingsError(
             "SHOP_DATABASE_URL is wrong: it must start with sqlite+aiosqlite:///, "
             "postgresql+asyncpg:// or memory://."
+        )
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise SettingsError(
+            "SHOP_DATABASE_URL is wrong: SQLite needs a file; memory:// is the store without one."
         )
 
 

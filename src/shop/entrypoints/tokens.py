@@ -80,11 +80,14 @@ class AccessTokens:
                 algorithms=[ALGORITHM],
                 issuer=self._issuer,
                 audience=self._audience,
-                options={"require": _REQUIRED},
+                # Expiry goes by the clock below; and `iat` from a host whose clock is ahead is fine.
+                options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False},
             )
             if claims["typ"] != ACCESS_TYPE:
                 raise InvalidToken
-            caller = Caller(user_id=int(claims["sub"]), role=Role(claims["role"]))
-            return float(claims["exp"]), caller
+            expires_at = float(claims["exp"])
+            if self._now() >= expires_at:
+                raise InvalidToken
+            return expires_at, Caller(user_id=int(claims["sub"]), role=Role(claims["role"]))
         except (jwt.InvalidTokenError, ValueError, TypeError):
             raise InvalidToken from None

@@ -8,6 +8,8 @@ from uuid import uuid4
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from shop.domain.errors import StoreUnavailable
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseOptions:
@@ -85,7 +87,7 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
 def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
     """SQLite has one writer at a time: with a pool of one they queue fairly for it."""
     if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(url.database).parent)
     timeout = {"timeout": options.lock_timeout}
     write = create_async_engine(
         url, pool_size=1, max_overflow=0, pool_timeout=options.pool_timeout, connect_args=timeout
@@ -102,6 +104,16 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(write.sync_engine, "begin", _begin_immediate)
     return Engines(write=write, read=read, bare=read)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The folder {folder} of the SQLite database cannot be made ({error.strerror}); "
+            "set SHOP_DATABASE_URL to a place that can be written."
+        ) from error
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

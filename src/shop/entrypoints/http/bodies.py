@@ -79,7 +79,7 @@ class StrictJSON(AbstractDTO[Any]):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise MalformedBody("The body is not valid JSON in UTF-8.") from None
         # What fits the type is small and shallow by now, so the slower second look is cheap.
-        json.loads(value, object_pairs_hook=_refuse_repeated)
+        _REPEATED.decode(value.decode())
         return body
 
 
@@ -88,6 +88,9 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
         raise InvalidField(repeated, "must not be given twice")
+
+
+_REPEATED = json.JSONDecoder(object_pairs_hook=_refuse_repeated)
 
 
 def _invalid_field(message: str) -> InvalidField:

@@ -155,7 +155,7 @@ def problem(
             "code": code,
             **(context or {}),
         },
-        status_code=status,
+        status_code=status.value,
         media_type=PROBLEM_JSON,
         headers=headers,
     )
