@@ -60,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     audience: Annotated[str, Meta(min_length=1, max_length=200)] = "shop"
 
     body_max: Annotated[int, Meta(ge=1_024, le=10_485_760)] = 65_536
+    request_timeout: Seconds = 10.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     access_log: bool = False

@@ -80,7 +80,7 @@ class AccessTokens:
                 algorithms=[ALGORITHM],
                 issuer=self._issuer,
                 audience=self._audience,
-                # Expiry goes by the clock below; and `iat` from a host whose clock is ahead is fine.
+                # Expiry goes by the clock below; `iat` may be from a host whose clock is ahead.
                 options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False},
             )
             if claims["typ"] != ACCESS_TYPE:

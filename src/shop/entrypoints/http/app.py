@@ -82,7 +82,7 @@ def build_app(container: Container) -> ASGIApp:
         request_max_body_size=settings.body_max,
         logging_config=None,
     )
-    return Edge(app, log_access=settings.access_log)
+    return Edge(app, log_access=settings.access_log, body_seconds_max=settings.request_timeout)
 
 
 @asynccontextmanager

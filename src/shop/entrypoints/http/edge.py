@@ -1,5 +1,6 @@
 """The edge: what every answer has and every request must have, around the whole application."""
 
+import asyncio
 import logging
 import re
 import time
@@ -7,8 +8,9 @@ from collections.abc import Iterable
 from uuid import uuid4
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
+from shop.domain.errors import Invalid
 from shop.entrypoints.logs import request_id_of_context
 
 access_logger = logging.getLogger("shop.access")
@@ -16,12 +18,41 @@ access_logger = logging.getLogger("shop.access")
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
-class Edge:
-    """Gives every request an id, which its answer and its log lines carry; logs it if asked to."""
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    # The server's own banner would say which software to look up holes of.
+    (b"server", b"shop"),
+)
 
-    def __init__(self, app: ASGIApp, *, log_access: bool) -> None:
+
+class BodyTooSlow(Invalid):
+    code = "body_too_slow"
+    title = "The body came too slowly"
+
+    def __init__(self) -> None:
+        super().__init__("The body did not arrive in time; nothing was done.")
+
+
+class ClientGone(Invalid):
+    """Nobody is there to read the answer."""
+
+    code = "client_gone"
+
+    def __init__(self) -> None:
+        super().__init__("The connection was closed before the body was complete.")
+
+
+class Edge:
+    """Gives every request an id, which its answer and its log lines carry; logs it if asked to.
+
+    A body must have arrived within `body_seconds_max`: a slow peer is refused, not waited for.
+    """
+
+    def __init__(self, app: ASGIApp, *, log_access: bool, body_seconds_max: float) -> None:
         self._app = app
         self._log_access = log_access
+        self._body_seconds_max = body_seconds_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -30,7 +61,18 @@ class Edge:
         request_id = _request_id(scope["headers"])
         context = request_id_of_context.set(request_id)
         started = time.perf_counter()
+        give_up_at = asyncio.get_running_loop().time() + self._body_seconds_max
         status = 0
+
+        async def receive_in_time() -> ReceiveMessage:
+            try:
+                async with asyncio.timeout_at(give_up_at):
+                    message = await receive()
+            except TimeoutError:
+                raise BodyTooSlow from None
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            return message
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -39,12 +81,12 @@ class Edge:
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
-                    (b"x-content-type-options", b"nosniff"),
+                    *_HEADERS,
                 ]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive_in_time, send_with_id)
         finally:
             if self._log_access:
                 access_logger.info(

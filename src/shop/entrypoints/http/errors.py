@@ -24,6 +24,7 @@ from shop.domain.errors import (
 )
 from shop.entrypoints.http.access import NotAcceptable
 from shop.entrypoints.http.bodies import UnsupportedMediaType
+from shop.entrypoints.http.edge import BodyTooSlow
 from shop.entrypoints.logs import request_id_of_context
 
 logger = logging.getLogger("shop.http")
@@ -33,6 +34,7 @@ PROBLEM_JSON = "application/problem+json"
 # By category; a subclass that needs another status stands before its category.
 STATUSES: dict[type[ShopError], HTTPStatus] = {
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
     IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     Invalid: HTTPStatus.BAD_REQUEST,

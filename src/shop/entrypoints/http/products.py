@@ -190,7 +190,7 @@ class ProductController(Controller):
         operation_id="createProduct",
         summary="Create a product (staff)",
         opt=STAFF,
-        responses=problems(400, 401, 403, 406, 409, 413, 415, 503),
+        responses=problems(400, 401, 403, 406, 408, 409, 413, 415, 503),
         response_headers=[
             ResponseHeader(name="Location", documentation_only=True),
             ResponseHeader(name="ETag", documentation_only=True),
@@ -219,7 +219,7 @@ class ProductController(Controller):
         operation_id="changeStock",
         summary="Change a product's stock, by a difference or by compare-and-set (staff)",
         opt=STAFF,
-        responses=problems(400, 401, 403, 404, 406, 409, 413, 415, 503),
+        responses=problems(400, 401, 403, 404, 406, 408, 409, 413, 415, 503),
         response_headers=[ResponseHeader(name="ETag", documentation_only=True)],
     )
     async def change_stock(

@@ -16,7 +16,7 @@ from shop.entrypoints.http.errors import problems
 from shop.entrypoints.tokens import AccessTokens
 
 _NO_STORE = {"Cache-Control": "no-store"}
-_PROBLEMS = problems(400, 401, 406, 413, 415, 503)
+_PROBLEMS = problems(400, 401, 406, 408, 413, 415, 503)
 
 
 class Credentials(msgspec.Struct, forbid_unknown_fields=True):
@@ -85,7 +85,7 @@ class TokenController(Controller):
         status_code=204,
         operation_id="revokeToken",
         summary="Sign out; unknown tokens answer the same",
-        responses=problems(400, 406, 413, 415, 503),
+        responses=problems(400, 406, 408, 413, 415, 503),
     )
     async def revoke(self, data: JSONBody[Refresh], sign_out: NamedDependency[SignOut]) -> None:
         await sign_out(refresh_token=data.refresh)
