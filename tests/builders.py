@@ -47,18 +47,18 @@ def order_id(number: int) -> UUID:
     return UUID(int=number << 80 | 0x7 << 76 | 0b10 << 62)
 
 
-def numbered_ids(start: int = 1_000_000) -> Callable[[], UUID]:
+def numbered_ids(start: int) -> Callable[[], UUID]:
     numbers = count(start)
     return lambda: order_id(next(numbers))
 
 
-def numbered_codes() -> Callable[[], str]:
-    numbers = count(1)
+def numbered_codes(start: int) -> Callable[[], str]:
+    numbers = count(start)
     return lambda: f"{next(numbers):012d}"
 
 
-def numbered_secrets() -> Callable[[], str]:
-    numbers = count(1)
+def numbered_secrets(start: int) -> Callable[[], str]:
+    numbers = count(start)
     return lambda: f"secret-{next(numbers)}"
 
 

@@ -12,11 +12,10 @@ import pytest
 
 from shop.adapters.sql.engine import create_engines
 from shop.adapters.sql.schema import SqlSchema
-from tests.postgresql import PostgresServer, running_postgresql
+from tests.postgresql import TEMPLATE, PostgresServer, running_postgresql
 from tests.stores import Store, memory_store, sql_store
 from tests.use_cases import UseCases
 
-TEMPLATE = "template_shop"
 _numbers = count(1)
 
 
@@ -28,7 +27,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgresServer]:
     """A server for this test process."""
-    with running_postgresql() as server:
+    with running_postgresql(deadlock_timeout="100ms") as server:
         yield server
 
 

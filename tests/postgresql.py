@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,21 @@ import asyncpg
 
 START_SECONDS_MAX = 60.0
 
+TEMPLATE = "template_shop"
+"""The migrated database that tests copy, see `migrated_postgresql`."""
+
 # The server ends when its standard input does: when it is told to stop, and when whoever started
-# it is gone in whatever way. A background job of sh reads from /dev/null, so the pipe goes by 3.
+# it is gone in whatever way; then nobody else removes a temporary folder, so it is removed here.
+# A background job of sh reads from /dev/null, so the pipe goes by 3.
 _GUARD = """
+temporary=$1; shift
 "$@" & server=$!
 exec 3<&0
-(read -r _ <&3; kill -INT "$server") 2>/dev/null & guard=$!
+(read -r _ <&3 || [ -z "$temporary" ] || touch "$temporary/orphaned"; kill -INT "$server") \\
+    2>/dev/null & guard=$!
 wait "$server"; status=$?
 kill "$guard" 2>/dev/null
+[ -n "$temporary" ] && [ -e "$temporary/orphaned" ] && rm -rf "$temporary"
 exit "$status"
 """
 
@@ -37,13 +44,20 @@ class PostgresServer:
 
     PostgreSQL refuses to run as root; the server is then run by another user, to whom `root` is
     given. Keep the path of `root` short: a socket's path has at most about 100 bytes. Without
-    `durable` it forgets at a power cut what it had committed, and is faster for it.
+    `durable` it forgets at a power cut what it had committed, and is faster for it. A `temporary`
+    root is removed when the process that started the server dies.
     """
 
     def __init__(
-        self, root: Path, *, durable: bool = False, settings: Mapping[str, str] | None = None
-    ):
+        self,
+        root: Path,
+        *,
+        durable: bool = False,
+        temporary: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.root = root
+        self._temporary = str(root) if temporary else ""
         self._settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(root),
@@ -64,9 +78,11 @@ class PostgresServer:
             initdb += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
             subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, **self._identity())
         options = [f"--{name}={value}" for name, value in self._settings.items()]
+        guarded: list[str | Path] = ["/bin/sh", "-c", _GUARD, "sh", self._temporary]
+        guarded += [bin_folder / "postgres", "-D", data, *options]
         with (self.root / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARD, "sh", bin_folder / "postgres", "-D", data, *options],
+                guarded,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -80,8 +96,8 @@ class PostgresServer:
         """Ends every connection and shuts the server down; starting it again finds its data."""
         process, self._process = self._process, None
         if process is not None:
-            assert process.stdin is not None
-            process.stdin.close()
+            with suppress(BrokenPipeError):
+                process.communicate(b"stop\n", timeout=30)
             process.wait(timeout=30)
 
     def url(self, database: str) -> str:
@@ -132,7 +148,7 @@ class PostgresServer:
 def running_postgresql(*, durable: bool = False, **settings: str) -> Iterator[PostgresServer]:
     """A server in a temporary folder, for as long as the block."""
     root = Path(tempfile.mkdtemp(prefix="shop-pg-"))
-    server = PostgresServer(root, durable=durable, settings=settings)
+    server = PostgresServer(root, durable=durable, temporary=True, settings=settings)
     try:
         server.start()
         yield server

@@ -1,12 +1,15 @@
 """The three stores, opened for a test, and what tests look at behind the ports."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+import aiosqlite
+import asyncpg
+import pytest
 from sqlalchemy import Row, event, insert, select, update
 from sqlalchemy.engine import Connection
 
@@ -14,10 +17,13 @@ from shop.adapters.memory.database import MemoryDatabase
 from shop.adapters.memory.unit_of_work import MemoryUnitOfWork
 from shop.adapters.sql import tables
 from shop.adapters.sql.engine import DatabaseOptions, Engines, create_engines
-from shop.adapters.sql.unit_of_work import SqlUnitOfWork
+from shop.adapters.sql.postgresql import PostgresUnitOfWork
+from shop.adapters.sql.sqlite import SqliteUnitOfWork
 from shop.domain.orders import Order
 from shop.domain.ports import UnitOfWorkFactory
 from shop.domain.stock import Reason, StockMovement
+
+_UNITS_OF_WORK = {"sqlite": SqliteUnitOfWork, "postgresql": PostgresUnitOfWork}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,20 +83,43 @@ class Store:
 
     @contextmanager
     def statements(self) -> Iterator[list[str]]:
-        """What is sent to the database in the block; a statement for many rows counts once."""
+        """What is sent to the database in the block, but for a transaction's begin and end.
+
+        A statement for many rows counts once. Some go through SQLAlchemy, some to the driver.
+        """
         sent: list[str] = []
 
-        def note(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-            sent.append(statement)
+        def note(statement: str) -> None:
+            if not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
+                sent.append(statement)
 
-        engines = {id(e.sync_engine): e.sync_engine for e in (self.sql.write, self.sql.read)}
-        for engine in engines.values():
-            event.listen(engine, "before_cursor_execute", note)
-        try:
-            yield sent
-        finally:
-            for engine in engines.values():
-                event.remove(engine, "before_cursor_execute", note)
+        def from_sqlalchemy(_connection: Connection, _cursor: object, sql: str, *_: object) -> None:
+            note(sql)
+
+        def noted(real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(connection: object, sql: str, *args: Any, **options: Any) -> Any:
+                note(sql)
+                return real(connection, sql, *args, **options)
+
+            return call
+
+        # Engines with a pool in common tell their listeners of each other's statements.
+        by_pool = {e.sync_engine.pool: e.sync_engine for e in (self.sql.read, self.sql.write)}
+        for engine in by_pool.values():
+            event.listen(engine, "before_cursor_execute", from_sqlalchemy)
+        with pytest.MonkeyPatch.context() as patch:
+            for driver, method in (
+                (asyncpg.Connection, "execute"),
+                (asyncpg.Connection, "fetch"),
+                (aiosqlite.Connection, "executemany"),
+                (aiosqlite.Connection, "execute_fetchall"),
+            ):
+                patch.setattr(driver, method, noted(getattr(driver, method)))
+            try:
+                yield sent
+            finally:
+                for engine in by_pool.values():
+                    event.remove(engine, "before_cursor_execute", from_sqlalchemy)
 
     async def archive_product(self, product_id: int) -> None:
         if self.memory is not None:
@@ -116,7 +145,7 @@ async def sql_store(url: str, options: DatabaseOptions | None = None) -> AsyncIt
     try:
         yield Store(
             name=engines.write.dialect.name,
-            unit_of_work=partial(SqlUnitOfWork, engines=engines),
+            unit_of_work=partial(_UNITS_OF_WORK[engines.write.dialect.name], engines=engines),
             engines=engines,
         )
     finally:

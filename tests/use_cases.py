@@ -37,17 +37,21 @@ from tests.builders import (
 
 
 class UseCases:
-    """One process of the shop: its clock, its intake, its use cases."""
+    """One process of the shop: its clock, its intake, its use cases.
 
-    def __init__(self, unit_of_work: UnitOfWorkFactory) -> None:
+    Several of them may share a store if each has a `process` number of its own.
+    """
+
+    def __init__(self, unit_of_work: UnitOfWorkFactory, *, process: int = 1) -> None:
+        start = process * 1_000_000
         self.clock = FakeClock()
         self.hasher = PlainHasher()
         self.lifetimes = SessionLifetimes()
-        new_id = numbered_ids()
+        new_id = numbered_ids(start)
         uow, clock = unit_of_work, self.clock
 
         self.place_orders = PlaceOrders(
-            unit_of_work=uow, clock=clock, new_order_code=numbered_codes()
+            unit_of_work=uow, clock=clock, new_order_code=numbered_codes(start)
         )
         self.intake = Intake[OrderRequest, Placed](handle=self.place_orders)
         self.place_order = PlaceOrder(intake=self.intake, new_id=new_id)
@@ -69,7 +73,7 @@ class UseCases:
             hasher=self.hasher,
             clock=clock,
             new_id=new_id,
-            new_refresh_token=(new_refresh_token := numbered_secrets()),
+            new_refresh_token=(new_refresh_token := numbered_secrets(start)),
             lifetimes=self.lifetimes,
         )
         self.refresh_session = RefreshSession(
@@ -79,7 +83,7 @@ class UseCases:
             lifetimes=self.lifetimes,
         )
         self.sign_out = SignOut(unit_of_work=uow, clock=clock)
-        self._numbers = count(1)
+        self._numbers = count(start)
 
     async def given_product(
         self, stock: int = 10, *, name: str = "Teapot", price: int = 1200, sku: str | None = None

@@ -39,7 +39,6 @@ async def test_a_user_signs_in_as_who_they_are(shop: UseCases) -> None:
 async def test_a_user_is_a_customer_unless_said_otherwise(shop: UseCases) -> None:
     anna = await shop.create_user(username="anna", password=PASSWORD)
     assert anna.role is Role.CUSTOMER
-    assert PASSWORD not in anna.password_hash.removeprefix("plain:")[:0]
 
 
 async def test_a_name_belongs_to_one_user_however_it_is_typed(shop: UseCases) -> None:
@@ -48,7 +47,7 @@ async def test_a_name_belongs_to_one_user_however_it_is_typed(shop: UseCases) ->
         await shop.given_customer("anna")
     with pytest.raises(UsernameTaken):
         await shop.given_customer("ａｎｎａ")  # noqa: RUF001
-    assert await shop.sign_in(username="ａｎｎａ", password=PASSWORD)  # noqa: RUF001
+    await shop.sign_in(username="ａｎｎａ", password=PASSWORD)  # noqa: RUF001
 
 
 @pytest.mark.parametrize(("username", "password"), [("an na", PASSWORD), ("anna", "short")])
@@ -183,7 +182,7 @@ async def test_a_new_password_signs_out_everywhere(shop: UseCases) -> None:
             await refresh(shop, token)
     with pytest.raises(WrongCredentials):
         await shop.sign_in(username="anna", password=PASSWORD)
-    assert await shop.sign_in(username="anna", password="another password")
+    await shop.sign_in(username="anna", password="another password")
     assert await refresh(shop, other)
 
 

@@ -29,7 +29,7 @@ from shop.domain.services.place_orders import PlaceOrder
 from shop.domain.services.read_orders import ListOrders, ReadOrder
 from shop.domain.users import Caller
 from shop.entrypoints.http.errors import problems
-from shop.entrypoints.http.pagination import PageLinks, PageOut, PageRequest
+from shop.entrypoints.http.pagination import KeyTime, PageLinks, PageOut, PageRequest
 from shop.entrypoints.http.parameters import ID_MAX, TIME_PATTERN, parse_time
 from shop.entrypoints.settings import Settings
 
@@ -167,7 +167,7 @@ class OrderController(Controller):
         )
         links = PageLinks(
             key=lambda order: order.key,
-            key_type=tuple[datetime, UUID],
+            key_type=tuple[KeyTime, UUID],
             out=OrderOut.of,
             public_url=settings.public_url,
         )

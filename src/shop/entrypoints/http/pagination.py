@@ -5,12 +5,14 @@ import binascii
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from litestar import Request
 from litestar.params import QueryParameter
+from msgspec import Meta
 
 from shop.domain.errors import InvalidField, NotFound
 from shop.domain.pages import Key, Page, Part
@@ -22,6 +24,12 @@ PAGE_SIZE = 10
 PAGE_SIZE_MAX = 100
 OFFSET_MAX = 10_000
 CURSOR_LENGTH_MAX = 4_096
+
+# The parts of keys, as strict as the databases: a cursor may be forged.
+KeyNumber = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+KeyText = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
+KeyTime = Annotated[datetime, Meta(tz=True)]
+
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 
 
@@ -84,7 +92,7 @@ class PageLinks(Generic[R, T]):
         public_url: str,
     ) -> None:
         self._key = key
-        self._cursor_type = msgspec.json.Decoder(tuple[bool, int, key_type])
+        self._cursor_type = msgspec.json.Decoder(tuple[bool, KeyNumber, key_type])
         self._out = out
         self._public_url = public_url
 
@@ -128,12 +136,14 @@ class PageLinks(Generic[R, T]):
     def _decode(self, cursor: str) -> tuple[bool, int, Key]:
         try:
             text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"==")
-            decoded: tuple[bool, int, Key] = self._cursor_type.decode(text)
-        except (binascii.Error, UnicodeError, msgspec.DecodeError):
+            backwards, count, key = self._cursor_type.decode(text)
+            # In UTC, which not every time with a zone can be: nobody made that into a link.
+            key = tuple(
+                part.astimezone(UTC) if isinstance(part, datetime) else part for part in key
+            )
+        except (binascii.Error, UnicodeError, msgspec.DecodeError, OverflowError):
             raise InvalidField("cursor", "is not one of this list's links") from None
-        if not 0 <= decoded[1] < 2**63:
-            raise InvalidField("cursor", "is not one of this list's links")
-        return decoded
+        return backwards, count, key
 
     def _linker(self, request: Request[Any, Any, Any], count: int) -> Callable[[bool, R], str]:
         address = (

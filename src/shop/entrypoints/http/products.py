@@ -34,7 +34,14 @@ from shop.domain.stock import NOTE_LENGTH_MAX
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.errors import problems
-from shop.entrypoints.http.pagination import PageLinks, PageOut, PageRequest
+from shop.entrypoints.http.pagination import (
+    KeyNumber,
+    KeyText,
+    KeyTime,
+    PageLinks,
+    PageOut,
+    PageRequest,
+)
 from shop.entrypoints.http.parameters import PRICE_PATTERN, ProductId
 from shop.entrypoints.settings import Settings
 
@@ -182,8 +189,9 @@ class ProductController(Controller):
         ] = None,
     ) -> Response[ProductOut]:
         product = await read_product(product_id=product_id)
-        if if_none_match is not None and product_etag(product) in if_none_match:
-            return Response(None, status_code=304, headers={"ETag": product_etag(product)})  # type: ignore[arg-type]
+        tag = product_etag(product)
+        if if_none_match is not None and (tag in if_none_match or if_none_match.strip() == "*"):
+            return Response(None, status_code=304, headers={"ETag": tag})  # type: ignore[arg-type]
         return _respond(product)
 
     @post(
@@ -250,9 +258,9 @@ class ProductController(Controller):
 
 # The types of `ProductQuery.key`, for reading cursors.
 _KEY_TYPES = {
-    ProductSort.NAME: tuple[str, int],
-    ProductSort.PRICE: tuple[int, int],
-    ProductSort.CREATED: tuple[datetime, int],
+    ProductSort.NAME: tuple[KeyText, KeyNumber],
+    ProductSort.PRICE: tuple[KeyNumber, KeyNumber],
+    ProductSort.CREATED: tuple[KeyTime, KeyNumber],
 }
 
 

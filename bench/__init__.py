@@ -1,0 +1,1 @@
+"""The project's benchmark: `make bench`, or `python -m bench --help`. See docs/performance.md."""

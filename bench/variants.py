@@ -1,0 +1,102 @@
+"""The shop with one part exchanged: what orders cost without being placed, or without batches.
+
+`python -m bench.variants constant --port 8000` is `shop serve --port 8000` but for that part.
+"""
+
+import sys
+from typing import Any
+from uuid import UUID
+
+from litestar.types import ASGIApp
+
+from bench.data import LINES_MAX
+from shop.domain.errors import ShopError
+from shop.domain.money import Money
+from shop.domain.orders import Order, OrderItem, OrderLine, OrderRequest, OrderStatus, Placed
+from shop.domain.services.place_orders import PlaceOrder, PlaceOrders
+from shop.domain.users import Caller
+from shop.entrypoints.cli import serve
+from shop.entrypoints.container import Container, build_container
+from shop.entrypoints.http.app import build_app
+from shop.entrypoints.settings import load_settings
+
+
+class AnswerConstant(PlaceOrder):
+    """In the place of `PlaceOrder`: the same answer for every order of so many lines."""
+
+    def __init__(self, container: Container) -> None:
+        self._answers = [
+            Placed(order=_order(container, lines), created=True) for lines in range(LINES_MAX + 1)
+        ]
+
+    async def __call__(
+        self,
+        *,
+        caller: Caller,
+        items: tuple[OrderItem, ...],
+        order_id: UUID | None = None,
+        idempotency_key: str | None = None,
+    ) -> Placed:
+        return self._answers[len(items)]
+
+
+def _order(container: Container, lines: int) -> Order:
+    now = container.clock()()
+    price = Money(amount=1_290, currency="EUR")
+    return Order(
+        id=container.new_id()(),
+        code=container.new_order_code()(),
+        user_id=1,
+        status=OrderStatus.PLACED,
+        lines=tuple(
+            OrderLine(product_id=number, name="Nordic Oak Chair", price=price, quantity=1)
+            for number in range(1, max(lines, 1) + 1)
+        ),
+        currency="EUR",
+        digest=bytes(32),
+        version=1,
+        created_at=now,
+        modified_at=now,
+    )
+
+
+class OneByOne:
+    """In the place of the intake: every order is a transaction of its own, at once."""
+
+    def __init__(self, place_orders: PlaceOrders) -> None:
+        self._place_orders = place_orders
+
+    async def __call__(self, request: OrderRequest) -> Placed:
+        [answer] = await self._place_orders([request])
+        if isinstance(answer, ShopError):
+            raise answer
+        return answer
+
+    async def close(self) -> None: ...
+
+
+def create_constant() -> ASGIApp:
+    container = build_container(load_settings())
+    container.place_order.override(AnswerConstant(container))
+    return build_app(container)
+
+
+def create_naive() -> ASGIApp:
+    container = build_container(load_settings())
+    container.intake.override(OneByOne(container.place_orders()))
+    return build_app(container)
+
+
+def main(variant: str, *arguments: str) -> None:
+    """`shop serve` as it is, but the application that its server imports is the variant."""
+    create = serve.Server
+
+    def server(_target: str, **options: Any) -> Any:
+        return create(f"bench.variants:create_{variant}", **options)
+
+    serve.Server = server  # type: ignore[misc,assignment]
+    serve.serve(list(arguments))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,407 @@
+"""The intake alone, with a handler made up for the test: requests are numbers and words."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import pytest
+
+from shop.adapters.intake import Intake, IntakeLimits, IntakeObserver
+from shop.domain.errors import (
+    Conflict,
+    Overloaded,
+    ShopError,
+    StoreUnavailable,
+    Unavailable,
+    WriteConflict,
+)
+
+NOW = 0.0001
+"""A pause between attempts that no test has to wait for."""
+
+Answers = Sequence[str | ShopError]
+
+
+class Kitchen:
+    """A handler that can be held up, told to fail, and asked what it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.failures: list[BaseException] = []
+        """Raised by the next calls, one each."""
+        self.poison: set[str] = set()
+        """Requests that no batch with them in it survives."""
+        self.open = asyncio.Event()
+        self.open.set()
+        self.begun = asyncio.Event()
+
+    async def __call__(self, requests: Sequence[str]) -> Answers:
+        self.batches.append(list(requests))
+        self.begun.set()
+        await self.open.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        if poisonous := self.poison.intersection(requests):
+            raise ZeroDivisionError(*poisonous)
+        return [
+            Conflict("no") if request.startswith("refuse") else request.upper()
+            for request in requests
+        ]
+
+    def hold(self) -> None:
+        self.open.clear()
+        self.begun.clear()
+
+
+class Notes(IntakeObserver):
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.waits = 0
+        self.rejections = 0
+
+    def batch_done(self, *, size: int, seconds: float) -> None:
+        assert seconds >= 0
+        self.sizes.append(size)
+
+    def waited(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.waits += 1
+
+    def rejected(self) -> None:
+        self.rejections += 1
+
+
+@pytest.fixture
+async def kitchen() -> Kitchen:
+    return Kitchen()
+
+
+@pytest.fixture
+async def intake(kitchen: Kitchen) -> AsyncIterator[Intake[str, str]]:
+    intake = Intake[str, str](handle=kitchen, limits=IntakeLimits(backoff=NOW))
+    yield intake
+    await intake.close()
+
+
+async def settled(*tasks: asyncio.Task[str]) -> list[str | BaseException]:
+    """What became of the callers; none may be left waiting."""
+    async with asyncio.timeout(5):
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def call(intake: Intake[str, str], *requests: str) -> list[asyncio.Task[str]]:
+    return [asyncio.create_task(intake_call(intake, request)) for request in requests]
+
+
+async def intake_call(intake: Intake[str, str], request: str) -> str:
+    return await intake(request)
+
+
+async def held_up(
+    intake: Intake[str, str], kitchen: Kitchen, *waiting: str
+) -> list[asyncio.Task[str]]:
+    """One call that is being served and does not end, and others queued behind it."""
+    kitchen.hold()
+    [first] = call(intake, "first")
+    await kitchen.begun.wait()
+    tasks = call(intake, *waiting)
+    await asyncio.sleep(0)
+    return [first, *tasks]
+
+
+async def test_a_lone_call_waits_for_nobody(intake: Intake[str, str], kitchen: Kitchen) -> None:
+    assert await intake("tea") == "TEA"
+    assert await intake("cup") == "CUP"
+    assert kitchen.batches == [["tea"], ["cup"]]
+
+
+async def test_calls_of_one_moment_are_one_batch_in_order(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    assert await settled(*call(intake, "a", "b", "c")) == ["A", "B", "C"]
+    assert kitchen.batches == [["a", "b", "c"]]
+
+
+async def test_what_queued_up_meanwhile_is_the_next_batch(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    tasks = await held_up(intake, kitchen, "a", "b", "c")
+    kitchen.open.set()
+    assert await settled(*tasks) == ["FIRST", "A", "B", "C"]
+    assert kitchen.batches == [["first"], ["a", "b", "c"]]
+
+
+async def test_only_one_batch_is_under_way(intake: Intake[str, str], kitchen: Kitchen) -> None:
+    tasks = await held_up(intake, kitchen, "a")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert kitchen.batches == [["first"]]
+    kitchen.open.set()
+    await settled(*tasks)
+
+
+async def test_a_batch_has_a_largest_size(kitchen: Kitchen) -> None:
+    intake = Intake[str, str](handle=kitchen, limits=IntakeLimits(batch_max=2))
+    tasks = await held_up(intake, kitchen, "a", "b", "c", "d", "e")
+    kitchen.open.set()
+    assert await settled(*tasks) == ["FIRST", "A", "B", "C", "D", "E"]
+    assert kitchen.batches == [["first"], ["a", "b"], ["c", "d"], ["e"]]
+
+
+async def test_a_refusal_is_raised_to_the_one_it_concerns(intake: Intake[str, str]) -> None:
+    a, refused, b = await settled(*call(intake, "a", "refuse", "b"))
+    assert (a, b) == ("A", "B")
+    assert isinstance(refused, Conflict)
+
+
+async def test_a_full_queue_sheds_load_and_serves_who_waits(kitchen: Kitchen) -> None:
+    notes = Notes()
+    intake = Intake[str, str](handle=kitchen, limits=IntakeLimits(queue_max=2), observer=notes)
+    tasks = await held_up(intake, kitchen, "a", "b")
+    with pytest.raises(Overloaded) as refused:
+        await intake("c")
+    assert refused.value.retry_after >= 1
+    assert notes.rejections == 1
+    kitchen.open.set()
+    assert await settled(*tasks) == ["FIRST", "A", "B"]
+    assert await intake("c") == "C"
+
+
+async def test_past_the_deadline_nobody_waits_on(kitchen: Kitchen) -> None:
+    notes = Notes()
+    intake = Intake[str, str](handle=kitchen, limits=IntakeLimits(deadline=0.01), observer=notes)
+    served, queued = await settled(*await held_up(intake, kitchen, "queued"))
+    assert isinstance(served, Overloaded)
+    assert isinstance(queued, Overloaded)
+    assert notes.rejections == 2
+    kitchen.open.set()
+    await intake.close()
+    assert kitchen.batches == [["first"]]
+
+
+async def test_who_gives_up_while_queued_is_never_served(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    first, a, b = await held_up(intake, kitchen, "a", "b")
+    a.cancel()
+    await asyncio.sleep(0)
+    kitchen.open.set()
+    first_answer, a_answer, b_answer = await settled(first, a, b)
+    assert isinstance(a_answer, asyncio.CancelledError)
+    assert (first_answer, b_answer) == ("FIRST", "B")
+    assert kitchen.batches == [["first"], ["b"]]
+
+
+async def test_a_queue_of_people_who_gave_up_is_no_batch(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    first, a = await held_up(intake, kitchen, "a")
+    a.cancel()
+    await asyncio.sleep(0)
+    kitchen.open.set()
+    await settled(first, a)
+    assert kitchen.batches == [["first"]]
+    assert await intake("b") == "B"
+
+
+async def test_who_gives_up_in_a_batch_leaves_the_neighbours_served(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.hold()
+    a, b, c = call(intake, "a", "b", "c")
+    await kitchen.begun.wait()
+    b.cancel()
+    await asyncio.sleep(0)
+    kitchen.open.set()
+    answers = await settled(a, b, c)
+    assert (answers[0], answers[2]) == ("A", "C")
+    assert isinstance(answers[1], asyncio.CancelledError)
+    assert kitchen.batches == [["a", "b", "c"]]
+
+
+async def test_a_batch_that_lost_a_race_is_tried_one_by_one(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.failures = [WriteConflict("lost")]
+    assert await settled(*call(intake, "a", "b", "c")) == ["A", "B", "C"]
+    assert kitchen.batches == [["a", "b", "c"], ["a"], ["b"], ["c"]]
+
+
+async def test_one_poisonous_request_fails_alone(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.poison = {"bad"}
+    a, bad, b = await settled(*call(intake, "a", "bad", "b"))
+    assert (a, b) == ("A", "B")
+    assert isinstance(bad, ZeroDivisionError)
+    assert kitchen.batches == [["a", "bad", "b"], ["a"], ["bad"], ["b"]]
+
+
+async def test_a_poisonous_request_fails_alone_also_after_the_store_was_away(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.failures = [StoreUnavailable("away")]
+    kitchen.poison = {"bad"}
+    a, bad, b = await settled(*call(intake, "a", "bad", "b"))
+    assert (a, b) == ("A", "B")
+    assert isinstance(bad, ZeroDivisionError)
+
+
+async def test_a_race_lost_after_the_store_was_away_fails_nobody(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.failures = [StoreUnavailable("away"), WriteConflict("lost"), WriteConflict("again")]
+    assert await settled(*call(intake, "a", "b")) == ["A", "B"]
+
+
+async def test_while_the_store_is_away_the_batch_stays_together(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.failures = [StoreUnavailable("away")] * 3
+    assert await settled(*call(intake, "a", "b")) == ["A", "B"]
+    assert kitchen.batches == [["a", "b"]] * 4
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), WriteConflict("lost")])
+async def test_tries_are_bounded(kitchen: Kitchen, error: Unavailable) -> None:
+    intake = Intake[str, str](handle=kitchen, limits=IntakeLimits(attempts_max=3, backoff=NOW))
+    kitchen.failures = [error] * 100
+    with pytest.raises(type(error)):
+        await intake("a")
+    assert len(kitchen.batches) == 3
+    kitchen.failures = []
+    assert await intake("b") == "B"
+
+
+async def test_a_failure_that_will_not_pass_is_not_tried_again(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.failures = [ZeroDivisionError()]
+    with pytest.raises(ZeroDivisionError):
+        await intake("a")
+    assert kitchen.batches == [["a"]]
+
+
+async def test_who_gives_up_between_two_tries_is_not_served(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.hold()
+    kitchen.failures = [WriteConflict("lost")]
+    a, b = call(intake, "a", "b")
+    await kitchen.begun.wait()
+    a.cancel()
+    await asyncio.sleep(0)
+    kitchen.open.set()
+    assert (await settled(a, b))[1] == "B"
+    assert kitchen.batches == [["a", "b"], ["b"]]
+
+
+async def test_closing_serves_who_waits_and_refuses_who_comes(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    tasks = await held_up(intake, kitchen, "a", "b")
+    closing = asyncio.create_task(intake.close())
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await intake("late")
+    assert not closing.done()
+    kitchen.open.set()
+    await closing
+    assert [task.result() for task in tasks] == ["FIRST", "A", "B"]
+
+
+async def test_closing_an_idle_intake_is_nothing_and_can_be_repeated(
+    intake: Intake[str, str],
+) -> None:
+    await intake("a")
+    await intake.close()
+    await intake.close()
+    with pytest.raises(Overloaded):
+        await intake("b")
+
+
+async def test_who_stops_waiting_for_the_close_does_not_stop_the_work(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    tasks = await held_up(intake, kitchen, "a")
+    closing = asyncio.create_task(intake.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.sleep(0)
+    kitchen.open.set()
+    assert await settled(*tasks) == ["FIRST", "A"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+async def test_a_wrong_number_of_answers_fails_the_callers_and_mixes_nothing_up(
+    count: int,
+) -> None:
+    async def confused(requests: Sequence[str]) -> Answers:
+        return ["X"] * count if len(requests) == 2 or count != 1 else ["X", "Y"]
+
+    intake = Intake[str, str](handle=confused)
+    answers = await settled(*call(intake, "a", "b"))
+    assert [type(answer) for answer in answers] == [RuntimeError, RuntimeError]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ZeroDivisionError(),
+        StopIteration(),
+        StopAsyncIteration(),
+        TimeoutError(),
+        asyncio.InvalidStateError(),
+        asyncio.CancelledError(),
+        GeneratorExit(),
+        ExceptionGroup("many", [ValueError(), TypeError()]),
+        StoreUnavailable("away"),
+        WriteConflict("lost"),
+        Conflict("no"),
+    ],
+    ids=repr,
+)
+async def test_no_error_whatsoever_leaves_a_caller_waiting(
+    intake: Intake[str, str], kitchen: Kitchen, error: BaseException
+) -> None:
+    kitchen.failures = [error] * 100
+    tasks = await held_up(intake, kitchen, "a", "b")
+    kitchen.open.set()
+    answers = await settled(*tasks)
+    assert all(isinstance(answer, Exception) for answer in answers)
+    kitchen.failures = []
+    assert await intake("next") == "NEXT"
+
+
+async def test_an_observer_that_fails_leaves_no_caller_waiting(kitchen: Kitchen) -> None:
+    class Clumsy(IntakeObserver):
+        def waited(self, seconds: float) -> None:
+            raise ZeroDivisionError
+
+    intake = Intake[str, str](handle=kitchen, observer=Clumsy())
+    worker_errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _loop, context: worker_errors.append(context.get("exception"))
+    )
+    answers = await settled(*call(intake, "a", "b"))
+    assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+
+
+async def test_the_observer_is_told_of_every_batch(kitchen: Kitchen) -> None:
+    notes = Notes()
+    intake = Intake[str, str](handle=kitchen, observer=notes)
+    tasks = await held_up(intake, kitchen, "a", "b")
+    kitchen.open.set()
+    await settled(*tasks)
+    await intake.close()
+    assert (notes.sizes, notes.waits, notes.rejections) == ([1, 2], 3, 0)
+
+
+async def test_a_handler_may_be_any_callable() -> None:
+    def handle(requests: Sequence[int]) -> Awaitable[Sequence[int | ShopError]]:
+        async def double() -> Sequence[int | ShopError]:
+            return [2 * request for request in requests]
+
+        return double()
+
+    doubled: Callable[[int], Awaitable[int]] = Intake[int, int](handle=handle)
+    assert await doubled(21) == 42

@@ -1,0 +1,186 @@
+"""What goes wrong with a database is told in the words of the domain."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from shop.adapters.sql.engine import DatabaseOptions
+from shop.domain.errors import StoreUnavailable, Unavailable, WriteConflict
+from shop.domain.pages import Part
+from shop.domain.ports import UnitOfWork
+from shop.domain.products import ProductQuery
+from tests.builders import items, order_id, product, request
+from tests.postgresql import PostgresServer
+from tests.stores import Store, sql_store
+from tests.use_cases import UseCases
+
+IMPATIENT = DatabaseOptions(
+    pool_size=2, pool_timeout=0.1, connect_timeout=1.0, lock_timeout=0.1, statement_timeout=2.0
+)
+
+
+async def read_something(store: Store, *, read_only: bool = True) -> None:
+    async with store.unit_of_work(read_only=read_only) as uow:
+        await uow.products.read_part(ProductQuery(), Part(limit=1))
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_a_server_that_is_not_there_is_away(tmp_path: Path, read_only: bool) -> None:
+    async with sql_store(f"postgresql+asyncpg://shop@/shop?host={tmp_path}") as store:
+        with pytest.raises(StoreUnavailable):
+            await read_something(store, read_only=read_only)
+
+
+async def test_a_file_that_cannot_be_opened_is_away(tmp_path: Path) -> None:
+    (tmp_path / "shop.sqlite3").mkdir()
+    async with sql_store(f"sqlite+aiosqlite:///{tmp_path}/shop.sqlite3") as store:
+        with pytest.raises(StoreUnavailable):
+            await read_something(store)
+    # The driver's thread has a last word for this event loop.
+    for thread in threading.enumerate():
+        if "connection_worker" in thread.name:
+            await asyncio.to_thread(thread.join, 5)
+
+
+async def test_a_connection_that_was_cut_is_away_and_the_next_one_works(
+    postgresql_url: str, migrated_postgresql: PostgresServer
+) -> None:
+    cut = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    database = postgresql_url.split("/")[3].split("?")[0]
+
+    async def write_while_cut(store: Store) -> None:
+        async with store.unit_of_work() as uow:
+            await uow.products.add([product(0)])
+            migrated_postgresql.execute(cut, database=database)
+            await uow.commit()
+
+    async with sql_store(postgresql_url) as store:
+        with pytest.raises(StoreUnavailable):
+            await write_while_cut(store)
+        await read_something(store)
+        async with store.unit_of_work(read_only=True) as uow:
+            assert await uow.products.count(ProductQuery()) == 0
+
+
+async def test_a_restarted_server_is_used_again_after_one_refusal(
+    postgresql_url: str, migrated_postgresql: PostgresServer
+) -> None:
+    async with sql_store(postgresql_url) as store:
+        await read_something(store)
+        migrated_postgresql.stop()
+        try:
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable):
+                    await read_something(store)
+        finally:
+            migrated_postgresql.start()
+        await read_something(store)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_who_waits_too_long_for_a_lock_is_told_to_come_again(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    """Two processes; the first holds the lock."""
+    url = request.getfixturevalue(f"{kind}_url")
+    async with sql_store(url) as patient, sql_store(url, IMPATIENT) as impatient:
+        teapot = await UseCases(patient.unit_of_work).given_product()
+
+        async def lock(uow: UnitOfWork) -> None:
+            assert teapot.id in await uow.stock.lock([teapot.id])
+
+        async def lock_impatiently() -> None:
+            async with impatient.unit_of_work() as uow:
+                await lock(uow)
+
+        async with patient.unit_of_work() as uow:
+            await lock(uow)
+            with pytest.raises(StoreUnavailable):
+                await lock_impatiently()
+            await read_something(impatient)
+        await lock_impatiently()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_when_every_connection_is_busy_the_next_is_told_to_come_again(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    url = request.getfixturevalue(f"{kind}_url")
+    async with sql_store(url, IMPATIENT) as store:
+        async with (
+            store.unit_of_work(read_only=True),
+            store.unit_of_work(read_only=True),
+        ):
+            with pytest.raises(StoreUnavailable):
+                await read_something(store)
+        await read_something(store)
+
+
+async def test_a_statement_that_takes_too_long_is_away(postgresql_url: str) -> None:
+    quick = DatabaseOptions(statement_timeout=0.1)
+    async with sql_store(postgresql_url, quick) as store:
+
+        async def dawdle() -> None:
+            async with store.unit_of_work() as uow:
+                connection = uow.products._connection  # type: ignore[attr-defined]
+                await connection.execute(text("SELECT pg_sleep(10)"))
+
+        with pytest.raises(StoreUnavailable):
+            await dawdle()
+        await read_something(store)
+
+
+async def test_a_deadlock_is_a_race_lost_by_one(postgresql_url: str) -> None:
+    async with sql_store(postgresql_url) as store:
+        shop = UseCases(store.unit_of_work)
+        first, second = [(await shop.given_product()).id for _ in range(2)]
+        both_hold_one = asyncio.Barrier(2)
+
+        async def lock_one_then(one: int, other: int) -> None:
+            async with store.unit_of_work() as uow:
+                await uow.stock.lock([one])
+                await both_hold_one.wait()
+                await uow.stock.lock([other])
+
+        ended = await asyncio.gather(
+            lock_one_then(first, second), lock_one_then(second, first), return_exceptions=True
+        )
+        assert sorted(type(end).__name__ for end in ended) == ["NoneType", "WriteConflict"]
+
+
+async def test_an_order_id_taken_meanwhile_is_a_race_lost(sql: Store) -> None:
+    """What the intake then tries again, alone."""
+    shop = UseCases(sql.unit_of_work)
+    buyer = await shop.given_customer()
+    first, second = [(await shop.given_product()).id for _ in range(2)]
+    user_id = buyer.user_id
+    answers = await asyncio.gather(
+        shop.place_orders([request((first, 1), number=1, user_id=user_id)]),
+        shop.place_orders([request((second, 1), number=1, user_id=user_id)]),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(answer, list) for answer in answers) >= 1
+    errors = [answer for answer in answers if isinstance(answer, BaseException)]
+    assert all(isinstance(error, WriteConflict) for error in errors)
+
+
+async def test_a_mistake_of_ours_does_not_pass_for_a_database_that_is_away(sql: Store) -> None:
+    """A product id no database can hold must be refused at the edge; here it is a bug."""
+    shop = UseCases(sql.unit_of_work)
+    buyer = await shop.given_customer()
+    teapot = await shop.given_product()
+    good, bad = await asyncio.gather(
+        shop.place_order(caller=buyer, items=items((teapot.id, 1)), order_id=order_id(1)),
+        shop.place_order(caller=buyer, items=items((2**64, 1)), order_id=order_id(2)),
+        return_exceptions=True,
+    )
+    assert not isinstance(good, BaseException)
+    assert isinstance(bad, Exception)
+    assert not isinstance(bad, Unavailable)
+    await shop.intake.close()

@@ -1,0 +1,171 @@
+"""The edge: request ids, the access log, and what every address refuses."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from shop.entrypoints.logs import JsonFormatter
+from tests.entrypoints.api import (
+    ADDRESS,
+    Api,
+    client_of,
+    container_for,
+    problem,
+    settings_for,
+)
+
+ORDER = "/api/orders/00000000-0000-4000-8000-000000000000"
+
+# Every address with the methods it takes.
+METHODS = {
+    "/api/token": {"POST"},
+    "/api/token/refresh": {"POST"},
+    "/api/token/revoke": {"POST"},
+    "/api/products": {"GET", "POST"},
+    "/api/products/1": {"GET"},
+    "/api/products/1/stock": {"POST"},
+    "/api/orders": {"GET", "POST"},
+    ORDER: {"GET", "POST"},
+    f"{ORDER}/cancel": {"POST"},
+    "/api/health": {"GET"},
+    "/health/live": {"GET"},
+    "/health/ready": {"GET"},
+    "/docs": {"GET"},
+    "/openapi.json": {"GET"},
+}
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize(("path", "methods"), METHODS.items())
+async def test_another_method_is_refused_with_those_that_are_taken(
+    api: Api, path: str, methods: set[str], slash: str
+) -> None:
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - methods:
+        response = await api.staff.request(method, path + slash)
+        problem(response, 405, "method_not_allowed")
+        allowed = {name.strip() for name in response.headers["allow"].split(",")}
+        assert allowed - {"OPTIONS"} == methods, path
+
+
+@pytest.mark.parametrize(("path", "methods"), METHODS.items())
+async def test_options_lists_the_methods_that_are_taken(
+    api: Api, path: str, methods: set[str]
+) -> None:
+    response = await api.staff.request("OPTIONS", path)
+    assert response.status_code == 204
+    allowed = {name.strip() for name in response.headers["allow"].split(",")}
+    assert allowed == methods | {"OPTIONS"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/api", "/api/nothing/", "/api/products/1/nothing/", "/admin", "/%00", "/..%2f..%2fetc"],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+async def test_an_unknown_address_is_a_problem_too(api: Api, method: str, path: str) -> None:
+    for client in (api.anonymous, api.customer):
+        problem(await client.request(method, path), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "accepted",
+    ["application/json", "*/*", "application/*", "text/html, */*;q=0.1", "APPLICATION/JSON", ""],
+)
+async def test_whoever_takes_json_is_answered(api: Api, accepted: str) -> None:
+    response = await api.anonymous.get("/api/health/", headers={"Accept": accepted})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("accepted", ["text/html", "application/xml", "image/*", "nonsense"])
+async def test_whoever_takes_no_json_is_told_that_there_is_nothing_else(
+    api: Api, accepted: str
+) -> None:
+    for path in ("/api/health/", "/api/products/", "/api/orders/"):
+        response = await api.customer.get(path, headers={"Accept": accepted})
+        problem(response, 406, "not_acceptable")
+
+
+# --- request ids ---
+
+
+@pytest.mark.parametrize("sane", ["a", "trace-1.2_3", "x" * 64])
+async def test_a_sane_request_id_is_kept(api: Api, sane: str) -> None:
+    for path in ("/api/health/", "/nowhere", "/api/products/"):
+        response = await api.anonymous.get(path, headers={"X-Request-ID": sane})
+        assert response.headers.get_list("x-request-id") == [sane]
+
+
+@pytest.mark.parametrize("odd", [b"", b"x" * 65, b"a b", b"a\tb", b"<script>", b"\xff", b"a,b"])
+async def test_any_other_is_replaced(api: Api, odd: bytes) -> None:
+    response = await api.anonymous.get("/api/health/", headers=[(b"X-Request-ID", odd)])
+    [given] = response.headers.get_list("x-request-id")
+    assert given.encode() != odd
+    assert len(given) == 32
+
+
+async def test_every_request_without_one_gets_its_own(api: Api) -> None:
+    given = {(await api.anonymous.get("/api/health/")).headers["x-request-id"] for _ in range(5)}
+    assert len(given) == 5
+
+
+async def test_answers_are_not_to_be_taken_for_anything_else(api: Api) -> None:
+    response = await api.customer.get("/api/products/")
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+# --- the access log ---
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("shop")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield stream
+    logger.setLevel(level)
+    logger.removeHandler(handler)
+
+
+async def test_the_access_log_has_a_line_for_each_request_under_its_id(log: io.StringIO) -> None:
+    async with client_of(container_for(settings_for(access_log=True))) as client:
+        paths = ["/api/health/", "/nowhere", "/api/products/"]
+        answers = await asyncio.gather(
+            *(client.get(path, headers={"X-Request-ID": f"id-{path[-3:-1]}"}) for path in paths)
+        )
+    lines = {line["request_id"]: line for line in map(json.loads, log.getvalue().splitlines())}
+    for path, answer in zip(paths, answers, strict=True):
+        line = lines.pop(answer.headers["x-request-id"])
+        assert line["logger"] == "shop.access"
+        assert line["message"].startswith(f"GET {path} {answer.status_code} ")
+    assert not lines
+
+
+async def test_the_access_log_shows_no_query_and_no_secret(log: io.StringIO) -> None:
+    async with client_of(container_for(settings_for(access_log=True))) as client:
+        await client.get("/api/products/?search=secret", headers={"Authorization": "Bearer secret"})
+        await client.post("/api/token/", json={"username": "x", "password": "secret"})
+    assert len(log.getvalue().splitlines()) == 2
+    assert "secret" not in log.getvalue()
+
+
+async def test_an_address_cannot_forge_a_line(log: io.StringIO) -> None:
+    async with client_of(container_for(settings_for(access_log=True))) as client:
+        await client.get(f"{ADDRESS}/a%0Ab%0D%0A{{}}%1b[31m")
+    [line] = log.getvalue().splitlines()
+    assert "%0Ab%0D%0A" in json.loads(line)["message"]
+
+
+async def test_nothing_is_logged_about_requests_unless_asked_for(
+    api: Api, log: io.StringIO
+) -> None:
+    await api.customer.get("/api/products/")
+    await api.customer.get("/nowhere")
+    assert log.getvalue() == ""

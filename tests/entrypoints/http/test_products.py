@@ -1,0 +1,303 @@
+"""Products over HTTP: browsing them, and staff keeping them."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from shop.domain.stock import Reason
+from tests.builders import NOON
+from tests.entrypoints.api import ADDRESS, Api, problem, wrong_fields
+
+NEW = {"sku": "TEA-1", "name": "Green tea", "price": "12.50", "description": "Leaves", "stock": 7}
+
+
+def names(response: httpx.Response) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [product["name"] for product in response.json()["results"]]
+
+
+async def test_a_product_is_shown_as_the_contract_says(api: Api) -> None:
+    product = await api.given_product(
+        sku="TEA-1", name="Green tea", description="Leaves", price=1250, stock=7
+    )
+    response = await api.customer.get(f"/api/products/{product.id}/")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.json() == {
+        "id": product.id,
+        "sku": "TEA-1",
+        "name": "Green tea",
+        "description": "Leaves",
+        "price": "12.50",
+        "currency": "EUR",
+        "stock": 7,
+        "created": "2026-03-01T12:00:00Z",
+        "modified": "2026-03-01T12:00:00Z",
+    }
+    listed = await api.customer.get("/api/products/")
+    assert listed.json() == {
+        "count": 1,
+        "next": None,
+        "previous": None,
+        "results": [response.json()],
+    }
+
+
+async def test_an_empty_catalogue_is_an_empty_first_page(api: Api) -> None:
+    response = await api.customer.get("/api/products/")
+    assert response.json() == {"count": 0, "next": None, "previous": None, "results": []}
+
+
+async def test_the_slash_at_the_end_changes_nothing(api: Api) -> None:
+    product = await api.given_product()
+    for path in ("/api/products", f"/api/products/{product.id}"):
+        plain, slashed = await api.customer.get(path), await api.customer.get(f"{path}/")
+        assert plain.status_code == slashed.status_code == 200
+        assert plain.json() == slashed.json()
+
+
+async def test_an_unknown_product_is_not_there(api: Api) -> None:
+    for product_id in (1, 2**63 - 1):
+        problem(await api.customer.get(f"/api/products/{product_id}/"), 404, "product_not_found")
+
+
+@pytest.mark.parametrize(
+    "product_id", ["0", "-1", "x", "1.5", str(2**63), "9" * 400, "%00", "\N{SUPERSCRIPT TWO}"]
+)
+async def test_what_is_no_product_id_is_named(api: Api, product_id: str) -> None:
+    response = await api.customer.get(f"/api/products/{product_id}/")
+    assert wrong_fields(response) == ["product_id"]
+
+
+# --- lists ---
+
+
+async def given_catalogue(api: Api) -> None:
+    for name, sku, price, stock in [
+        ("Teapot", "POT-1", 3000, 0),
+        ("apple tea", "TEA-2", 450, 5),
+        ("Äpfel 100%", "FRU-3", 450, 9),
+        ("Mug", "MUG_4", 1200, 1),
+    ]:
+        await api.given_product(name=name, sku=sku, price=price, stock=stock)
+
+
+@pytest.mark.parametrize(
+    ("ordering", "expected"),
+    [
+        ("", ["Teapot", "apple tea", "Äpfel 100%", "Mug"]),
+        ("?ordering=created", ["Teapot", "apple tea", "Äpfel 100%", "Mug"]),
+        ("?ordering=-created", ["Mug", "Äpfel 100%", "apple tea", "Teapot"]),
+        ("?ordering=name", ["apple tea", "Mug", "Teapot", "Äpfel 100%"]),
+        ("?ordering=-name", ["Äpfel 100%", "Teapot", "Mug", "apple tea"]),
+        ("?ordering=price", ["apple tea", "Äpfel 100%", "Mug", "Teapot"]),
+        ("?ordering=-price", ["Teapot", "Mug", "Äpfel 100%", "apple tea"]),
+    ],
+)
+async def test_lists_are_in_the_order_asked_for(
+    api: Api, ordering: str, expected: list[str]
+) -> None:
+    await given_catalogue(api)
+    assert names(await api.customer.get(f"/api/products/{ordering}")) == expected
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"search": "tea"}, ["Teapot", "apple tea"]),
+        ({"search": "TEA"}, ["Teapot", "apple tea"]),
+        ({"search": " tea "}, ["Teapot", "apple tea"]),
+        ({"search": "äPFEL"}, ["Äpfel 100%"]),
+        ({"search": "mug_4"}, ["Mug"]),
+        ({"search": "%"}, ["Äpfel 100%"]),
+        ({"search": "_"}, ["Mug"]),
+        ({"search": "\\"}, []),
+        ({"search": "' OR 1=1 --"}, []),
+        ({"search": ""}, ["Teapot", "apple tea", "Äpfel 100%", "Mug"]),
+        ({"in_stock": "true"}, ["apple tea", "Äpfel 100%", "Mug"]),
+        ({"in_stock": "false"}, ["Teapot"]),
+        ({"price_min": "12"}, ["Teapot", "Mug"]),
+        ({"price_max": "12.00"}, ["apple tea", "Äpfel 100%", "Mug"]),
+        ({"price_min": "4.5", "price_max": "4.50"}, ["apple tea", "Äpfel 100%"]),
+        ({"price_min": "5", "price_max": "4"}, []),
+        ({"search": "tea", "in_stock": "true", "price_max": "5"}, ["apple tea"]),
+    ],
+)
+async def test_lists_show_what_is_asked_for(
+    api: Api, params: dict[str, str], expected: list[str]
+) -> None:
+    await given_catalogue(api)
+    response = await api.customer.get("/api/products/", params=params)
+    assert names(response) == expected
+    assert response.json()["count"] == len(expected)
+
+
+# --- ETag ---
+
+
+async def test_a_product_that_has_not_changed_is_not_sent_again(api: Api) -> None:
+    product = await api.given_product()
+    path = f"/api/products/{product.id}/"
+    tag = (await api.customer.get(path)).headers["etag"]
+    for known in (tag, f'"other", {tag}', f"W/{tag}", "*"):
+        response = await api.customer.get(path, headers={"If-None-Match": known})
+        assert response.status_code == 304, known
+        assert response.content == b""
+        assert response.headers["etag"] == tag
+
+
+async def test_a_product_whose_stock_has_changed_is_sent_again(api: Api) -> None:
+    product = await api.given_product(stock=10)
+    path = f"/api/products/{product.id}/"
+    tag = (await api.customer.get(path)).headers["etag"]
+    await api.staff.post(f"{path}stock/", json={"delta": -1, "reason": "broken"})
+    response = await api.customer.get(path, headers={"If-None-Match": tag})
+    assert response.status_code == 200
+    assert response.json()["stock"] == 9
+    assert response.headers["etag"] != tag
+
+
+@pytest.mark.parametrize("known", ['"other"', "nonsense", '""', "W/"])
+async def test_another_tag_is_answered_in_full(api: Api, known: str) -> None:
+    product = await api.given_product()
+    response = await api.customer.get(
+        f"/api/products/{product.id}/", headers={"If-None-Match": known}
+    )
+    assert response.status_code == 200
+
+
+# --- staff ---
+
+
+async def test_staff_create_a_product_and_learn_where_it_is(api: Api) -> None:
+    response = await api.staff.post("/api/products/", json=NEW)
+    assert response.status_code == 201, response.text
+    created = response.json()
+    assert created | NEW == created
+    assert response.headers["location"] == f"/api/products/{created['id']}/"
+    found = await api.customer.get(ADDRESS + response.headers["location"])
+    assert found.json() == created
+    assert found.headers["etag"] == response.headers["etag"]
+
+
+async def test_description_and_stock_may_be_left_out(api: Api) -> None:
+    response = await api.staff.post(
+        "/api/products/", json={"sku": "TEA-1", "name": "  Green tea ", "price": "3"}
+    )
+    assert response.status_code == 201, response.text
+    created = response.json()
+    assert (created["description"], created["stock"]) == ("", 0)
+    assert (created["name"], created["price"]) == ("Green tea", "3.00")
+
+
+async def test_a_sku_is_taken_once(api: Api) -> None:
+    await api.given_product(sku="TEA-1")
+    problem(await api.staff.post("/api/products/", json=NEW), 409, "sku_taken")
+    assert (await api.customer.get("/api/products/")).json()["count"] == 1
+
+
+STOCK = {"delta": 1, "reason": "restock"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/api/products/", NEW), ("/api/products/1/stock/", STOCK)]
+)
+async def test_only_staff_keep_the_catalogue(api: Api, path: str, body: dict[str, Any]) -> None:
+    product = await api.given_product(stock=10)
+    problem(await api.anonymous.post(path, json=body), 401, "unauthenticated")
+    problem(await api.customer.post(path, json=body), 403, "staff_only")
+    assert await api.stock_of(product) == 10
+    assert (await api.staff.get("/api/products/")).json()["count"] == 1
+
+
+async def test_who_may_not_do_it_learns_nothing_about_the_body(api: Api) -> None:
+    problem(await api.customer.post("/api/products/", content=b"{"), 403, "staff_only")
+
+
+async def test_stock_is_changed_by_a_difference(api: Api) -> None:
+    product = await api.given_product(stock=10)
+    path = f"/api/products/{product.id}/stock/"
+    response = await api.staff.post(path, json={"delta": 5, "reason": "restock"})
+    assert response.status_code == 200, response.text
+    assert response.json()["stock"] == 15
+    response = await api.staff.post(path.rstrip("/"), json={"delta": -15, "reason": "stolen"})
+    assert response.json()["stock"] == 0
+    assert await api.stock_of(product) == 0
+
+
+async def test_stock_never_goes_below_zero_by_hand_either(api: Api) -> None:
+    product = await api.given_product(stock=10)
+    response = await api.staff.post(
+        f"/api/products/{product.id}/stock/", json={"delta": -11, "reason": "stolen"}
+    )
+    assert problem(response, 409, "out_of_stock")["lines"] == [
+        {"product_id": product.id, "requested": 11, "available": 10}
+    ]
+    assert await api.stock_of(product) == 10
+
+
+async def test_stock_is_set_when_it_is_what_staff_believe_it_to_be(api: Api) -> None:
+    product = await api.given_product(stock=35)
+    path = f"/api/products/{product.id}/stock/"
+    count = {"quantity": 40, "expected": 35, "reason": "counted"}
+    response = await api.staff.post(path, json=count)
+    assert response.status_code == 200, response.text
+    assert response.json()["stock"] == 40
+    refused = problem(await api.staff.post(path, json=count), 409, "stock_changed")
+    assert (refused["expected"], refused["actual"]) == (35, 40)
+    assert await api.stock_of(product) == 40
+
+
+async def test_setting_stock_to_what_it_is_changes_nothing(api: Api) -> None:
+    product = await api.given_product(stock=35)
+    response = await api.staff.post(
+        f"/api/products/{product.id}/stock/",
+        json={"quantity": 35, "expected": 35, "reason": "counted"},
+    )
+    assert response.status_code == 200
+    assert response.json()["stock"] == 35
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"reason": "x"}, "delta"),
+        ({"reason": "x", "delta": 0}, "delta"),
+        ({"reason": "x", "delta": None}, "delta"),
+        ({"reason": "x", "delta": 1, "quantity": 1}, "delta"),
+        ({"reason": "x", "delta": 1, "expected": 10}, "delta"),
+        ({"reason": "x", "quantity": 1}, "delta"),
+        ({"reason": "x", "expected": 10}, "delta"),
+        ({"delta": 1}, "reason"),
+        ({"delta": 1, "reason": ""}, "reason"),
+        ({"delta": 1, "reason": " "}, "reason"),
+        ({"delta": 1, "reason": "a\nb"}, "reason"),
+        ({"delta": 10**12, "reason": "x"}, "quantity"),
+    ],
+)
+async def test_a_stock_change_that_makes_no_sense_is_refused(
+    api: Api, body: dict[str, Any], field: str
+) -> None:
+    product = await api.given_product(stock=10)
+    response = await api.staff.post(f"/api/products/{product.id}/stock/", json=body)
+    assert wrong_fields(response) == [field]
+    assert await api.stock_of(product) == 10
+
+
+async def test_the_stock_of_an_unknown_product_cannot_be_changed(api: Api) -> None:
+    problem(await api.staff.post("/api/products/1/stock/", json=STOCK), 404, "product_not_found")
+
+
+async def test_every_change_is_in_the_ledger_with_who_did_it(api: Api) -> None:
+    created = await api.staff.post("/api/products/", json=NEW)
+    path = f"/api/products/{created.json()['id']}/stock/"
+    await api.staff.post(path, json={"delta": 5, "reason": "restock"})
+    await api.staff.post(path, json={"delta": -2, "reason": "two were broken"})
+    ledger = [(m.quantity, m.balance, m.reason, m.note, m.at) for m in await api.store.movements()]
+    assert ledger == [
+        (7, 7, Reason.INITIAL, "", NOON),
+        (5, 12, Reason.RESTOCK, "", NOON),
+        (-2, 10, Reason.CORRECTION, "two were broken", NOON),
+    ]
+    assert len({m.actor_id for m in await api.store.movements()} - {None}) == 1

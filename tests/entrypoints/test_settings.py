@@ -1,0 +1,171 @@
+"""Settings: a wrong one stops the start by name, and none leaks."""
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from shop.entrypoints.settings import Settings, SettingsError, load_settings, variable
+
+KEY = "k" * 32
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
+VARIABLES = {variable(field) for field in Settings.__struct_fields__}
+
+
+def load(**environ: str) -> Settings:
+    return load_settings({"SHOP_SECRET_KEY": KEY, **environ})
+
+
+def test_without_any_variable_the_embedded_database_serves() -> None:
+    settings = load()
+    assert settings.store == "sqlite"
+    assert settings.is_embedded
+
+
+def test_variables_of_others_are_none_of_its_business() -> None:
+    assert load(PATH="/bin", SHOPPING="x", shop_currency="x").currency == "EUR"
+
+
+def test_an_unknown_variable_stops_the_start_and_the_nearest_one_is_suggested() -> None:
+    with pytest.raises(SettingsError, match=r"SHOP_DATABSE_URL.*did you mean SHOP_DATABASE_URL\?"):
+        load(SHOP_DATABSE_URL="memory://")
+
+
+def test_an_unknown_variable_like_no_other_leads_to_the_list() -> None:
+    with pytest.raises(SettingsError, match=r"SHOP_ZZZ is not a setting; see .env.example"):
+        load(SHOP_ZZZ="1")
+
+
+WRONG = [
+    ("SHOP_ENVIRONMENT", ["staging", "Production"]),
+    (
+        "SHOP_DATABASE_URL",
+        [
+            "nonsense",
+            "postgresql://x",
+            "sqlite:///x",
+            "mysql://x",
+            "sqlite+aiosqlite://",
+            "sqlite+aiosqlite:///:memory:",
+            "postgresql+asyncpg://h:port/x",
+        ],
+    ),
+    ("SHOP_SECRET_KEY", ["short", "k" * 31]),
+    ("SHOP_CURRENCY", ["eur", "EURO", "E1R"]),
+    ("SHOP_PUBLIC_URL", ["shop.example", "https://", "ftp://shop.example", "https://a/?b"]),
+    ("SHOP_DATABASE_POOL_SIZE", ["0", "-1", "1001", "ten", "1.5", "9" * 30]),
+    ("SHOP_DATABASE_POOL_TIMEOUT", ["0", "-1", "soon", "nan", "inf", "1e300"]),
+    ("SHOP_DATABASE_CONNECT_TIMEOUT", ["0"]),
+    ("SHOP_DATABASE_STATEMENT_TIMEOUT", ["0"]),
+    ("SHOP_DATABASE_LOCK_TIMEOUT", ["0"]),
+    ("SHOP_DATABASE_PGBOUNCER", ["maybe", "2"]),
+    ("SHOP_DATABASE_APPLICATION_NAME", ["n" * 64]),
+    ("SHOP_INTAKE_BATCH_MAX", ["0", "1001"]),
+    ("SHOP_INTAKE_QUEUE_MAX", ["0", "1000001"]),
+    ("SHOP_INTAKE_DEADLINE", ["0"]),
+    ("SHOP_ACCESS_TOKEN_LIFETIME", ["0", "-5"]),
+    ("SHOP_REFRESH_TOKEN_LIFETIME", ["0"]),
+    ("SHOP_SESSION_LIFETIME", ["0"]),
+    ("SHOP_ISSUER", ["i" * 201]),
+    ("SHOP_AUDIENCE", ["a" * 201]),
+    ("SHOP_REQUEST_TIMEOUT", ["0"]),
+    ("SHOP_BODY_MAX", ["1023", "10485761", "1 MB"]),
+    ("SHOP_LOG_LEVEL", ["loud", "INFO"]),
+    ("SHOP_LOG_FORMAT", ["xml"]),
+    ("SHOP_ACCESS_LOG", ["maybe"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG for value in values]
+)
+def test_a_wrong_value_stops_the_start_with_a_sentence_that_names_it(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name} is .*\.$"):
+        load(**{name: value})
+
+
+def test_every_setting_has_a_wrong_value_in_the_table_above() -> None:
+    assert {name for name, _ in WRONG} == VARIABLES
+
+
+def test_production_without_a_key_does_not_start() -> None:
+    with pytest.raises(SettingsError, match=r"^SHOP_SECRET_KEY is not set: production needs one"):
+        load_settings({"SHOP_ENVIRONMENT": "production"})
+    with pytest.raises(SettingsError, match=r"^SHOP_SECRET_KEY is not set"):
+        load_settings({"SHOP_ENVIRONMENT": "production", "SHOP_SECRET_KEY": ""})
+
+
+def test_a_key_is_measured_in_bytes() -> None:
+    assert load(SHOP_SECRET_KEY="ü" * 16).secret_key == "ü" * 16
+
+
+def test_an_empty_variable_is_one_that_is_not_set() -> None:
+    assert load(SHOP_CURRENCY="", SHOP_DATABASE_POOL_SIZE="").currency == "EUR"
+
+
+def test_no_message_repeats_a_password() -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(SHOP_DATABASE_URL="postgres://shop:hunter2@db/shop")
+    assert "hunter2" not in str(refused.value)
+    with pytest.raises(SettingsError) as refused:
+        load(SHOP_SECRET_KEY="hunter2")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_showing_settings_shows_no_secret() -> None:
+    settings = load(SHOP_DATABASE_URL="postgresql+asyncpg://shop:hunter2@db/shop")
+    for shown in (repr(settings), str(settings), f"{settings!r}"):
+        assert KEY not in shown
+        assert "hunter2" not in shown
+
+
+def test_env_example_lists_exactly_the_settings_with_their_defaults() -> None:
+    listed = dict(
+        line.split("=", 1)
+        for line in EXAMPLE.read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    assert set(listed) == VARIABLES
+    assert listed.pop("SHOP_SECRET_KEY") == ""
+    for name, value in listed.items():
+        # A value that is its field's default, set alone, changes nothing; an empty one is not set.
+        assert load(**{name: value}) == load(), name
+        field = name.removeprefix("SHOP_").lower()
+        assert bool(value) == bool(str(getattr(load(), field))), name
+
+
+def test_the_development_key_is_made_once_and_kept_to_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = load_settings({}).secret_key
+    assert load_settings({}).secret_key == first
+    assert len(first) >= 32
+    kept = tmp_path / "var" / "secret_key"
+    assert kept.read_text() == first
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert [path.name for path in kept.parent.iterdir()] == ["secret_key"]
+
+
+def test_processes_that_start_together_agree_on_the_development_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(8) as threads:
+        keys = set(threads.map(lambda _: load_settings({}).secret_key, range(32)))
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "store"),
+    [
+        ("memory://", "memory"),
+        ("sqlite+aiosqlite:////srv/shop.sqlite3", "sqlite"),
+        ("postgresql+asyncpg://shop@db/shop", "postgresql"),
+    ],
+)
+def test_the_address_of_the_database_says_which_store_it_is(url: str, store: str) -> None:
+    settings = load(SHOP_DATABASE_URL=url)
+    assert settings.store == store
+    assert not settings.is_embedded

@@ -1,0 +1,180 @@
+"""Migrations: every step there and back, no drift from the tables, many hosts at once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import CheckConstraint, Connection, inspect, text
+
+from shop.adapters.sql.engine import Engines, create_engines
+from shop.adapters.sql.schema import SqlSchema, config
+from shop.adapters.sql.tables import metadata
+from shop.domain.errors import StoreUnavailable
+from tests.postgresql import PostgresServer
+from tests.stores import sql_store
+from tests.use_cases import UseCases
+
+SCRIPTS = ScriptDirectory.from_config(config())
+REVISIONS = [script.revision for script in reversed(list(SCRIPTS.walk_revisions()))]
+_numbers = count(1)
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path}/new/shop.sqlite3"
+
+
+@pytest.fixture
+def empty_postgresql_url(postgresql: PostgresServer) -> Iterator[str]:
+    name = f"empty_{next(_numbers)}"
+    yield postgresql.create_database(name)
+    postgresql.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """An empty database that nobody has migrated."""
+    url: str = request.getfixturevalue(f"empty_{request.param}_url")
+    return url
+
+
+@pytest.fixture
+async def engines(url: str) -> AsyncIterator[Engines]:
+    engines = create_engines(url)
+    yield engines
+    await engines.dispose()
+
+
+async def run(engines: Engines, work: Callable[[Connection], Any]) -> Any:
+    async with engines.write.begin() as connection:
+        return await connection.run_sync(work)
+
+
+def upgrade_to(revision: str) -> Callable[[Connection], None]:
+    return lambda connection: command.upgrade(config(connection), revision)
+
+
+def downgrade_to(revision: str) -> Callable[[Connection], None]:
+    return lambda connection: command.downgrade(config(connection), revision)
+
+
+def shape(connection: Connection) -> dict[str, Any]:
+    """All that a database says about its tables, in a form that can be compared."""
+    inspector = inspect(connection)
+    return {
+        table: {
+            "columns": {
+                column["name"]: (str(column["type"]), column["nullable"])
+                for column in inspector.get_columns(table)
+            },
+            "primary key": inspector.get_pk_constraint(table)["constrained_columns"],
+            "foreign keys": sorted(
+                (key["constrained_columns"], key["referred_table"])
+                for key in inspector.get_foreign_keys(table)
+            ),
+            "unique": sorted(u["column_names"] for u in inspector.get_unique_constraints(table)),
+            "indexes": sorted(
+                (str(index["name"]), index["column_names"])
+                for index in inspector.get_indexes(table)
+            ),
+            "checks": sorted(
+                str(check["name"]) for check in inspector.get_check_constraints(table)
+            ),
+        }
+        for table in inspector.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+async def test_every_revision_goes_up_down_and_up_again(engines: Engines) -> None:
+    for revision in REVISIONS:
+        before = await run(engines, shape)
+        await run(engines, upgrade_to(revision))
+        after = await run(engines, shape)
+        await run(engines, downgrade_to("-1"))
+        assert await run(engines, shape) == before
+        await run(engines, upgrade_to(revision))
+        assert await run(engines, shape) == after
+
+
+async def test_migrated_tables_do_not_differ_from_the_tables_in_the_code(
+    engines: Engines,
+) -> None:
+    await SqlSchema(engines=engines).upgrade()
+
+    def differences(connection: Connection) -> object:
+        return compare_metadata(MigrationContext.configure(connection), metadata)
+
+    assert await run(engines, differences) == []
+
+
+async def test_migrated_tables_have_the_shape_the_code_would_create(engines: Engines) -> None:
+    """Constraints too, which a comparison of metadata does not look at."""
+    await SqlSchema(engines=engines).upgrade()
+    migrated = await run(engines, shape)
+    await run(engines, metadata.drop_all)
+    await run(engines, metadata.create_all)
+    assert migrated == await run(engines, shape)
+
+
+async def test_every_check_in_the_code_is_in_the_migrated_database(engines: Engines) -> None:
+    await SqlSchema(engines=engines).upgrade()
+    found = {name for table in (await run(engines, shape)).values() for name in table["checks"]}
+    assert found == {
+        str(constraint.name)
+        for table in metadata.tables.values()
+        for constraint in table.constraints
+        if isinstance(constraint, CheckConstraint)
+    }
+
+
+async def test_a_schema_is_current_when_it_is_migrated_and_only_then(engines: Engines) -> None:
+    schema = SqlSchema(engines=engines)
+    assert not await schema.is_current()
+    await schema.upgrade()
+    assert await schema.is_current()
+    await schema.upgrade()
+    assert await schema.is_current()
+    await run(engines, downgrade_to("base"))
+    assert not await schema.is_current()
+
+
+async def test_a_schema_of_a_newer_shop_is_not_current(engines: Engines) -> None:
+    schema = SqlSchema(engines=engines)
+    await schema.upgrade()
+    async with engines.write.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    assert not await schema.is_current()
+
+
+async def test_two_who_migrate_at_once_both_succeed(url: str) -> None:
+    processes = [create_engines(url) for _ in range(2)]
+    await asyncio.gather(*(SqlSchema(engines=engines).upgrade() for engines in processes))
+    for engines in processes:
+        assert await SqlSchema(engines=engines).is_current()
+        await engines.dispose()
+
+
+async def test_migrating_again_keeps_what_is_stored(url: str, engines: Engines) -> None:
+    await SqlSchema(engines=engines).upgrade()
+    async with sql_store(url) as store:
+        shop = UseCases(store.unit_of_work)
+        teapot = await shop.given_product(3)
+        await SqlSchema(engines=engines).upgrade()
+        assert await shop.stock_of(teapot) == 3
+
+
+async def test_a_database_that_is_away_is_neither_current_nor_migrated(tmp_path: Path) -> None:
+    engines = create_engines(f"postgresql+asyncpg://shop@/shop?host={tmp_path}")
+    with pytest.raises(StoreUnavailable):
+        await SqlSchema(engines=engines).is_current()
+    with pytest.raises(StoreUnavailable):
+        await SqlSchema(engines=engines).upgrade()
+    await engines.dispose()
