@@ -177,6 +177,63 @@ class MoveNotAllowed(Conflict):
         )
 
 
+class NotAmendable(Conflict):
+    code = "order_not_amendable"
+    title = "The order cannot be amended any more"
+
+    def __init__(self, *, status: str) -> None:
+        super().__init__(
+            f"Only a placed order can be amended; this one is {status}.", order_status=status
+        )
+
+
+class NotOut(Conflict):
+    """More is given back than is out; each as product, quantity asked for, quantity out."""
+
+    code = "not_out"
+    title = "Not that many are out"
+
+    def __init__(self, products: Sequence[tuple[int, int, int]]) -> None:
+        super().__init__(
+            "More would come back than is out for "
+            + ", ".join(f"product {product}" for product, _, _ in products)
+            + ".",
+            lines=[
+                {"product_id": product, "requested": requested, "available": out}
+                for product, requested, out in products
+            ],
+        )
+
+
+class PaymentReferenceTaken(Conflict):
+    code = "payment_reference_taken"
+    title = "The payment reference is taken"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"The payment {reference!r} stands for another order or payment.")
+
+
+class PreconditionFailed(Conflict):
+    """What `If-Match` expected is not what is stored."""
+
+    code = "precondition_failed"
+    title = "Changed in the meantime"
+
+
+class OrderChanged(PreconditionFailed):
+    code = "order_changed"
+
+    def __init__(self) -> None:
+        super().__init__("The order was changed in the meantime; read it again and decide anew.")
+
+
+class ProductChanged(PreconditionFailed):
+    code = "product_changed"
+
+    def __init__(self) -> None:
+        super().__init__("The product was changed in the meantime; read it again and decide anew.")
+
+
 # --- fields ---
 
 

@@ -1,19 +1,21 @@
 """Orders: what was bought at which price, and where it stands."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
-from shop.domain.errors import InvalidField, MoveNotAllowed
+from shop.domain.errors import InvalidField, MoveNotAllowed, NotAmendable, NotOut, OrderChanged
 from shop.domain.money import Money
 
 LINES_MAX = 100
 QUANTITY_MAX = 1_000_000
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
+NOTE_LENGTH_MAX = 200
+PAYMENT_REFERENCE_LENGTH_MAX = 100
 KEYED_ID_VERSION = 8
 
 
@@ -110,8 +112,16 @@ class OrderLine:
     price: Money
     quantity: int
 
+    returned: int = 0
+    """How many of the quantity came back."""
+
     def __post_init__(self) -> None:
+        assert 0 <= self.returned <= self.quantity
         assert self.quantity >= 1
+
+    @property
+    def out(self) -> int:
+        return self.quantity - self.returned
 
     @property
     def total(self) -> Money:
@@ -134,6 +144,8 @@ class Order:
     """Rises with every change."""
     created_at: datetime
     modified_at: datetime
+    payment_reference: str | None = None
+    """What the payment is called where it was made; no two orders have the same."""
 
     def __post_init__(self) -> None:
         assert self.lines
@@ -148,16 +160,89 @@ class Order:
         """Its place in lists, which show the newest first."""
         return self.created_at, self.id
 
+    @property
+    def out(self) -> dict[int, int]:
+        """Quantity by product of what has not come back."""
+        return {line.product_id: line.out for line in self.lines if line.out}
+
     def is_repeat(self, request: OrderRequest) -> bool:
         """Whether this order is the answer to the same request made before."""
         return self.user_id == request.user_id and self.digest == request.digest
 
     def moved(self, to: OrderStatus, *, at: datetime, by_staff: bool) -> Self:
         """The order in its next status, or `MoveNotAllowed`."""
-        allowed = (MOVES if by_staff else OWNER_MOVES).get(self.status, ())
+        self._check_move(to, MOVES if by_staff else OWNER_MOVES)
+        return replace(self, status=to, version=self.version + 1, modified_at=at)
+
+    def paid(self, *, reference: str | None, at: datetime, by_staff: bool) -> Self:
+        """The order paid for. Raises `MoveNotAllowed`."""
+        paid = self.moved(OrderStatus.PAID, at=at, by_staff=by_staff)
+        return replace(paid, payment_reference=reference)
+
+    def amended(self, lines: tuple[OrderLine, ...], *, at: datetime) -> Self:
+        """The order with other lines. Raises `NotAmendable` when it is past that."""
+        self.check_amendable()
+        return replace(self, lines=lines, version=self.version + 1, modified_at=at)
+
+    def check_amendable(self) -> None:
+        if self.status is not OrderStatus.PLACED:
+            raise NotAmendable(status=self.status)
+
+    def given_back(self, quantities: Mapping[int, int], *, at: datetime) -> Self:
+        """The order after so many of each product came back; returned when nothing is out any more.
+
+        Raises `MoveNotAllowed`, and `NotOut` when more comes back than is out.
+        """
+        self._check_move(OrderStatus.RETURNED, MOVES)
+        out = self.out
+        wrong = [product for product, many in quantities.items() if many > out.get(product, 0)]
+        if wrong:
+            raise NotOut([(product, quantities[product], out.get(product, 0)) for product in wrong])
+        lines = tuple(
+            replace(line, returned=line.returned + quantities.get(line.product_id, 0))
+            for line in self.lines
+        )
+        is_all_back = not any(line.out for line in lines)
+        return replace(
+            self,
+            status=OrderStatus.RETURNED if is_all_back else self.status,
+            lines=lines,
+            version=self.version + 1,
+            modified_at=at,
+        )
+
+    def check_version(self, expected: Collection[int] | None) -> None:
+        """Raises `OrderChanged` unless it is one of the versions expected (None: any is)."""
+        if expected is not None and self.version not in expected:
+            raise OrderChanged
+
+    def _check_move(
+        self, to: OrderStatus, moves: Mapping[OrderStatus, tuple[OrderStatus, ...]]
+    ) -> None:
+        allowed = moves.get(self.status, ())
         if to not in allowed:
             raise MoveNotAllowed(status=self.status, to=to, allowed=allowed)
-        return replace(self, status=to, version=self.version + 1, modified_at=at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderEvent:
+    """A line of an order's history: a move; or, from a status to the same, what else changed it."""
+
+    id: int = 0
+    """Its place in the history; 0 until a repository has stored it."""
+    order_id: UUID
+    from_status: OrderStatus
+    to_status: OrderStatus
+    actor_id: int | None
+    note: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventQuery:
+    """One order's history; the oldest comes first."""
+
+    order_id: UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,18 @@ from types import TracebackType
 from typing import Protocol, Self
 from uuid import UUID
 
-from shop.domain.orders import Order, OrderQuery, OrderRequest, Placed
+from shop.domain.orders import (
+    EventQuery,
+    Order,
+    OrderEvent,
+    OrderQuery,
+    OrderRequest,
+    Placed,
+)
 from shop.domain.pages import Listed
 from shop.domain.products import Product, ProductQuery
 from shop.domain.sessions import RefreshToken, SessionFamily
-from shop.domain.stock import StockAudit, StockMovement
+from shop.domain.stock import MovementQuery, OrderAudit, StockAudit, StockMovement
 from shop.domain.users import User
 
 Clock = Callable[[], datetime]
@@ -38,6 +45,21 @@ class ProductRepository(Listed[ProductQuery, Product], Protocol):
         """Archived ones too. Raises `ProductNotFound`."""
         ...
 
+    async def lock(self, product_id: int) -> Product:
+        """Like `get`, and nobody else changes the entry until the transaction ends.
+
+        Its stock may move.
+        """
+        ...
+
+    async def find(self, sku: str) -> Product | None:
+        """The product with this SKU, archived or not."""
+        ...
+
+    async def save(self, product: Product) -> None:
+        """Store a locked product's entry, not its stock. Raises `SkuTaken`."""
+        ...
+
     async def find_skus(self, skus: Collection[str]) -> set[str]:
         """Those of the SKUs that are taken."""
         ...
@@ -50,7 +72,9 @@ class ProductRepository(Listed[ProductQuery, Product], Protocol):
         ...
 
 
-class StockRepository(Protocol):
+class StockRepository(Listed[MovementQuery, StockMovement], Protocol):
+    """Lists the ledger, the newest movement first."""
+
     async def lock(self, product_ids: Collection[int]) -> dict[int, Product]:
         """Lock the stock of these products until the transaction ends, in product-id order.
 
@@ -66,7 +90,18 @@ class StockRepository(Protocol):
         ...
 
     async def audit(self, *, after: int, limit: int) -> Sequence[StockAudit]:
-        """Stock against ledger of the next products by id, for a consistent moment each."""
+        """Stock against ledger of the next products by id, as of one moment."""
+        ...
+
+    async def audit_order(self, *, order_id: UUID, product_id: int) -> OrderAudit: ...
+
+    async def audit_orders(
+        self, *, after: UUID | None, limit: int
+    ) -> tuple[Sequence[OrderAudit], UUID | None]:
+        """What differs between the next orders by id and the ledger, as of one moment.
+
+        Also the id of the last order looked at, or None when there was none.
+        """
         ...
 
 
@@ -87,9 +122,19 @@ class OrderRepository(Listed[OrderQuery, Order], Protocol):
         """Store new orders with their lines. Raises `WriteConflict` when an id or code is taken."""
         ...
 
-    async def save_status(self, order: Order) -> None:
-        """Store status, version and time of a locked order."""
+    async def save(self, order: Order) -> None:
+        """Store a locked order but for its lines. Raises `PaymentReferenceTaken`."""
         ...
+
+    async def save_lines(self, order: Order) -> None:
+        """Store a locked order's lines in place of those it had."""
+        ...
+
+
+class HistoryRepository(Listed[EventQuery, OrderEvent], Protocol):
+    """Lists an order's history, the oldest event first."""
+
+    async def add(self, event: OrderEvent) -> None: ...
 
 
 class UserRepository(Protocol):
@@ -133,6 +178,8 @@ class UnitOfWork(Protocol):
     def stock(self) -> StockRepository: ...
     @property
     def orders(self) -> OrderRepository: ...
+    @property
+    def history(self) -> HistoryRepository: ...
     @property
     def users(self) -> UserRepository: ...
     @property

@@ -1,12 +1,13 @@
 """Products: what the catalogue offers, at which price, and how many are there."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
-from shop.domain.errors import InvalidField
+from shop.domain.errors import InvalidField, ProductChanged
 from shop.domain.money import Money
 from shop.domain.text import clean
 
@@ -42,15 +43,11 @@ class Product:
         cls, *, sku: str, name: str, description: str, price: Money, stock: int, at: datetime
     ) -> Self:
         """A product that follows the rules, or `InvalidField`."""
-        if not _SKU.fullmatch(sku):
-            raise InvalidField(
-                "sku", "must be 1 to 64 letters, digits, dots, dashes or underscores"
-            )
         if not 0 <= stock <= STOCK_MAX:
             raise InvalidField("stock", f"must be from 0 to {STOCK_MAX}")
         return cls(
             id=0,
-            sku=sku,
+            sku=_check_sku(sku),
             name=_clean_name(name),
             description=_clean_description(description),
             price=price,
@@ -67,11 +64,18 @@ class Product:
         return f"{self.name}\x1f{self.sku}".casefold()
 
     def changed(
-        self, *, at: datetime, name: str | None, description: str | None, price: Money | None
+        self,
+        *,
+        at: datetime,
+        sku: str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        price: Money | None = None,
     ) -> Self:
         """The product with the given fields replaced (None keeps one), or `InvalidField`."""
         return replace(
             self,
+            sku=self.sku if sku is None else _check_sku(sku),
             name=self.name if name is None else _clean_name(name),
             description=self.description
             if description is None
@@ -80,6 +84,20 @@ class Product:
             version=self.version + 1,
             modified_at=at,
         )
+
+    def archive(self, *, at: datetime) -> Self:
+        return replace(self, archived=True, version=self.version + 1, modified_at=at)
+
+    def check_version(self, expected: Collection[int] | None) -> None:
+        """Raises `ProductChanged` unless it is one of the versions expected (None: any is)."""
+        if expected is not None and self.version not in expected:
+            raise ProductChanged
+
+
+def _check_sku(sku: str) -> str:
+    if not _SKU.fullmatch(sku):
+        raise InvalidField("sku", "must be 1 to 64 letters, digits, dots, dashes or underscores")
+    return sku
 
 
 def _clean_name(name: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from uuid import UUID
 
 from shop.domain.errors import InvalidField, OutOfStock, Shortage
@@ -21,12 +22,20 @@ class Reason(StrEnum):
     RESTOCK = "restock"
     CORRECTION = "correction"
     IMPORT = "import"
+    WRITE_OFF = "write_off"
+    """Given back by an order, and not fit to be sold again."""
+
+
+# What an order takes and gives back; over these, its movements sum to what is out.
+ORDER_REASONS = (Reason.ORDER, Reason.AMEND, Reason.CANCEL, Reason.RETURN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockMovement:
     """One line of the ledger; never changed, never deleted."""
 
+    id: int = 0
+    """Its place in the ledger; 0 until a repository has stored it."""
     product_id: int
     quantity: int
     """Signed: what left the shelf is negative."""
@@ -50,6 +59,26 @@ class Shelf:
         self.products = products
         self.movements: list[StockMovement] = []
         self._on_hand = {product.id: product.stock for product in products.values()}
+
+    def give_back(
+        self,
+        quantities: Mapping[int, int],
+        reason: Reason,
+        *,
+        restock: bool,
+        at: datetime,
+        actor_id: int | None,
+        order_id: UUID,
+        note: str = "",
+    ) -> None:
+        """Put back what an order gives back; what cannot be sold again is written off at once."""
+        for product_id, quantity in quantities.items():
+            move = partial(
+                self.move, product_id, at=at, actor_id=actor_id, order_id=order_id, note=note
+            )
+            move(quantity, reason)
+            if not restock:
+                move(-quantity, Reason.WRITE_OFF)
 
     def on_hand(self, product_id: int) -> int:
         return self._on_hand[product_id]
@@ -101,6 +130,13 @@ class Shelf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MovementQuery:
+    """One product's ledger; the newest comes first."""
+
+    product_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StockAudit:
     """What is stored about one product's stock, thrice; the three agree, or something is wrong."""
 
@@ -113,3 +149,15 @@ class StockAudit:
     @property
     def is_sound(self) -> bool:
         return self.on_hand == self.movements_sum == self.last_balance and self.on_hand >= 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderAudit:
+    """An order and a product of which its lines and its movements say different things."""
+
+    order_id: UUID
+    product_id: int
+    taken: int
+    """By the order's status and lines."""
+    moved: int
+    """By the ledger."""

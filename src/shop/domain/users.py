@@ -39,7 +39,13 @@ class Caller:
     """Who is asking: what a verified access token says."""
 
     user_id: int
+    """0 for an operator at the command line, who needs no account."""
     role: Role
+
+    @property
+    def actor_id(self) -> int | None:
+        """Who the ledger and the history say it was; None for an operator."""
+        return self.user_id or None
 
     @property
     def is_staff(self) -> bool:

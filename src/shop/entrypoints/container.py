@@ -14,21 +14,28 @@ from shop.adapters.sql.engine import DatabaseOptions, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.schema import SqlSchema
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
+from shop.domain.services.amend_order import AmendOrder
 from shop.domain.services.cancel_order import CancelOrder
 from shop.domain.services.keep_catalogue import (
     AddProducts,
+    ArchiveProduct,
+    ChangeProduct,
     ChangeStock,
     CreateProduct,
+    FindProduct,
     ListProducts,
+    ReadMovements,
     ReadProduct,
 )
 from shop.domain.services.keep_users import CreateUser, SetPassword
+from shop.domain.services.move_order import MoveOrder, PayOrder
 from shop.domain.services.place_orders import PlaceOrder, PlaceOrders
-from shop.domain.services.read_orders import ListOrders, ReadOrder
+from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
 from shop.domain.services.refresh_session import RefreshSession
+from shop.domain.services.return_order import ReturnOrder
 from shop.domain.services.sign_in import SignIn
 from shop.domain.services.sign_out import SignOut
-from shop.domain.services.verify_stock import VerifyStock
+from shop.domain.services.verify_stock import RepairStock, VerifyStock
 from shop.domain.sessions import SessionLifetimes
 from shop.entrypoints.settings import Settings
 from shop.entrypoints.tokens import AccessTokens
@@ -86,6 +93,11 @@ class Container(containers.DeclarativeContainer):
     intake = providers.Singleton(Intake, handle=place_orders, limits=intake_limits)
     place_order = providers.Singleton(PlaceOrder, intake=intake, new_id=new_id)
     cancel_order = providers.Singleton(CancelOrder, unit_of_work=unit_of_work.provider, clock=clock)
+    amend_order = providers.Singleton(AmendOrder, unit_of_work=unit_of_work.provider, clock=clock)
+    move_order = providers.Singleton(MoveOrder, unit_of_work=unit_of_work.provider, clock=clock)
+    pay_order = providers.Singleton(PayOrder, unit_of_work=unit_of_work.provider, clock=clock)
+    return_order = providers.Singleton(ReturnOrder, unit_of_work=unit_of_work.provider, clock=clock)
+    read_history = providers.Singleton(ReadHistory, unit_of_work=unit_of_work.provider)
     read_order = providers.Singleton(ReadOrder, unit_of_work=unit_of_work.provider)
     list_orders = providers.Singleton(ListOrders, unit_of_work=unit_of_work.provider)
 
@@ -96,7 +108,16 @@ class Container(containers.DeclarativeContainer):
     )
     add_products = providers.Singleton(AddProducts, unit_of_work=unit_of_work.provider)
     change_stock = providers.Singleton(ChangeStock, unit_of_work=unit_of_work.provider, clock=clock)
+    change_product = providers.Singleton(
+        ChangeProduct, unit_of_work=unit_of_work.provider, clock=clock
+    )
+    archive_product = providers.Singleton(
+        ArchiveProduct, unit_of_work=unit_of_work.provider, clock=clock
+    )
+    find_product = providers.Singleton(FindProduct, unit_of_work=unit_of_work.provider)
+    read_movements = providers.Singleton(ReadMovements, unit_of_work=unit_of_work.provider)
     verify_stock = providers.Singleton(VerifyStock, unit_of_work=unit_of_work.provider)
+    repair_stock = providers.Singleton(RepairStock, unit_of_work=unit_of_work.provider, clock=clock)
 
     lifetimes = providers.Singleton(
         SessionLifetimes,

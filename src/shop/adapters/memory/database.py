@@ -1,16 +1,20 @@
 """What the in-memory store holds, and how a transaction stages changes of it."""
 
 import asyncio
-from collections import ChainMap
+from collections import ChainMap, defaultdict
 from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
+from itertools import count
 from uuid import UUID
 
-from shop.domain.orders import Order
+from shop.domain.orders import Order, OrderEvent
 from shop.domain.products import Product
 from shop.domain.sessions import RefreshToken, SessionFamily
 from shop.domain.stock import StockMovement
 from shop.domain.users import User
+
+_from_one = partial(count, 1)
 
 
 @dataclass(slots=True)
@@ -20,16 +24,20 @@ class Tables:
     products: MutableMapping[int, Product] = field(default_factory=dict)
     orders: MutableMapping[UUID, Order] = field(default_factory=dict)
     movements: MutableMapping[int, StockMovement] = field(default_factory=dict)
-    """By position in the ledger, from 1."""
+    events: MutableMapping[int, OrderEvent] = field(default_factory=dict)
     users: MutableMapping[int, User] = field(default_factory=dict)
     families: MutableMapping[UUID, SessionFamily] = field(default_factory=dict)
     tokens: MutableMapping[bytes, RefreshToken] = field(default_factory=dict)
+    _: KW_ONLY
+    ids: defaultdict[str, Iterator[int]] = field(default_factory=lambda: defaultdict(_from_one))
+    """The next id of each table; as in a database, one that was taken is not given again."""
 
     def each(self) -> Iterator[MutableMapping]:  # type: ignore[type-arg]
         yield from (
             self.products,
             self.orders,
             self.movements,
+            self.events,
             self.users,
             self.families,
             self.tokens,
@@ -37,7 +45,7 @@ class Tables:
 
     def staged(self) -> "Tables":
         """Reads fall through to these tables, writes do not reach them."""
-        return Tables(*(ChainMap({}, table) for table in self.each()))
+        return Tables(*(ChainMap({}, table) for table in self.each()), ids=self.ids)
 
     def publish(self, staged: "Tables") -> None:
         for table, changed in zip(self.each(), staged.each(), strict=True):

@@ -1,11 +1,12 @@
 """Orders in memory."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
 from shop.adapters.memory.pages import cut_part
-from shop.domain.errors import OrderNotFound, WriteConflict
+from shop.domain.errors import OrderNotFound, PaymentReferenceTaken, WriteConflict
 from shop.domain.orders import Order, OrderQuery
 from shop.domain.pages import Part
 from shop.domain.ports import OrderRepository
@@ -41,8 +42,17 @@ class MemoryOrderRepository(OrderRepository):
             codes.add(order.code)
             self._orders[order.id] = order
 
-    async def save_status(self, order: Order) -> None:
-        self._orders[order.id] = order
+    async def save(self, order: Order) -> None:
+        reference = order.payment_reference
+        if reference is not None and any(
+            other.payment_reference == reference and other.id != order.id
+            for other in self._orders.values()
+        ):
+            raise PaymentReferenceTaken(reference)
+        self._orders[order.id] = replace(order, lines=self._orders[order.id].lines)
+
+    async def save_lines(self, order: Order) -> None:
+        self._orders[order.id] = replace(self._orders[order.id], lines=order.lines)
 
     def _matching(self, query: OrderQuery) -> Sequence[Order]:
         return [

@@ -14,12 +14,26 @@ from shop.domain.products import Product, ProductQuery
 class MemoryProductRepository(ProductRepository):
     def __init__(self, tables: Tables) -> None:
         self._products = tables.products
+        self._ids = tables.ids["products"]
 
     async def get(self, product_id: int) -> Product:
         try:
             return self._products[product_id]
         except KeyError:
             raise ProductNotFound(product_id) from None
+
+    async def lock(self, product_id: int) -> Product:
+        return await self.get(product_id)
+
+    async def find(self, sku: str) -> Product | None:
+        return next((p for p in self._products.values() if p.sku == sku), None)
+
+    async def save(self, product: Product) -> None:
+        taken_by = await self.find(product.sku)
+        if taken_by is not None and taken_by.id != product.id:
+            raise SkuTaken(product.sku)
+        stock = self._products[product.id].stock
+        self._products[product.id] = replace(product, stock=stock)
 
     async def find_skus(self, skus: Collection[str]) -> set[str]:
         return {product.sku for product in self._products.values()} & set(skus)
@@ -37,7 +51,7 @@ class MemoryProductRepository(ProductRepository):
             if product.sku in taken:
                 raise SkuTaken(product.sku)
             taken.add(product.sku)
-            stored = replace(product, id=len(self._products) + 1, stock=0)
+            stored = replace(product, id=next(self._ids), stock=0)
             self._products[stored.id] = stored
             added.append(stored)
         return added

@@ -2,17 +2,29 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from uuid import UUID
 
 from shop.adapters.memory.database import Tables
+from shop.adapters.memory.pages import cut_part
+from shop.domain.orders import OrderStatus
+from shop.domain.pages import Part
 from shop.domain.ports import StockRepository
 from shop.domain.products import Product
-from shop.domain.stock import StockAudit, StockMovement
+from shop.domain.stock import (
+    ORDER_REASONS,
+    MovementQuery,
+    OrderAudit,
+    StockAudit,
+    StockMovement,
+)
 
 
 class MemoryStockRepository(StockRepository):
     def __init__(self, tables: Tables) -> None:
         self._products = tables.products
         self._movements = tables.movements
+        self._orders = tables.orders
+        self._ids = tables.ids["movements"]
 
     async def lock(self, product_ids: Collection[int]) -> dict[int, Product]:
         return {
@@ -25,17 +37,21 @@ class MemoryStockRepository(StockRepository):
         for movement in movements:
             product = self._products[movement.product_id]
             self._products[product.id] = replace(product, stock=movement.balance)
-            self._movements[len(self._movements) + 1] = movement
+            stored = replace(movement, id=next(self._ids))
+            self._movements[stored.id] = stored
+
+    async def read_part(self, query: MovementQuery, part: Part) -> Sequence[StockMovement]:
+        ledger = self._ledger(query.product_id)
+        return cut_part(ledger, part, lambda movement: (movement.id,), descending=True)
+
+    async def count(self, query: MovementQuery) -> int:
+        return len(self._ledger(query.product_id))
 
     async def audit(self, *, after: int, limit: int) -> Sequence[StockAudit]:
         audits = []
         for product_id in sorted(id_ for id_ in self._products if id_ > after)[:limit]:
             product = self._products[product_id]
-            ledger = [
-                self._movements[position]
-                for position in sorted(self._movements)
-                if self._movements[position].product_id == product_id
-            ]
+            ledger = self._ledger(product_id)
             audits.append(
                 StockAudit(
                     product_id=product_id,
@@ -46,3 +62,36 @@ class MemoryStockRepository(StockRepository):
                 )
             )
         return audits
+
+    async def audit_order(self, *, order_id: UUID, product_id: int) -> OrderAudit:
+        order = self._orders[order_id]
+        taken = {} if order.status is OrderStatus.CANCELLED else order.out
+        return OrderAudit(
+            order_id=order_id,
+            product_id=product_id,
+            taken=taken.get(product_id, 0),
+            moved=-sum(
+                movement.quantity
+                for movement in self._ledger(product_id)
+                if movement.order_id == order_id and movement.reason in ORDER_REASONS
+            ),
+        )
+
+    async def audit_orders(
+        self, *, after: UUID | None, limit: int
+    ) -> tuple[Sequence[OrderAudit], UUID | None]:
+        ids = sorted(id_ for id_ in self._orders if after is None or id_ > after)[:limit]
+        audits = [
+            await self.audit_order(order_id=order_id, product_id=product_id)
+            for order_id in ids
+            for product_id in sorted(
+                {line.product_id for line in self._orders[order_id].lines}
+                | {m.product_id for m in self._movements.values() if m.order_id == order_id}
+            )
+        ]
+        return [a for a in audits if a.taken != a.moved], ids[-1] if ids else None
+
+    def _ledger(self, product_id: int) -> list[StockMovement]:
+        """A product's movements, the oldest first."""
+        movements = [m for m in self._movements.values() if m.product_id == product_id]
+        return sorted(movements, key=lambda movement: movement.id)

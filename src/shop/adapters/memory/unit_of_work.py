@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from shop.adapters.memory.database import MemoryDatabase, Tables
+from shop.adapters.memory.history import MemoryHistoryRepository
 from shop.adapters.memory.orders import MemoryOrderRepository
 from shop.adapters.memory.products import MemoryProductRepository
 from shop.adapters.memory.sessions import MemorySessionRepository
@@ -54,6 +55,10 @@ class MemoryUnitOfWork(UnitOfWork):
     @property
     def orders(self) -> MemoryOrderRepository:
         return MemoryOrderRepository(self._open)
+
+    @property
+    def history(self) -> MemoryHistoryRepository:
+        return MemoryHistoryRepository(self._open)
 
     @property
     def users(self) -> MemoryUserRepository:

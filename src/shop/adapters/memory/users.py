@@ -11,6 +11,7 @@ from shop.domain.users import User
 class MemoryUserRepository(UserRepository):
     def __init__(self, tables: Tables) -> None:
         self._users = tables.users
+        self._ids = tables.ids["users"]
 
     async def get(self, user_id: int) -> User:
         try:
@@ -24,7 +25,7 @@ class MemoryUserRepository(UserRepository):
     async def add(self, user: User) -> User:
         if await self.find(user.username) is not None:
             raise UsernameTaken(user.username)
-        stored = replace(user, id=len(self._users) + 1)
+        stored = replace(user, id=next(self._ids))
         self._users[stored.id] = stored
         return stored
 

@@ -5,12 +5,14 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.errors import violates
 from shop.adapters.sql.pages import select_part
-from shop.domain.errors import OrderNotFound
+from shop.domain.errors import OrderNotFound, PaymentReferenceTaken
 from shop.domain.money import Money
 from shop.domain.orders import Order, OrderLine, OrderQuery, OrderStatus
 from shop.domain.pages import Part
@@ -70,28 +72,33 @@ class SqlOrderRepository(OrderRepository):
                 for order in orders
             ],
         )
-        await self._connection.execute(
-            insert(_lines),
-            [
-                {
-                    "order_id": order.id,
-                    "position": position,
-                    "product_id": line.product_id,
-                    "name": line.name,
-                    "price": line.price.amount,
-                    "quantity": line.quantity,
-                }
-                for order in orders
-                for position, line in enumerate(order.lines)
-            ],
-        )
+        await self._connection.execute(insert(_lines), _line_values(orders))
 
-    async def save_status(self, order: Order) -> None:
-        await self._connection.execute(
+    async def save(self, order: Order) -> None:
+        statement = (
             update(_orders)
             .where(_orders.c.id == order.id)
-            .values(status=order.status.value, version=order.version, modified_at=order.modified_at)
+            .values(
+                status=order.status.value,
+                version=order.version,
+                modified_at=order.modified_at,
+                payment_reference=order.payment_reference,
+            )
         )
+        try:
+            await self._connection.execute(statement)
+        except IntegrityError as error:
+            if violates(
+                error,
+                constraint="orders_payment_reference_key",
+                sqlite_columns="orders.payment_reference",
+            ):
+                raise PaymentReferenceTaken(str(order.payment_reference)) from error
+            raise
+
+    async def save_lines(self, order: Order) -> None:
+        await self._connection.execute(delete(_lines).where(_lines.c.order_id == order.id))
+        await self._connection.execute(insert(_lines), _line_values([order]))
 
     async def _one(self, chosen: Select[Any], order_id: UUID) -> Order:
         orders = await self._read(chosen)
@@ -109,6 +116,7 @@ class SqlOrderRepository(OrderRepository):
                 _lines.c.name,
                 _lines.c.price,
                 _lines.c.quantity,
+                _lines.c.returned,
             )
             .join_from(some, _lines, some.c.id == _lines.c.order_id)
             .order_by(some.c.created_at.desc(), some.c.id.desc(), _lines.c.position)
@@ -129,6 +137,7 @@ def _order_from(rows: list[Row[Any]]) -> Order:
                 name=row.name,
                 price=Money(amount=row.price, currency=first.currency),
                 quantity=row.quantity,
+                returned=row.returned,
             )
             for row in rows
         ),
@@ -137,7 +146,24 @@ def _order_from(rows: list[Row[Any]]) -> Order:
         version=first.version,
         created_at=first.created_at,
         modified_at=first.modified_at,
+        payment_reference=first.payment_reference,
     )
+
+
+def _line_values(orders: Sequence[Order]) -> list[dict[str, Any]]:
+    return [
+        {
+            "order_id": order.id,
+            "position": position,
+            "product_id": line.product_id,
+            "name": line.name,
+            "price": line.price.amount,
+            "quantity": line.quantity,
+            "returned": line.returned,
+        }
+        for order in orders
+        for position, line in enumerate(order.lines)
+    ]
 
 
 def _conditions(query: OrderQuery) -> Iterable[ColumnElement[bool]]:

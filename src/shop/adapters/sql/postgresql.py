@@ -122,7 +122,7 @@ class PostgresOrderRepository(SqlOrderRepository):
 
     async def find(self, order_ids: Collection[UUID]) -> Mapping[UUID, Order]:
         # Nearly always there is none: only repeated requests have one.
-        known = await self._driver.fetch(_FIND_ORDERS, order_ids)
+        known = await self._driver.fetch(_FIND_ORDERS, list(order_ids))
         return await super().find([row[0] for row in known]) if known else {}
 
     async def add(self, orders: Sequence[Order]) -> None:
@@ -182,7 +182,7 @@ class PostgresStockRepository(SqlStockRepository):
         self._driver = driver
 
     async def lock(self, product_ids: Collection[int]) -> dict[int, Product]:
-        rows = await self._driver.fetch(_LOCK_STOCK, product_ids)
+        rows = await self._driver.fetch(_LOCK_STOCK, list(product_ids))
         return {row["id"]: _product_from(row) for row in rows}
 
     async def record(self, movements: Sequence[StockMovement]) -> None:

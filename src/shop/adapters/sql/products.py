@@ -1,10 +1,11 @@
 """Products in SQL."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, insert, select
+from sqlalchemy import ColumnElement, Row, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -37,6 +38,27 @@ class SqlProductRepository(ProductRepository):
             raise ProductNotFound(product_id)
         return product_from(row)
 
+    async def lock(self, product_id: int) -> Product:
+        locked = await self._connection.scalar(
+            select(_products.c.id)
+            .where(_products.c.id == product_id)
+            .with_for_update(key_share=True)
+        )
+        if locked is None:
+            raise ProductNotFound(product_id)
+        return await self.get(product_id)
+
+    async def find(self, sku: str) -> Product | None:
+        rows = await self._connection.execute(select_products().where(_products.c.sku == sku))
+        row = rows.one_or_none()
+        return None if row is None else product_from(row)
+
+    async def save(self, product: Product) -> None:
+        with _sku_taken(product.sku):
+            await self._connection.execute(
+                update(_products).where(_products.c.id == product.id).values(_values(product))
+            )
+
     async def find_skus(self, skus: Collection[str]) -> set[str]:
         rows = await self._connection.scalars(
             select(_products.c.sku).where(_products.c.sku.in_(skus))
@@ -62,15 +84,11 @@ class SqlProductRepository(ProductRepository):
     async def add(self, products: Sequence[Product]) -> list[Product]:
         if not products:
             return []
-        try:
+        with _sku_taken(products[0].sku if len(products) == 1 else "given"):
             rows = await self._connection.execute(
                 insert(_products).returning(_products.c.id, sort_by_parameter_order=True),
                 [_values(product) for product in products],
             )
-        except IntegrityError as error:
-            if violates(error, constraint="products_sku_key", sqlite_columns="products.sku"):
-                raise SkuTaken(products[0].sku if len(products) == 1 else "given") from error
-            raise
         ids = rows.scalars().all()
         await self._connection.execute(
             insert(_stock), [{"product_id": product_id, "on_hand": 0} for product_id in ids]
@@ -79,6 +97,16 @@ class SqlProductRepository(ProductRepository):
             replace(product, id=product_id, stock=0)
             for product_id, product in zip(ids, products, strict=True)
         ]
+
+
+@contextmanager
+def _sku_taken(sku: str) -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        if violates(error, constraint="products_sku_key", sqlite_columns="products.sku"):
+            raise SkuTaken(sku) from error
+        raise
 
 
 def select_products() -> Select[Any]:

@@ -1,17 +1,42 @@
 """Stock and its ledger in SQL."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.pages import select_part
 from shop.adapters.sql.products import product_from, select_products
+from shop.domain.orders import OrderStatus
+from shop.domain.pages import Part
 from shop.domain.ports import StockRepository
 from shop.domain.products import Product
-from shop.domain.stock import StockAudit, StockMovement
+from shop.domain.stock import (
+    ORDER_REASONS,
+    MovementQuery,
+    OrderAudit,
+    Reason,
+    StockAudit,
+    StockMovement,
+)
 
 _products, _stock, _movements = tables.products, tables.stock, tables.stock_movements
+_orders, _lines = tables.orders, tables.order_lines
 
 
 class SqlStockRepository(StockRepository):
@@ -57,6 +82,37 @@ class SqlStockRepository(StockRepository):
             ],
         )
 
+    async def read_part(self, query: MovementQuery, part: Part) -> Sequence[StockMovement]:
+        statement = select_part(
+            select(_movements).where(_movements.c.product_id == query.product_id),
+            part,
+            [_movements.c.id],
+            descending=True,
+        )
+        movements = [
+            StockMovement(
+                id=row.id,
+                product_id=row.product_id,
+                quantity=row.quantity,
+                balance=row.balance,
+                reason=Reason(row.reason),
+                order_id=row.order_id,
+                actor_id=row.actor_id,
+                note=row.note,
+                at=row.at,
+            )
+            for row in await self._connection.execute(statement)
+        ]
+        return movements[::-1] if part.before is not None else movements
+
+    async def count(self, query: MovementQuery) -> int:
+        statement = (
+            select(func.count())
+            .select_from(_movements)
+            .where(_movements.c.product_id == query.product_id)
+        )
+        return await self._connection.scalar(statement) or 0
+
     async def audit(self, *, after: int, limit: int) -> Sequence[StockAudit]:
         # One statement sees one moment, so a sale in between cannot look like a difference.
         some = (
@@ -91,3 +147,60 @@ class SqlStockRepository(StockRepository):
             )
             for row in rows
         ]
+
+    async def audit_order(self, *, order_id: UUID, product_id: int) -> OrderAudit:
+        rows = await self._connection.execute(_order_audits([_orders.c.id == order_id]))
+        audits = {row.product_id: _order_audit(row) for row in rows}
+        nothing = OrderAudit(order_id=order_id, product_id=product_id, taken=0, moved=0)
+        return audits.get(product_id, nothing)
+
+    async def audit_orders(
+        self, *, after: UUID | None, limit: int
+    ) -> tuple[Sequence[OrderAudit], UUID | None]:
+        beyond = [] if after is None else [_orders.c.id > after]
+        ids = select(_orders.c.id).where(*beyond).order_by(_orders.c.id).limit(limit).subquery()
+        last = await self._connection.scalar(select(ids.c.id).order_by(ids.c.id.desc()).limit(1))
+        if last is None:
+            return [], None
+        audits = _order_audits([*beyond, _orders.c.id <= last])
+        taken, moved = audits.selected_columns.taken, audits.selected_columns.moved
+        rows = await self._connection.execute(audits.having(taken != moved))
+        return [_order_audit(row) for row in rows], last
+
+
+def _order_audits(which: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """Of each of these orders and its products: what is taken by its lines, and by the ledger."""
+    some = select(_orders.c.id, _orders.c.status).where(*which).subquery()
+    is_cancelled = some.c.status == OrderStatus.CANCELLED.value
+    by_lines = select(
+        _lines.c.order_id,
+        _lines.c.product_id,
+        case((is_cancelled, 0), else_=_lines.c.quantity - _lines.c.returned).label("taken"),
+        literal(0).label("moved"),
+    ).join_from(some, _lines, _lines.c.order_id == some.c.id)
+    by_ledger = (
+        select(
+            _movements.c.order_id,
+            _movements.c.product_id,
+            literal(0).label("taken"),
+            (-_movements.c.quantity).label("moved"),
+        )
+        .join_from(some, _movements, _movements.c.order_id == some.c.id)
+        .where(_movements.c.reason.in_([reason.value for reason in ORDER_REASONS]))
+    )
+    both = union_all(by_lines, by_ledger).subquery()
+    return select(
+        both.c.order_id,
+        both.c.product_id,
+        func.sum(both.c.taken).label("taken"),
+        func.sum(both.c.moved).label("moved"),
+    ).group_by(both.c.order_id, both.c.product_id)
+
+
+def _order_audit(row: Row[Any]) -> OrderAudit:
+    return OrderAudit(
+        order_id=row.order_id,
+        product_id=row.product_id,
+        taken=int(row.taken),
+        moved=int(row.moved),
+    )

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     Uuid,
+    text,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -144,7 +145,16 @@ orders = Table(
     Column("version", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("modified_at", UtcDateTime, nullable=False),
+    Column("payment_reference", String(100)),
     CheckConstraint(_one_of("status", OrderStatus), name="status_known"),
+    # Partial, so that placing an order, which is not paid yet, does not touch it.
+    Index(
+        "orders_payment_reference_key",
+        "payment_reference",
+        unique=True,
+        postgresql_where=text("payment_reference IS NOT NULL"),
+        sqlite_where=text("payment_reference IS NOT NULL"),
+    ),
     Index("orders_by_created", "created_at", "id"),
     Index("orders_by_user", "user_id", "created_at", "id"),
 )
@@ -159,7 +169,25 @@ order_lines = Table(
     Column("price", BigInteger, nullable=False),
     Column("quantity", BigInteger, nullable=False),
     CheckConstraint("price >= 0", name="price_not_negative"),
+    # A default, so that placing an order need not say that nothing came back yet.
+    Column("returned", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("quantity > 0", name="quantity_positive"),
+    CheckConstraint("returned BETWEEN 0 AND quantity", name="returned_within_quantity"),
+)
+
+order_events = Table(
+    "order_events",
+    metadata,
+    _id(),
+    Column("order_id", ForeignKey(orders.c.id), nullable=False),
+    Column("from_status", String(16), nullable=False),
+    Column("to_status", String(16), nullable=False),
+    Column("actor_id", BigInteger),
+    Column("note", String(200), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    CheckConstraint(_one_of("from_status", OrderStatus), name="from_status_known"),
+    CheckConstraint(_one_of("to_status", OrderStatus), name="to_status_known"),
+    Index("order_events_by_order", "order_id", "id"),
 )
 
 stock_movements = Table(

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import translated, translating
+from shop.adapters.sql.history import SqlHistoryRepository
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.products import SqlProductRepository
 from shop.adapters.sql.sessions import SqlSessionRepository
@@ -67,6 +68,10 @@ class SqlUnitOfWork(UnitOfWork):
     @property
     def orders(self) -> SqlOrderRepository:
         return SqlOrderRepository(self._open)
+
+    @property
+    def history(self) -> SqlHistoryRepository:
+        return SqlHistoryRepository(self._open)
 
     @property
     def users(self) -> SqlUserRepository:

@@ -2,8 +2,10 @@
 
 from uuid import UUID
 
+from shop.domain.errors import StaffOnly
 from shop.domain.orders import Order, OrderStatus
 from shop.domain.ports import Clock, UnitOfWorkFactory
+from shop.domain.services.move_order import clean_note, event_of
 from shop.domain.services.read_orders import check_visible
 from shop.domain.stock import Reason, Shelf
 from shop.domain.users import Caller
@@ -14,29 +16,36 @@ class CancelOrder:
         self._unit_of_work = unit_of_work
         self._clock = clock
 
-    async def __call__(self, *, caller: Caller, order_id: UUID) -> Order:
+    async def __call__(
+        self, *, caller: Caller, order_id: UUID, restock: bool = True, note: str = ""
+    ) -> Order:
         """The cancelled order; one that was cancelled before, as it is.
 
-        Raises `OrderNotFound` (also for somebody else's order) and `MoveNotAllowed`.
+        Without `restock`, which is for staff, what comes back is written off. Raises
+        `OrderNotFound` (also for somebody else's order), `MoveNotAllowed`, `StaffOnly`.
         """
+        note = clean_note(note)
         async with self._unit_of_work() as uow:
             order = await uow.orders.lock(order_id)
             check_visible(order, caller)
+            if not restock and not caller.is_staff:
+                raise StaffOnly
             if order.status is OrderStatus.CANCELLED:
                 return order
             now = self._clock()
             cancelled = order.moved(OrderStatus.CANCELLED, at=now, by_staff=caller.is_staff)
-            shelf = Shelf(await uow.stock.lock({line.product_id for line in order.lines}))
-            for line in order.lines:
-                shelf.move(
-                    line.product_id,
-                    line.quantity,
-                    Reason.CANCEL,
-                    at=now,
-                    actor_id=caller.user_id,
-                    order_id=order.id,
-                )
-            await uow.orders.save_status(cancelled)
+            shelf = Shelf(await uow.stock.lock(order.out))
+            shelf.give_back(
+                order.out,
+                Reason.CANCEL,
+                restock=restock,
+                at=now,
+                actor_id=caller.actor_id,
+                order_id=order.id,
+                note=note,
+            )
+            await uow.orders.save(cancelled)
+            await uow.history.add(event_of(order, cancelled, caller, note))
             await uow.stock.record(shelf.movements)
             await uow.commit()
         return cancelled

@@ -1,6 +1,6 @@
 """Keeping the catalogue: products and their stock, as staff do it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from shop.domain.errors import InvalidField, ProductNotFound, StockChanged
@@ -8,7 +8,7 @@ from shop.domain.money import Money
 from shop.domain.pages import Page, Part, read_page
 from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
 from shop.domain.products import STOCK_MAX, Product, ProductQuery
-from shop.domain.stock import NOTE_LENGTH_MAX, Reason, Shelf
+from shop.domain.stock import NOTE_LENGTH_MAX, MovementQuery, Reason, Shelf, StockMovement
 from shop.domain.text import clean
 
 # A movement's reason may be named by staff; these are the ones that are theirs to give.
@@ -31,9 +31,25 @@ class ReadProduct:
         self._unit_of_work = unit_of_work
 
     async def __call__(self, *, product_id: int) -> Product:
-        """Archived ones too, since old orders lead to them. Raises `ProductNotFound`."""
+        """Raises `ProductNotFound`, for archived ones too."""
         async with self._unit_of_work(read_only=True) as uow:
-            return await uow.products.get(product_id)
+            product = await uow.products.get(product_id)
+        if product.archived:
+            raise ProductNotFound(product_id)
+        return product
+
+
+class FindProduct:
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory) -> None:
+        self._unit_of_work = unit_of_work
+
+    async def __call__(self, *, sku: str) -> Product:
+        """The product with this SKU, archived or not. Raises `ProductNotFound`."""
+        async with self._unit_of_work(read_only=True) as uow:
+            product = await uow.products.find(sku)
+        if product is None:
+            raise ProductNotFound(sku)
+        return product
 
 
 class CreateProduct:
@@ -90,6 +106,76 @@ async def _add(uow: UnitOfWork, products: Sequence[Product], actor_id: int | Non
         stored.append(replace(added, stock=product.stock))
     await uow.stock.record(shelf.movements)
     return stored
+
+
+class ChangeProduct:
+    """Change fields of a product's entry; orders placed before keep the old ones."""
+
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+        self._unit_of_work = unit_of_work
+        self._clock = clock
+
+    async def __call__(
+        self,
+        *,
+        product_id: int,
+        sku: str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        price: Money | None = None,
+        expected_versions: Collection[int] | None = None,
+    ) -> Product:
+        """The changed product; None keeps a field.
+
+        Raises `ProductNotFound` (for archived ones too), `ProductChanged`, `SkuTaken`,
+        `InvalidField`.
+        """
+        async with self._unit_of_work() as uow:
+            product = await uow.products.lock(product_id)
+            if product.archived:
+                raise ProductNotFound(product_id)
+            product.check_version(expected_versions)
+            changed = product.changed(
+                at=self._clock(), sku=sku, name=name, description=description, price=price
+            )
+            await uow.products.save(changed)
+            await uow.commit()
+        return changed
+
+
+class ArchiveProduct:
+    """Take a product out of the catalogue: not listed or sold any more; old orders keep it."""
+
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+        self._unit_of_work = unit_of_work
+        self._clock = clock
+
+    async def __call__(
+        self, *, product_id: int, expected_versions: Collection[int] | None = None
+    ) -> None:
+        """Archiving it again changes nothing. Raises `ProductNotFound` and `ProductChanged`."""
+        async with self._unit_of_work() as uow:
+            product = await uow.products.lock(product_id)
+            if product.archived:
+                return
+            product.check_version(expected_versions)
+            await uow.products.save(product.archive(at=self._clock()))
+            await uow.commit()
+
+
+class ReadMovements:
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory) -> None:
+        self._unit_of_work = unit_of_work
+
+    async def __call__(
+        self, *, product_id: int, part: Part, count: int | None = None
+    ) -> Page[StockMovement]:
+        """A product's ledger, the newest movement first. Raises `ProductNotFound`."""
+        async with self._unit_of_work(read_only=True) as uow:
+            await uow.products.get(product_id)
+            return await read_page(
+                uow.stock, MovementQuery(product_id=product_id), part, count=count
+            )
 
 
 class ChangeStock:

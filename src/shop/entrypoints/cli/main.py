@@ -32,6 +32,7 @@ for command in (
     users.create_user,
     users.set_password,
     products.add_products,
+    products.products,
     stock.stock,
     orders.orders,
 ):

@@ -1,4 +1,4 @@
-"""`shop orders`: what was ordered."""
+"""`shop orders`: what was ordered, and what becomes of it."""
 
 from uuid import UUID
 
@@ -6,14 +6,14 @@ import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
-from shop.domain.orders import OrderQuery, OrderStatus
+from shop.domain.orders import Order, OrderItem, OrderQuery, OrderStatus
 from shop.domain.pages import Part
 from shop.entrypoints.cli.running import OPERATOR, opened, run_async
 
 
 @click.group()
 def orders() -> None:
-    """Look at orders."""
+    """Look at orders, and move them along."""
 
 
 @orders.command("list")
@@ -63,3 +63,97 @@ async def show(order_id: UUID) -> None:
         )
     Console().print(table)
     click.echo(f"Total {order.total} {order.currency}")
+    if order.payment_reference:
+        click.echo(f"Paid by {order.payment_reference}")
+
+
+_order_id = click.argument("order_id", type=click.UUID)
+_note = click.option("--note", default="", help="For the history and the ledger.")
+_no_restock = click.option(
+    "--no-restock", is_flag=True, help="Write off what comes back, instead of restocking it."
+)
+
+
+@orders.command()
+@_order_id
+@_note
+@_no_restock
+@run_async
+async def cancel(order_id: UUID, note: str, no_restock: bool) -> None:
+    """Cancel the order ORDER_ID, which is not shipped yet."""
+    async with opened() as container:
+        order = await container.cancel_order()(
+            caller=OPERATOR, order_id=order_id, restock=not no_restock, note=note
+        )
+    _say(order)
+
+
+@orders.command()
+@_order_id
+@_note
+@click.option("--reference", help="What the payment is called where it was made; unique.")
+@run_async
+async def pay(order_id: UUID, note: str, reference: str | None) -> None:
+    """Record that the order ORDER_ID is paid."""
+    async with opened() as container:
+        order = await container.pay_order()(
+            caller=OPERATOR, order_id=order_id, reference=reference, note=note
+        )
+    _say(order)
+
+
+@orders.command()
+@_order_id
+@_note
+@run_async
+async def ship(order_id: UUID, note: str) -> None:
+    """Record that the order ORDER_ID is shipped."""
+    await _move(order_id, OrderStatus.SHIPPED, note)
+
+
+@orders.command()
+@_order_id
+@_note
+@run_async
+async def deliver(order_id: UUID, note: str) -> None:
+    """Record that the order ORDER_ID is delivered."""
+    await _move(order_id, OrderStatus.DELIVERED, note)
+
+
+async def _move(order_id: UUID, to: OrderStatus, note: str) -> None:
+    async with opened() as container:
+        order = await container.move_order()(caller=OPERATOR, order_id=order_id, to=to, note=note)
+    _say(order)
+
+
+@orders.command("return")
+@_order_id
+@click.option(
+    "--item",
+    "items",
+    type=(click.IntRange(1), click.IntRange(1)),
+    multiple=True,
+    metavar="PRODUCT_ID QUANTITY",
+    help="What comes back; all that is out, if left out. May be repeated.",
+)
+@_note
+@_no_restock
+@run_async
+async def return_(
+    order_id: UUID, items: tuple[tuple[int, int], ...], note: str, no_restock: bool
+) -> None:
+    """Take the shipped order ORDER_ID back, whole or in part."""
+    wanted = [OrderItem(product_id=product_id, quantity=many) for product_id, many in items]
+    async with opened() as container:
+        order = await container.return_order()(
+            caller=OPERATOR,
+            order_id=order_id,
+            items=wanted or None,
+            restock=not no_restock,
+            note=note,
+        )
+    _say(order)
+
+
+def _say(order: Order) -> None:
+    click.echo(f"Order {order.id} is {order.status.value}.")

@@ -1,8 +1,13 @@
-"""`shop add-products`: sample products."""
+"""`shop products`, and `shop add-products` for samples."""
 
 import rich_click as click
+from rich.console import Console
 from rich.progress import track
+from rich.table import Table
 
+from shop.domain.money import Money
+from shop.domain.pages import Part
+from shop.domain.products import ProductQuery, ProductSort
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.samples import sample_products
 
@@ -42,3 +47,86 @@ async def add_products(count: int, seed: int) -> None:
             added += len(await container.add_products()(products=batch))
     kept = count - added
     click.echo(f"Added {added} products" + (f"; {kept} were there already." if kept else "."))
+
+
+@click.group()
+def products() -> None:
+    """Keep the catalogue."""
+
+
+@products.command("list")
+@click.option("--search", default="", help="Found anywhere in name or SKU.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many to show."
+)
+@run_async
+async def list_products(search: str, limit: int) -> None:
+    """List products by name."""
+    query = ProductQuery(search=search, sort=ProductSort.NAME)
+    async with opened() as container:
+        page = await container.list_products()(query=query, part=Part(limit=limit))
+    table = Table("Id", "SKU", "Name", "Price", "Stock")
+    for product in page.items:
+        table.add_row(
+            str(product.id),
+            product.sku,
+            product.name,
+            f"{product.price} {product.price.currency}",
+            str(product.stock),
+        )
+    Console().print(table)
+    click.echo(f"{len(page.items)} of {page.count} products.")
+
+
+@products.command()
+@click.argument("sku")
+@click.option("--name", required=True)
+@click.option("--price", required=True, help='In the shop\'s currency, such as "12.00".')
+@click.option("--description", default="")
+@click.option("--stock", default=0, show_default=True, type=click.IntRange(0))
+@run_async
+async def create(sku: str, name: str, price: str, description: str, stock: int) -> None:
+    """Create the product SKU."""
+    async with opened() as container:
+        product = await container.create_product()(
+            actor_id=None,
+            sku=sku,
+            name=name,
+            price=Money.parse(price, container.settings().currency),
+            description=description,
+            stock=stock,
+        )
+    click.echo(f"Created product {product.id}, {product.sku}.")
+
+
+@products.command()
+@click.argument("sku")
+@click.option("--name")
+@click.option("--price", help='In the shop\'s currency, such as "12.00".')
+@click.option("--description")
+@run_async
+async def change(sku: str, name: str | None, price: str | None, description: str | None) -> None:
+    """Change the product SKU; orders placed before keep what they have."""
+    if name is None and price is None and description is None:
+        raise click.UsageError("Give at least one of --name, --price and --description.")
+    async with opened() as container:
+        product = await container.find_product()(sku=sku)
+        currency = container.settings().currency
+        await container.change_product()(
+            product_id=product.id,
+            name=name,
+            price=None if price is None else Money.parse(price, currency),
+            description=description,
+        )
+    click.echo(f"Changed {sku}.")
+
+
+@products.command()
+@click.argument("sku")
+@run_async
+async def archive(sku: str) -> None:
+    """Archive the product SKU: not listed or sold any more; old orders keep it."""
+    async with opened() as container:
+        product = await container.find_product()(sku=sku)
+        await container.archive_product()(product_id=product.id)
+    click.echo(f"Archived {sku}.")

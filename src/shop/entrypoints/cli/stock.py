@@ -1,14 +1,20 @@
-"""`shop stock`: what is there, and whether the ledger agrees."""
+"""`shop stock`: what is there, why, and whether the ledger agrees."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import rich_click as click
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from shop.domain.orders import OrderQuery
 from shop.domain.pages import Part
 from shop.domain.products import ProductQuery
-from shop.domain.stock import StockAudit
-from shop.entrypoints.cli.running import opened, run_async
+from shop.domain.stock import OrderAudit, StockAudit
+from shop.entrypoints.cli.running import OPERATOR, opened, run_async
+from shop.entrypoints.container import Container
 
 # A table of more says no more.
 DIFFERENCES_SHOWN_MAX = 100
@@ -16,40 +22,156 @@ DIFFERENCES_SHOWN_MAX = 100
 
 @click.group()
 def stock() -> None:
-    """Look after the stock."""
+    """Look after the stock and its ledger."""
+
+
+@dataclass(slots=True)
+class Differences:
+    products: list[StockAudit] = field(default_factory=list)
+    orders: list[OrderAudit] = field(default_factory=list)
+    products_checked: int = 0
+
+    @property
+    def count(self) -> int:
+        return len(self.products) + len(self.orders)
 
 
 @stock.command()
+@click.option("--repair", is_flag=True, help="Write corrections into the ledger, after asking.")
+@click.option("--yes", is_flag=True, help="With --repair: do not ask.")
 @run_async
-async def verify() -> None:
-    """Prove that every product's stock is the sum of its movements; no sale is blocked.
+async def verify(repair: bool, yes: bool) -> None:
+    """Prove that the ledger is right; no sale is blocked.
 
-    Exits with 1 and a table when something differs.
+    Each product's stock must be the sum of its movements and its last balance, and each order's
+    movements what its status and lines say is taken. Exits with 1 and tables of what differs.
     """
-    unsound: list[StockAudit] = []
-    checked = 0
     async with opened() as container:
-        page = await container.list_products()(query=ProductQuery(), part=Part(limit=1))
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("Verifying stock", total=page.count)
-            async for audits in container.verify_stock()():
-                checked += len(audits)
-                unsound += [audit for audit in audits if not audit.is_sound]
-                progress.update(task, completed=checked)
-    if unsound:
-        Console().print(_differences(unsound[:DIFFERENCES_SHOWN_MAX]))
-        raise click.ClickException(f"{len(unsound)} of {checked} products differ.")
-    click.echo(f"{checked} products: stock, sum of movements and last balance agree.")
+        found = await _find_differences(container)
+        if not found.count:
+            click.echo(
+                f"{found.products_checked} products: stock, sum of movements and last balance "
+                "agree, and so do the movements of all orders."
+            )
+            return
+        _show(found)
+        if not repair:
+            raise click.ClickException(f"{found.count} differences; --repair writes corrections.")
+        if not yes:
+            click.confirm(f"Write corrections for {found.count} differences?", abort=True)
+        for order in found.orders:
+            await container.repair_stock().order(
+                order_id=order.order_id, product_id=order.product_id
+            )
+        for product in found.products:
+            await container.repair_stock().product(product_id=product.product_id)
+        left = (await _find_differences(container)).count
+    if left:
+        raise click.ClickException(f"{left} differences are left.")
+    click.echo(f"Wrote corrections for {found.count} differences; the ledger agrees now.")
 
 
-def _differences(audits: list[StockAudit]) -> Table:
-    table = Table("Product", "SKU", "Stock", "Sum of movements", "Last balance")
-    for audit in audits:
+async def _find_differences(container: Container) -> Differences:
+    found = Differences()
+    one = Part(limit=1)
+    products = (await container.list_products()(query=ProductQuery(), part=one)).count
+    orders = (await container.list_orders()(caller=OPERATOR, query=OrderQuery(), part=one)).count
+    verify_stock = container.verify_stock()
+    with _progress() as progress:
+        task = progress.add_task("Verifying products", total=products)
+        async for step in verify_stock.products():
+            found.products += step.differences
+            found.products_checked += step.count
+            progress.update(task, completed=found.products_checked)
+        task = progress.add_task("Verifying orders", total=orders)
+        async for orders_step in verify_stock.orders():
+            found.orders += orders_step.differences
+            progress.advance(task, orders_step.count)
+    return found
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        yield progress
+
+
+def _show(found: Differences) -> None:
+    console = Console()
+    if found.products:
+        table = Table("Product", "SKU", "Stock", "Sum of movements", "Last balance")
+        for audit in found.products[:DIFFERENCES_SHOWN_MAX]:
+            table.add_row(
+                str(audit.product_id),
+                audit.sku,
+                str(audit.on_hand),
+                str(audit.movements_sum),
+                str(audit.last_balance),
+            )
+        console.print(table)
+    if found.orders:
+        table = Table("Order", "Product", "Taken by the order", "Taken by its movements")
+        for order in found.orders[:DIFFERENCES_SHOWN_MAX]:
+            table.add_row(
+                str(order.order_id), str(order.product_id), str(order.taken), str(order.moved)
+            )
+        console.print(table)
+
+
+@stock.command()
+@click.argument("sku")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many to show."
+)
+@run_async
+async def history(sku: str, limit: int) -> None:
+    """Show the ledger of the product SKU, the newest movement first."""
+    async with opened() as container:
+        product = await container.find_product()(sku=sku)
+        page = await container.read_movements()(product_id=product.id, part=Part(limit=limit))
+    table = Table("At", "Quantity", "Balance", "Reason", "Order", "User", "Note")
+    for movement in page.items:
         table.add_row(
-            str(audit.product_id),
-            audit.sku,
-            str(audit.on_hand),
-            str(audit.movements_sum),
-            str(audit.last_balance),
+            f"{movement.at:%Y-%m-%d %H:%M:%S}",
+            f"{movement.quantity:+d}",
+            str(movement.balance),
+            movement.reason.value,
+            str(movement.order_id or ""),
+            str(movement.actor_id or ""),
+            movement.note,
         )
-    return table
+    Console().print(table)
+    click.echo(f"{len(page.items)} of {page.count} movements; {product.stock} on hand.")
+
+
+@stock.command()
+@click.argument("sku")
+@click.option("--delta", type=int, help="Change by this many, such as 5 or -2.")
+@click.option("--set", "quantity", type=click.IntRange(0), help="Change to this many.")
+@click.option("--expected", type=click.IntRange(0), help="With --set: only if this many are there.")
+@click.option("--reason", required=True, help="restock, correction, or words for the note.")
+@run_async
+async def adjust(
+    sku: str, delta: int | None, quantity: int | None, expected: int | None, reason: str
+) -> None:
+    """Change the stock of the product SKU, by --delta or to --set with --expected."""
+    if (delta is None) == (quantity is None) or (quantity is None) != (expected is None):
+        raise click.UsageError("Give either --delta, or --set together with --expected.")
+    async with opened() as container:
+        product = await container.find_product()(sku=sku)
+        change_stock = container.change_stock()
+        if delta is not None:
+            changed = await change_stock.by(
+                actor_id=None, product_id=product.id, delta=delta, reason=reason
+            )
+        else:
+            assert quantity is not None
+            assert expected is not None
+            changed = await change_stock.to(
+                actor_id=None,
+                product_id=product.id,
+                quantity=quantity,
+                expected=expected,
+                reason=reason,
+            )
+    click.echo(f"{changed.sku}: {changed.stock} on hand.")

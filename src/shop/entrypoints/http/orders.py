@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Request, Response, get, post
+from litestar import Controller, Request, Response, get, patch, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
@@ -16,21 +16,40 @@ from msgspec import Meta
 from shop.domain.orders import (
     IDEMPOTENCY_KEY_LENGTH_MAX,
     LINES_MAX,
+    NOTE_LENGTH_MAX,
+    PAYMENT_REFERENCE_LENGTH_MAX,
     QUANTITY_MAX,
     Order,
+    OrderEvent,
     OrderItem,
     OrderLine,
     OrderQuery,
     OrderStatus,
     Placed,
 )
+from shop.domain.services.amend_order import AmendOrder
 from shop.domain.services.cancel_order import CancelOrder
+from shop.domain.services.move_order import MoveOrder, PayOrder
 from shop.domain.services.place_orders import PlaceOrder
-from shop.domain.services.read_orders import ListOrders, ReadOrder
+from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
+from shop.domain.services.return_order import ReturnOrder
 from shop.domain.users import Caller
+from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.errors import problems
-from shop.entrypoints.http.pagination import KeyTime, PageLinks, PageOut, PageRequest
-from shop.entrypoints.http.parameters import ID_MAX, TIME_PATTERN, parse_time
+from shop.entrypoints.http.pagination import (
+    KeyNumber,
+    KeyTime,
+    PageLinks,
+    PageOut,
+    PageRequest,
+)
+from shop.entrypoints.http.parameters import (
+    ID_MAX,
+    TIME_PATTERN,
+    IfMatch,
+    parse_if_match,
+    parse_time,
+)
 from shop.entrypoints.settings import Settings
 
 OrderId = Annotated[UUID, PathParameter(description="The order's id, a UUID.")]
@@ -52,8 +71,68 @@ class NewOrder(msgspec.Struct, forbid_unknown_fields=True):
     ]
 
     def order_items(self) -> tuple[OrderItem, ...]:
-        return tuple(
-            OrderItem(product_id=item.product_id, quantity=item.quantity) for item in self.items
+        return _order_items(self.items)
+
+
+def _order_items(items: list[NewItem]) -> tuple[OrderItem, ...]:
+    return tuple(OrderItem(product_id=item.product_id, quantity=item.quantity) for item in items)
+
+
+Note = Annotated[
+    str, Meta(max_length=NOTE_LENGTH_MAX, description="For the history and the ledger.")
+]
+
+
+class Move(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    note: Note = ""
+
+
+class Payment(Move, forbid_unknown_fields=True, kw_only=True):
+    reference: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=PAYMENT_REFERENCE_LENGTH_MAX,
+                description="What the payment is called where it was made; unique.",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class Cancellation(Move, forbid_unknown_fields=True, kw_only=True):
+    restock: Annotated[
+        bool, Meta(description="Staff: false writes off what comes back instead.")
+    ] = True
+
+
+class Return(Cancellation, forbid_unknown_fields=True, kw_only=True):
+    items: (
+        Annotated[
+            list[NewItem],
+            Meta(min_length=1, max_length=LINES_MAX, description="All that is out, if left out."),
+        ]
+        | None
+    ) = None
+
+
+class OrderEventOut(msgspec.Struct, rename={"from_status": "from", "to_status": "to"}):
+    from_status: OrderStatus
+    to_status: OrderStatus
+    by: int | None
+    """The user's id; null for an operator."""
+    note: str
+    at: datetime
+
+    @classmethod
+    def of(cls, event: OrderEvent) -> "OrderEventOut":
+        return cls(
+            from_status=event.from_status,
+            to_status=event.to_status,
+            by=event.actor_id,
+            note=event.note,
+            at=event.at,
         )
 
 
@@ -132,6 +211,9 @@ _PLACING = problems(400, 401, 406, 408, 409, 413, 415, 503) | {
         OrderOut, generate_examples=False, description="The order as it is stored, placed before"
     )
 }
+
+
+_MOVING = problems(400, 401, 403, 404, 406, 408, 409, 413, 415, 503)
 
 
 class OrderController(Controller):
@@ -246,8 +328,10 @@ class OrderController(Controller):
         status_code=200,
         operation_id="cancelOrder",
         summary="Cancel an order (the owner while placed, staff until shipped)",
-        description="Its stock comes back, exactly once.",
-        responses=problems(400, 401, 404, 406, 409, 503),
+        description=(
+            "Its stock comes back, exactly once. Cancelling a cancelled order answers 200 with it."
+        ),
+        responses=_MOVING,
         response_headers=[_ETAG],
     )
     async def cancel_order(
@@ -255,5 +339,162 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         order_id: OrderId,
         cancel_order: NamedDependency[CancelOrder],
+        data: JSONBody[Cancellation | None] = None,
     ) -> Response[OrderOut]:
-        return _respond(await cancel_order(caller=request.user, order_id=order_id))
+        wanted = data or Cancellation()
+        order = await cancel_order(
+            caller=request.user, order_id=order_id, restock=wanted.restock, note=wanted.note
+        )
+        return _respond(order)
+
+    @patch(
+        "/{order_id:str}",
+        operation_id="amendOrder",
+        summary="Replace the lines of a placed order (its owner, staff)",
+        description=(
+            "Stock moves by the difference, all or nothing. Products that were on the order keep "
+            "their price, new ones have today's."
+        ),
+        responses=problems(400, 401, 404, 406, 408, 409, 412, 413, 415, 503),
+        response_headers=[_ETAG],
+    )
+    async def amend_order(
+        self,
+        request: Request[Caller, str, Any],
+        order_id: OrderId,
+        data: JSONBody[NewOrder],
+        amend_order: NamedDependency[AmendOrder],
+        if_match: IfMatch = None,
+    ) -> Response[OrderOut]:
+        order = await amend_order(
+            caller=request.user,
+            order_id=order_id,
+            items=data.order_items(),
+            expected_versions=parse_if_match(if_match),
+        )
+        return _respond(order)
+
+    @post(
+        "/{order_id:str}/pay",
+        status_code=200,
+        operation_id="payOrder",
+        summary="Record that an order is paid (staff)",
+        opt=STAFF,
+        responses=_MOVING,
+        response_headers=[_ETAG],
+    )
+    async def pay_order(
+        self,
+        request: Request[Caller, str, Any],
+        order_id: OrderId,
+        pay_order: NamedDependency[PayOrder],
+        data: JSONBody[Payment | None] = None,
+    ) -> Response[OrderOut]:
+        payment = data or Payment()
+        order = await pay_order(
+            caller=request.user,
+            order_id=order_id,
+            reference=payment.reference,
+            note=payment.note,
+        )
+        return _respond(order)
+
+    @post(
+        "/{order_id:str}/ship",
+        status_code=200,
+        operation_id="shipOrder",
+        summary="Record that an order is shipped (staff)",
+        opt=STAFF,
+        responses=_MOVING,
+        response_headers=[_ETAG],
+    )
+    async def ship_order(
+        self,
+        request: Request[Caller, str, Any],
+        order_id: OrderId,
+        move_order: NamedDependency[MoveOrder],
+        data: JSONBody[Move | None] = None,
+    ) -> Response[OrderOut]:
+        order = await move_order(
+            caller=request.user,
+            order_id=order_id,
+            to=OrderStatus.SHIPPED,
+            note=data.note if data else "",
+        )
+        return _respond(order)
+
+    @post(
+        "/{order_id:str}/deliver",
+        status_code=200,
+        operation_id="deliverOrder",
+        summary="Record that an order is delivered (staff)",
+        opt=STAFF,
+        responses=_MOVING,
+        response_headers=[_ETAG],
+    )
+    async def deliver_order(
+        self,
+        request: Request[Caller, str, Any],
+        order_id: OrderId,
+        move_order: NamedDependency[MoveOrder],
+        data: JSONBody[Move | None] = None,
+    ) -> Response[OrderOut]:
+        order = await move_order(
+            caller=request.user,
+            order_id=order_id,
+            to=OrderStatus.DELIVERED,
+            note=data.note if data else "",
+        )
+        return _respond(order)
+
+    @post(
+        "/{order_id:str}/return",
+        status_code=200,
+        operation_id="returnOrder",
+        summary="Take a shipped order back, whole or in part (staff)",
+        description="It is `returned` when nothing of it is out any more.",
+        opt=STAFF,
+        responses=_MOVING | problems(412),
+        response_headers=[_ETAG],
+    )
+    async def return_order(
+        self,
+        request: Request[Caller, str, Any],
+        order_id: OrderId,
+        return_order: NamedDependency[ReturnOrder],
+        data: JSONBody[Return | None] = None,
+        if_match: IfMatch = None,
+    ) -> Response[OrderOut]:
+        wanted = data or Return()
+        order = await return_order(
+            caller=request.user,
+            order_id=order_id,
+            items=None if wanted.items is None else _order_items(wanted.items),
+            restock=wanted.restock,
+            note=wanted.note,
+            expected_versions=parse_if_match(if_match),
+        )
+        return _respond(order)
+
+    @get(
+        "/{order_id:str}/history",
+        operation_id="readOrderHistory",
+        summary="An order's moves, amendments and returns, the oldest first",
+        responses=problems(400, 401, 404, 406, 503),
+    )
+    async def read_history(
+        self,
+        request: Request[Caller, str, Any],
+        order_id: OrderId,
+        settings: NamedDependency[Settings],
+        read_history: NamedDependency[ReadHistory],
+        page_request: NamedDependency[PageRequest],
+    ) -> PageOut[OrderEventOut]:
+        links = PageLinks(
+            key=lambda event: (event.id,),
+            key_type=tuple[KeyNumber],
+            out=OrderEventOut.of,
+            public_url=settings.public_url,
+        )
+        read = partial(read_history, caller=request.user, order_id=order_id)
+        return await links(request, page_request, read)

@@ -3,9 +3,10 @@
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
-from litestar import Controller, Request, Response, get, post
+from litestar import Controller, Request, Response, delete, get, patch, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
@@ -25,12 +26,15 @@ from shop.domain.products import (
     ProductSort,
 )
 from shop.domain.services.keep_catalogue import (
+    ArchiveProduct,
+    ChangeProduct,
     ChangeStock,
     CreateProduct,
     ListProducts,
+    ReadMovements,
     ReadProduct,
 )
-from shop.domain.stock import NOTE_LENGTH_MAX
+from shop.domain.stock import NOTE_LENGTH_MAX, Reason, StockMovement
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.errors import problems
@@ -42,7 +46,7 @@ from shop.entrypoints.http.pagination import (
     PageOut,
     PageRequest,
 )
-from shop.entrypoints.http.parameters import PRICE_PATTERN, ProductId
+from shop.entrypoints.http.parameters import PRICE_PATTERN, IfMatch, ProductId, parse_if_match
 from shop.entrypoints.settings import Settings
 
 Price = Annotated[
@@ -87,6 +91,44 @@ class NewProduct(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     price: Price
     description: Annotated[str, Meta(max_length=DESCRIPTION_LENGTH_MAX)] = ""
     stock: Annotated[int, Meta(ge=0, le=STOCK_MAX)] = 0
+
+
+class ProductChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The fields to change; one that is left out stays as it is."""
+
+    sku: Annotated[str, Meta(pattern=SKU_PATTERN)] | msgspec.UnsetType = msgspec.UNSET
+    name: Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    price: Price | msgspec.UnsetType = msgspec.UNSET
+    description: Annotated[str, Meta(max_length=DESCRIPTION_LENGTH_MAX)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+
+
+class MovementOut(msgspec.Struct):
+    quantity: int
+    """Signed: what left the shelf is negative."""
+    balance: int
+    """The stock after it."""
+    reason: Reason
+    order: UUID | None
+    actor: int | None
+    """The user's id; null for an operator."""
+    note: str
+    at: datetime
+
+    @classmethod
+    def of(cls, movement: StockMovement) -> "MovementOut":
+        return cls(
+            quantity=movement.quantity,
+            balance=movement.balance,
+            reason=movement.reason,
+            order=movement.order_id,
+            actor=movement.actor_id,
+            note=movement.note,
+            at=movement.at,
+        )
 
 
 class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -221,6 +263,72 @@ class ProductController(Controller):
         )
         return _respond(product, status_code=201, Location=f"/api/products/{product.id}/")
 
+    @patch(
+        "/{product_id:str}",
+        operation_id="changeProduct",
+        summary="Change fields of a product (staff); placed orders keep the old ones",
+        opt=STAFF,
+        responses=problems(400, 401, 403, 404, 406, 408, 409, 412, 413, 415, 503),
+        response_headers=[ResponseHeader(name="ETag", documentation_only=True)],
+    )
+    async def change_product(
+        self,
+        product_id: ProductId,
+        data: JSONBody[ProductChange],
+        settings: NamedDependency[Settings],
+        change_product: NamedDependency[ChangeProduct],
+        if_match: IfMatch = None,
+    ) -> Response[ProductOut]:
+        price = _given(data.price)
+        product = await change_product(
+            product_id=product_id,
+            sku=_given(data.sku),
+            name=_given(data.name),
+            description=_given(data.description),
+            price=price if price is None else Money.parse(price, settings.currency),
+            expected_versions=parse_if_match(if_match),
+        )
+        return _respond(product)
+
+    @delete(
+        "/{product_id:str}",
+        status_code=204,
+        operation_id="archiveProduct",
+        summary="Archive a product (staff): gone from lists, old orders keep it",
+        opt=STAFF,
+        responses=problems(400, 401, 403, 404, 406, 412, 503),
+    )
+    async def archive_product(
+        self,
+        product_id: ProductId,
+        archive_product: NamedDependency[ArchiveProduct],
+        if_match: IfMatch = None,
+    ) -> None:
+        await archive_product(product_id=product_id, expected_versions=parse_if_match(if_match))
+
+    @get(
+        "/{product_id:str}/movements",
+        operation_id="listMovements",
+        summary="A product's stock ledger, the newest movement first (staff)",
+        opt=STAFF,
+        responses=problems(400, 401, 403, 404, 406, 503),
+    )
+    async def list_movements(
+        self,
+        request: Request[Caller, str, Any],
+        product_id: ProductId,
+        settings: NamedDependency[Settings],
+        read_movements: NamedDependency[ReadMovements],
+        page_request: NamedDependency[PageRequest],
+    ) -> PageOut[MovementOut]:
+        links = PageLinks(
+            key=lambda movement: (movement.id,),
+            key_type=tuple[KeyNumber],
+            out=MovementOut.of,
+            public_url=settings.public_url,
+        )
+        return await links(request, page_request, partial(read_movements, product_id=product_id))
+
     @post(
         "/{product_id:str}/stock",
         status_code=200,
@@ -262,6 +370,10 @@ _KEY_TYPES = {
     ProductSort.PRICE: tuple[KeyNumber, KeyNumber],
     ProductSort.CREATED: tuple[KeyTime, KeyNumber],
 }
+
+
+def _given(value: str | msgspec.UnsetType) -> str | None:
+    return None if value is msgspec.UNSET else value
 
 
 def _minor_units(field: str, price: str | None, settings: Settings) -> int | None:

@@ -11,6 +11,7 @@ down_revision: str | None = None
 branch_labels = None
 depends_on = None
 
+STATUSES = "('placed', 'paid', 'shipped', 'delivered', 'cancelled', 'returned')"
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -20,6 +21,11 @@ def ordered_text(length: int) -> sa.types.TypeEngine[str]:
 
 
 def upgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$"
+        )
     op.create_table(
         "products",
         sa.Column("id", ROW_ID, sa.Identity(always=False), nullable=False),
@@ -64,6 +70,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("modified_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("payment_reference", sa.String(length=100), nullable=True),
         sa.CheckConstraint(
             "status IN ('placed', 'paid', 'shipped', 'delivered', 'cancelled', 'returned')",
             name=op.f("orders_status_known"),
@@ -71,6 +78,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("orders_user_id_fkey")),
         sa.PrimaryKeyConstraint("id", name=op.f("orders_pkey")),
         sa.UniqueConstraint("code", name=op.f("orders_code_key")),
+    )
+    op.create_index(
+        "orders_payment_reference_key",
+        "orders",
+        ["payment_reference"],
+        unique=True,
+        postgresql_where=sa.text("payment_reference IS NOT NULL"),
+        sqlite_where=sa.text("payment_reference IS NOT NULL"),
     )
     op.create_index("orders_by_created", "orders", ["created_at", "id"])
     op.create_index("orders_by_user", "orders", ["user_id", "created_at", "id"])
@@ -106,8 +121,12 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("price", sa.BigInteger(), nullable=False),
         sa.Column("quantity", sa.BigInteger(), nullable=False),
+        sa.Column("returned", sa.BigInteger(), server_default="0", nullable=False),
         sa.CheckConstraint("price >= 0", name=op.f("order_lines_price_not_negative")),
         sa.CheckConstraint("quantity > 0", name=op.f("order_lines_quantity_positive")),
+        sa.CheckConstraint(
+            "returned BETWEEN 0 AND quantity", name=op.f("order_lines_returned_within_quantity")
+        ),
         sa.ForeignKeyConstraint(
             ["order_id"], ["orders.id"], name=op.f("order_lines_order_id_fkey")
         ),
@@ -116,6 +135,25 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("order_id", "position", name=op.f("order_lines_pkey")),
     )
+    op.create_table(
+        "order_events",
+        sa.Column("id", ROW_ID, sa.Identity(always=False), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("from_status", sa.String(length=16), nullable=False),
+        sa.Column("to_status", sa.String(length=16), nullable=False),
+        sa.Column("actor_id", sa.BigInteger(), nullable=True),
+        sa.Column("note", sa.String(length=200), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            f"from_status IN {STATUSES}", name=op.f("order_events_from_status_known")
+        ),
+        sa.CheckConstraint(f"to_status IN {STATUSES}", name=op.f("order_events_to_status_known")),
+        sa.ForeignKeyConstraint(
+            ["order_id"], ["orders.id"], name=op.f("order_events_order_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("order_events_pkey")),
+    )
+    op.create_index("order_events_by_order", "order_events", ["order_id", "id"])
     op.create_table(
         "refresh_tokens",
         sa.Column("token_hash", sa.LargeBinary(length=32), nullable=False),
@@ -143,7 +181,7 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "reason IN ('initial', 'order', 'amend', 'cancel', 'return', 'restock', 'correction',"
-            " 'import')",
+            " 'import', 'write_off')",
             name=op.f("stock_movements_reason_known"),
         ),
         sa.CheckConstraint("balance >= 0", name=op.f("stock_movements_balance_not_negative")),
@@ -158,9 +196,27 @@ def upgrade() -> None:
     )
     op.create_index("stock_movements_by_order", "stock_movements", ["order_id"])
     op.create_index("stock_movements_by_product", "stock_movements", ["product_id", "id"])
+    forbid_change("stock_movements")
+    forbid_change("order_events")
+
+
+def forbid_change(table: str) -> None:
+    """Rows are only ever added: the database refuses to change or delete one."""
+    if op.get_bind().dialect.name == "sqlite":
+        for action in ("UPDATE", "DELETE"):
+            op.execute(
+                f"CREATE TRIGGER {table}_no_{action.lower()} BEFORE {action} ON {table} "
+                f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+            )
+    else:
+        op.execute(
+            f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        )
 
 
 def downgrade() -> None:
+    op.drop_table("order_events")
     op.drop_table("stock_movements")
     op.drop_table("refresh_tokens")
     op.drop_table("order_lines")
@@ -169,3 +225,5 @@ def downgrade() -> None:
     op.drop_table("orders")
     op.drop_table("users")
     op.drop_table("products")
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION refuse_change()")

@@ -1,0 +1,97 @@
+"""Moving an order along: paid, shipped, delivered."""
+
+from uuid import UUID
+
+from shop.domain.errors import PaymentReferenceTaken
+from shop.domain.orders import (
+    NOTE_LENGTH_MAX,
+    PAYMENT_REFERENCE_LENGTH_MAX,
+    Order,
+    OrderEvent,
+    OrderStatus,
+)
+from shop.domain.ports import Clock, UnitOfWorkFactory
+from shop.domain.services.read_orders import check_visible
+from shop.domain.text import clean
+from shop.domain.users import Caller
+
+
+class MoveOrder:
+    """Ship or deliver an order: a move that needs nothing but the order itself."""
+
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+        self._unit_of_work = unit_of_work
+        self._clock = clock
+
+    async def __call__(
+        self, *, caller: Caller, order_id: UUID, to: OrderStatus, note: str = ""
+    ) -> Order:
+        """The moved order; one that is there already, as it is.
+
+        Raises `OrderNotFound` and `MoveNotAllowed`.
+        """
+        note = clean_note(note)
+        async with self._unit_of_work() as uow:
+            order = await uow.orders.lock(order_id)
+            check_visible(order, caller)
+            if order.status is to:
+                return order
+            moved = order.moved(to, at=self._clock(), by_staff=caller.is_staff)
+            await uow.orders.save(moved)
+            await uow.history.add(event_of(order, moved, caller, note))
+            await uow.commit()
+        return moved
+
+
+class PayOrder:
+    """Record that an order is paid.
+
+    The seam for a payment provider: it talks to the provider with no transaction open, since locks
+    held during such a call would block all buyers, and calls this with the payment's reference.
+    """
+
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+        self._unit_of_work = unit_of_work
+        self._clock = clock
+
+    async def __call__(
+        self, *, caller: Caller, order_id: UUID, reference: str | None = None, note: str = ""
+    ) -> Order:
+        """The paid order; one paid before by the same payment, as it is.
+
+        Raises `OrderNotFound`, `MoveNotAllowed`, and `PaymentReferenceTaken` when the order was
+        paid by another payment, or the payment was for another order.
+        """
+        note = clean_note(note)
+        if reference is not None:
+            reference = clean(
+                "reference", reference, length_min=1, length_max=PAYMENT_REFERENCE_LENGTH_MAX
+            )
+        async with self._unit_of_work() as uow:
+            order = await uow.orders.lock(order_id)
+            check_visible(order, caller)
+            if order.status is OrderStatus.PAID:
+                if reference not in (None, order.payment_reference):
+                    raise PaymentReferenceTaken(str(reference))
+                return order
+            paid = order.paid(reference=reference, at=self._clock(), by_staff=caller.is_staff)
+            await uow.orders.save(paid)
+            await uow.history.add(event_of(order, paid, caller, note))
+            await uow.commit()
+        return paid
+
+
+def clean_note(note: str) -> str:
+    return clean("note", note, length_max=NOTE_LENGTH_MAX)
+
+
+def event_of(before: Order, after: Order, caller: Caller, note: str) -> OrderEvent:
+    """What the history says of a change."""
+    return OrderEvent(
+        order_id=after.id,
+        from_status=before.status,
+        to_status=after.status,
+        actor_id=caller.actor_id,
+        note=note,
+        at=after.modified_at,
+    )
