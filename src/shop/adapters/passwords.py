@@ -1,10 +1,13 @@
-"""Password hashes: argon2id, off the event loop, and only so many at once."""
+"""Password hashes: argon2id off the event loop, only so many at once; Django's are read as well."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import ParamSpec, TypeVar
 
 from argon2 import PasswordHasher as Argon2
@@ -41,9 +44,17 @@ class Argon2Hasher(PasswordHasher):
         fits = await self._run(self._fits, password, password_hash or self._nobody)
         return fits and password_hash is not None
 
-    def _fits(self, password: str, password_hash: str) -> bool:
+    def is_outdated(self, password_hash: str) -> bool:
         try:
-            return self._argon2.verify(password_hash, password)
+            return self._argon2.check_needs_rehash(password_hash)
+        except InvalidHashError:
+            return True
+
+    def _fits(self, password: str, password_hash: str) -> bool:
+        if password_hash.startswith(("pbkdf2_sha256$", "scrypt$")):
+            return _fits_django(password, password_hash)
+        try:
+            return self._argon2.verify(password_hash.removeprefix("argon2"), password)
         except (VerificationError, InvalidHashError):
             return False
 
@@ -56,3 +67,40 @@ class Argon2Hasher(PasswordHasher):
             return await loop.run_in_executor(self._threads, partial(work, *args, **kwargs))
         finally:
             self._waiting -= 1
+
+
+def _fits_django(password: str, password_hash: str) -> bool:
+    """Django's formats: `pbkdf2_sha256$rounds$salt$hash` and `scrypt$n$salt$r$p$hash`."""
+    try:
+        match password_hash.split("$"):
+            case "pbkdf2_sha256", rounds, salt, expected:
+                digest = hashlib.pbkdf2_hmac(
+                    "sha256", password.encode(), salt.encode(), int(rounds)
+                )
+            case "scrypt", n, salt, r, p, expected:
+                digest = hashlib.scrypt(
+                    password.encode(),
+                    salt=salt.encode(),
+                    n=int(n),
+                    r=int(r),
+                    p=int(p),
+                    maxmem=256 * int(n) * int(r),
+                    dklen=64,
+                )
+            case _:
+                return False
+    except ValueError:
+        return False
+    return hmac.compare_digest(base64.b64encode(digest).decode("ascii"), expected)
+
+
+@lru_cache(maxsize=1)
+def _common_passwords() -> frozenset[str]:
+    # A list of 30,000, read when the first password is set: serving orders does not need it.
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # type: ignore[import-untyped]
+
+    return frozenset(FREQUENCY_LISTS["passwords"])
+
+
+def is_common_password(password: str) -> bool:
+    return password.casefold() in _common_passwords()

@@ -84,6 +84,24 @@ class WriteConflict(Unavailable):
     title = "Lost a race"
 
 
+class TooManyRequests(ShopError):
+    """The caller has to wait `retry_after` seconds."""
+
+    code = "too_many_requests"
+    title = "Too many requests"
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(f"Too many requests; try again in {retry_after} s.")
+        self.retry_after = retry_after
+
+
+class TooManyAttempts(TooManyRequests):
+    """Says nothing of whether the user exists or the password was right."""
+
+    code = "too_many_attempts"
+    title = "Too many attempts to sign in"
+
+
 # --- products and stock ---
 
 
@@ -292,6 +310,14 @@ class InvalidToken(Unauthenticated):
         self, detail: str = "The token is not valid or has expired; sign in again."
     ) -> None:
         super().__init__(detail)
+
+
+class RegistrationClosed(Forbidden):
+    code = "registration_closed"
+    title = "Registration is closed"
+
+    def __init__(self) -> None:
+        super().__init__("This shop's users are created by its operators.")
 
 
 class StaffOnly(Forbidden):

@@ -22,6 +22,7 @@ from shop.domain.pages import Listed
 from shop.domain.products import Product, ProductQuery
 from shop.domain.sessions import RefreshToken, SessionFamily
 from shop.domain.stock import MovementQuery, OrderAudit, StockAudit, StockMovement
+from shop.domain.throttling import Attempts
 from shop.domain.users import User
 
 Clock = Callable[[], datetime]
@@ -35,6 +36,12 @@ NewOrderCode = Callable[[], str]
 
 NewRefreshToken = Callable[[], str]
 """A new random secret of 256 bits."""
+
+RateLimit = Callable[[int], None]
+"""Counts one more use by a user; raises `TooManyRequests` when that is too many."""
+
+IsCommonPassword = Callable[[str], bool]
+"""Whether many people use this password."""
 
 OrderIntake = Callable[[OrderRequest], Awaitable[Placed]]
 """Places one order among many: raises its `ShopError`, or `Overloaded` when too many wait."""
@@ -144,11 +151,21 @@ class UserRepository(Protocol):
 
     async def find(self, username: str) -> User | None: ...
 
+    async def lock(self, user_id: int) -> User:
+        """Like `get`, and nobody else changes the user until the transaction ends."""
+        ...
+
+    async def list_all(self, *, after: int, limit: int) -> Sequence[User]:
+        """The next users by id."""
+        ...
+
     async def add(self, user: User) -> User:
         """Store a new user; hands it back with its id. Raises `UsernameTaken`."""
         ...
 
-    async def save_password(self, user_id: int, password_hash: str) -> None: ...
+    async def save(self, user: User) -> None:
+        """Store a locked user's password hash, role and state."""
+        ...
 
 
 class SessionRepository(Protocol):
@@ -158,8 +175,21 @@ class SessionRepository(Protocol):
         """A token and its family, which nobody else changes until the transaction ends."""
         ...
 
-    async def succeed(self, token: RefreshToken, successor: RefreshToken) -> None:
-        """Store a successor of `token`, and retire the predecessor of `token` if it has one."""
+    async def succeed(
+        self, token: RefreshToken, successor: RefreshToken, *, used_at: datetime
+    ) -> None:
+        """Store a successor of `token`, and retire the predecessor of `token` if it has one.
+
+        The family was used then, and what of its tokens has expired is forgotten.
+        """
+        ...
+
+    async def list_open(self, user_id: int, now: datetime) -> Sequence[SessionFamily]:
+        """The user's families that are neither over nor expired, the last used first."""
+        ...
+
+    async def purge(self, before: datetime, *, limit: int) -> int:
+        """Forget families that expired before then, and their tokens; how many there were."""
         ...
 
     async def end(self, family_id: UUID, at: datetime) -> None: ...
@@ -167,6 +197,28 @@ class SessionRepository(Protocol):
     async def end_all(self, user_id: int, at: datetime) -> None:
         """End every family of this user that has not ended."""
         ...
+
+
+class AttemptRepository(Protocol):
+    """Attempts to sign in, by key: see `throttling`."""
+
+    async def lock(self, keys: Collection[bytes], now: datetime) -> dict[bytes, Attempts]:
+        """Those of these keys, new where there were none; locked until the transaction ends."""
+        ...
+
+    async def save(self, attempts: Collection[Attempts]) -> None:
+        """Store locked ones."""
+        ...
+
+    async def purge(self, now: datetime, *, limit: int) -> None:
+        """Delete some that are forgotten (`Attempts.is_forgotten`)."""
+        ...
+
+
+class Audit(Protocol):
+    """Notes a security event by its stable name, which docs/security.md lists; no secrets."""
+
+    def __call__(self, event: str, **fields: str | int | None) -> None: ...
 
 
 class UnitOfWork(Protocol):
@@ -184,6 +236,8 @@ class UnitOfWork(Protocol):
     def users(self) -> UserRepository: ...
     @property
     def sessions(self) -> SessionRepository: ...
+    @property
+    def attempts(self) -> AttemptRepository: ...
 
     async def __aenter__(self) -> Self: ...
 
@@ -205,6 +259,10 @@ class UnitOfWorkFactory(Protocol):
 
 class PasswordHasher(Protocol):
     async def hash(self, password: str) -> str: ...
+
+    def is_outdated(self, password_hash: str) -> bool:
+        """Whether the password should be hashed anew, now that it is at hand."""
+        ...
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
         """Whether it fits. Against None it takes as long and is False. Raises `Overloaded`."""

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+CLIENT_LENGTH_MAX = 200
+PURGED_AT_ONCE_MAX = 100
+"""How many families a sign-in clears away, at most, so that no sign-in waits for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionLifetimes:
@@ -24,6 +28,11 @@ class SessionFamily:
     started_at: datetime
     ends_at: datetime
     """For good, however often it was refreshed."""
+    last_used_at: datetime
+    expires_at: datetime
+    """When the last of its tokens expires; past it nobody needs to know of the family."""
+    client: str = ""
+    """What signed in, in its own words (`User-Agent`)."""
     ended_at: datetime | None = None
     """Signed out, or ended because a retired token was presented."""
 
@@ -46,3 +55,9 @@ class RefreshToken:
 def hash_token(token: str) -> bytes:
     """SHA-256; enough for a random token of 256 bits, which cannot be guessed from a list."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def describe_client(user_agent: str) -> str:
+    """What a client calls itself, as far as it fits and is fit to be shown."""
+    printable = "".join(c if c.isprintable() else "?" for c in user_agent)
+    return printable[:CLIENT_LENGTH_MAX]

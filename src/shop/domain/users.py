@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -67,9 +68,18 @@ def clean_username(username: str) -> str:
     return username
 
 
-def check_password(password: str) -> None:
-    """`InvalidField` unless the password is long enough (NIST SP 800-63B) and bounded."""
+def check_password(
+    password: str, *, username: str, is_common: Callable[[str], bool], field: str = "password"
+) -> None:
+    """`InvalidField` unless the password is long enough and not what is guessed first.
+
+    NIST SP 800-63B: length and a blocklist, and no rules of composition.
+    """
     if not PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
         raise InvalidField(
-            "password", f"must have {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters"
+            field, f"must have {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters"
         )
+    if password.casefold() == username.casefold():
+        raise InvalidField(field, "must not be the user name")
+    if is_common(password):
+        raise InvalidField(field, "is one of the most common passwords; choose another")

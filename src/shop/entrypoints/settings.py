@@ -2,10 +2,12 @@
 
 import contextlib
 import difflib
+import ipaddress
 import os
 import secrets
 import tempfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,6 +40,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     environment: Literal["development", "production"] = "development"
     database_url: str = EMBEDDED_DATABASE_URL
     secret_key: str = ""
+    old_secret_keys: str = ""
+    signing_key_file: str = ""
+    verification_keys_file: str = ""
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "EUR"
     public_url: Annotated[str, Meta(pattern="^(https?://[^/?#]+[^?#]*)?$")] = ""
 
@@ -58,6 +63,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     session_lifetime: Seconds = 86_400.0 * 30
     issuer: Annotated[str, Meta(min_length=1, max_length=200)] = "shop"
     audience: Annotated[str, Meta(min_length=1, max_length=200)] = "shop"
+    token_leeway: Annotated[float, Meta(ge=0, le=60)] = 5.0
+
+    trusted_proxies: str = ""
+    cors_origins: str = ""
+    registration: bool = False
+    check_users: bool = False
+    orders_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    refreshes_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 60
 
     body_max: Annotated[int, Meta(ge=1_024, le=10_485_760)] = 65_536
     request_timeout: Seconds = 10.0
@@ -69,6 +82,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def store(self) -> Literal["memory", "sqlite", "postgresql"]:
         scheme = self.database_url.partition(":")[0]
         return _STORES[scheme]
+
+    @property
+    def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        return _networks(self.trusted_proxies)
+
+    @property
+    def origins(self) -> list[str]:
+        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
 
     @property
     def is_embedded(self) -> bool:
@@ -93,7 +114,16 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             raise SettingsError(_unknown(name))
     settings = _convert(values)
     _check_database_url(settings.database_url)
+    try:
+        _networks(settings.trusted_proxies)
+    except ValueError as error:
+        raise SettingsError(f"SHOP_TRUSTED_PROXIES is wrong: {error}.") from None
     return msgspec.structs.replace(settings, secret_key=_secret_key(settings))
+
+
+@lru_cache(maxsize=8)
+def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 def _convert(values: Mapping[str, str]) -> Settings:
@@ -133,6 +163,8 @@ def _check_database_url(url: str) -> None:
 
 def _secret_key(settings: Settings) -> str:
     key = settings.secret_key
+    if not key and settings.signing_key_file:
+        return ""
     if not key and settings.environment == "production":
         raise SettingsError(
             f"SHOP_SECRET_KEY is not set: production needs one of at least {SECRET_KEY_BYTES_MIN} "
@@ -140,11 +172,15 @@ def _secret_key(settings: Settings) -> str:
         )
     if not key:
         return _development_key(_DEVELOPMENT_KEY_FILE)
+    check_secret_key("secret_key", key)
+    return key
+
+
+def check_secret_key(field: str, key: str) -> None:
     if len(key.encode()) < SECRET_KEY_BYTES_MIN:
         raise SettingsError(
-            f"SHOP_SECRET_KEY is too short: it needs at least {SECRET_KEY_BYTES_MIN} bytes."
+            f"{variable(field)} is too short: a key needs at least {SECRET_KEY_BYTES_MIN} bytes."
         )
-    return key
 
 
 def _development_key(path: Path) -> str:

@@ -9,8 +9,8 @@ import jwt
 
 from shop.domain.errors import InvalidToken
 from shop.domain.users import Caller, Role
+from shop.entrypoints.keys import SigningKeys
 
-ALGORITHM = "HS256"
 ACCESS_TYPE = "access"
 TOKEN_LENGTH_MAX = 4_096
 CACHED_MAX = 10_000
@@ -27,13 +27,15 @@ class AccessTokens:
     def __init__(
         self,
         *,
-        secret_key: str,
+        keys: SigningKeys,
         issuer: str,
         audience: str,
         lifetime: float,
+        leeway: float = 0.0,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._secret_key = secret_key
+        self._keys = keys
+        self._leeway = leeway
         self._issuer = issuer
         self._audience = audience
         self._lifetime = lifetime
@@ -52,7 +54,10 @@ class AccessTokens:
             "role": caller.role.value,
             "typ": ACCESS_TYPE,
         }
-        return jwt.encode(claims, self._secret_key, ALGORITHM)
+        signing = self._keys.signing
+        return jwt.encode(
+            claims, self._keys.private_key, signing.algorithm, headers={"kid": signing.kid}
+        )
 
     def verify(self, token: str) -> Caller:
         """Who the token stands for. Raises `InvalidToken`."""
@@ -74,10 +79,16 @@ class AccessTokens:
         if len(token) > TOKEN_LENGTH_MAX:
             raise InvalidToken
         try:
+            kid = jwt.get_unverified_header(token).get("kid")
+            # The key decides the algorithm; what the token's header says must agree with it.
+            key = self._keys.verification.get(kid) if isinstance(kid, str) else None
+            if key is None:
+                raise InvalidToken
             claims = jwt.decode(
                 token,
-                self._secret_key,
-                algorithms=[ALGORITHM],
+                key.key,
+                algorithms=[key.algorithm],
+                leeway=self._leeway,
                 issuer=self._issuer,
                 audience=self._audience,
                 # Expiry goes by the clock below; `iat` may be from a host whose clock is ahead.
@@ -85,7 +96,7 @@ class AccessTokens:
             )
             if claims["typ"] != ACCESS_TYPE:
                 raise InvalidToken
-            expires_at = float(claims["exp"])
+            expires_at = float(claims["exp"]) + self._leeway
             if self._now() >= expires_at:
                 raise InvalidToken
             return expires_at, Caller(user_id=int(claims["sub"]), role=Role(claims["role"]))

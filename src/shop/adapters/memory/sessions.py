@@ -1,5 +1,6 @@
 """Sessions in memory."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -22,11 +23,40 @@ class MemorySessionRepository(SessionRepository):
         token = self._tokens.get(token_hash)
         return None if token is None else (self._families[token.family_id], token)
 
-    async def succeed(self, token: RefreshToken, successor: RefreshToken) -> None:
+    async def succeed(
+        self, token: RefreshToken, successor: RefreshToken, *, used_at: datetime
+    ) -> None:
         if token.predecessor is not None:
             predecessor = self._tokens[token.predecessor]
             self._tokens[token.predecessor] = replace(predecessor, retired=True)
         self._tokens[successor.token_hash] = successor
+        self._families[token.family_id] = replace(
+            self._families[token.family_id],
+            last_used_at=used_at,
+            expires_at=successor.expires_at,
+        )
+        self._forget_tokens(
+            lambda old: old.family_id == token.family_id and old.expires_at < used_at
+        )
+
+    async def list_open(self, user_id: int, now: datetime) -> Sequence[SessionFamily]:
+        families = [
+            family
+            for family in self._families.values()
+            if family.user_id == user_id and not family.is_over(now) and family.expires_at > now
+        ]
+        return sorted(families, key=lambda family: (family.last_used_at, family.id), reverse=True)
+
+    async def purge(self, before: datetime, *, limit: int) -> int:
+        expired = [f.id for f in self._families.values() if f.expires_at < before][:limit]
+        self._forget_tokens(lambda token: token.family_id in expired)
+        for family_id in expired:
+            del self._families[family_id]
+        return len(expired)
+
+    def _forget_tokens(self, is_old: Callable[[RefreshToken], bool]) -> None:
+        for token_hash in [token.token_hash for token in self._tokens.values() if is_old(token)]:
+            del self._tokens[token_hash]
 
     async def end(self, family_id: UUID, at: datetime) -> None:
         family = self._families[family_id]

@@ -3,6 +3,7 @@
 from types import TracebackType
 from typing import Self
 
+from shop.adapters.memory.attempts import MemoryAttemptRepository
 from shop.adapters.memory.database import MemoryDatabase, Tables
 from shop.adapters.memory.history import MemoryHistoryRepository
 from shop.adapters.memory.orders import MemoryOrderRepository
@@ -36,7 +37,7 @@ class MemoryUnitOfWork(UnitOfWork):
             self._database.writing.release()
 
     async def commit(self) -> None:
-        self._database.tables.publish(self._open)
+        self._open.publish()
         self._staged = self._database.tables.staged()
 
     @property
@@ -67,3 +68,7 @@ class MemoryUnitOfWork(UnitOfWork):
     @property
     def sessions(self) -> MemorySessionRepository:
         return MemorySessionRepository(self._open)
+
+    @property
+    def attempts(self) -> MemoryAttemptRepository:
+        return MemoryAttemptRepository(self._open)

@@ -1,5 +1,6 @@
 """Users in memory."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from shop.adapters.memory.database import Tables
@@ -29,5 +30,12 @@ class MemoryUserRepository(UserRepository):
         self._users[stored.id] = stored
         return stored
 
-    async def save_password(self, user_id: int, password_hash: str) -> None:
-        self._users[user_id] = replace(self._users[user_id], password_hash=password_hash)
+    async def lock(self, user_id: int) -> User:
+        return await self.get(user_id)
+
+    async def list_all(self, *, after: int, limit: int) -> Sequence[User]:
+        ids = sorted(user_id for user_id in self._users if user_id > after)
+        return [self._users[user_id] for user_id in ids[:limit]]
+
+    async def save(self, user: User) -> None:
+        self._users[user.id] = user

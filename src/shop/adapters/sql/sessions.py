@@ -1,10 +1,11 @@
 """Sessions in SQL."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
@@ -25,6 +26,9 @@ class SqlSessionRepository(SessionRepository):
                 user_id=family.user_id,
                 started_at=family.started_at,
                 ends_at=family.ends_at,
+                last_used_at=family.last_used_at,
+                expires_at=family.expires_at,
+                client=family.client,
                 ended_at=family.ended_at,
             )
         )
@@ -46,13 +50,7 @@ class SqlSessionRepository(SessionRepository):
         )
         token = tokens.one()
         return (
-            SessionFamily(
-                id=family.id,
-                user_id=family.user_id,
-                started_at=family.started_at,
-                ends_at=family.ends_at,
-                ended_at=family.ended_at,
-            ),
+            _family_from(family),
             RefreshToken(
                 token_hash=token.token_hash,
                 family_id=token.family_id,
@@ -62,7 +60,9 @@ class SqlSessionRepository(SessionRepository):
             ),
         )
 
-    async def succeed(self, token: RefreshToken, successor: RefreshToken) -> None:
+    async def succeed(
+        self, token: RefreshToken, successor: RefreshToken, *, used_at: datetime
+    ) -> None:
         if token.predecessor is not None:
             await self._connection.execute(
                 update(_tokens)
@@ -70,6 +70,42 @@ class SqlSessionRepository(SessionRepository):
                 .values(retired=True)
             )
         await self._connection.execute(insert(_tokens).values(_token_values(successor)))
+        await self._connection.execute(
+            update(_families)
+            .where(_families.c.id == token.family_id)
+            .values(last_used_at=used_at, expires_at=successor.expires_at)
+        )
+        await self._connection.execute(
+            delete(_tokens).where(
+                _tokens.c.family_id == token.family_id, _tokens.c.expires_at < used_at
+            )
+        )
+
+    async def list_open(self, user_id: int, now: datetime) -> Sequence[SessionFamily]:
+        rows = await self._connection.execute(
+            select(_families)
+            .where(
+                _families.c.user_id == user_id,
+                _families.c.ended_at.is_(None),
+                _families.c.ends_at > now,
+                _families.c.expires_at > now,
+            )
+            .order_by(_families.c.last_used_at.desc(), _families.c.id.desc())
+        )
+        return [_family_from(row) for row in rows]
+
+    async def purge(self, before: datetime, *, limit: int) -> int:
+        expired = await self._connection.scalars(
+            select(_families.c.id)
+            .where(_families.c.expires_at < before)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        ids = expired.all()
+        if ids:
+            await self._connection.execute(delete(_tokens).where(_tokens.c.family_id.in_(ids)))
+            await self._connection.execute(delete(_families).where(_families.c.id.in_(ids)))
+        return len(ids)
 
     async def end(self, family_id: UUID, at: datetime) -> None:
         await self._connection.execute(
@@ -84,6 +120,19 @@ class SqlSessionRepository(SessionRepository):
             .where(_families.c.user_id == user_id, _families.c.ended_at.is_(None))
             .values(ended_at=at)
         )
+
+
+def _family_from(row: Row[Any]) -> SessionFamily:
+    return SessionFamily(
+        id=row.id,
+        user_id=row.user_id,
+        started_at=row.started_at,
+        ends_at=row.ends_at,
+        last_used_at=row.last_used_at,
+        expires_at=row.expires_at,
+        client=row.client,
+        ended_at=row.ended_at,
+    )
 
 
 def _token_values(token: RefreshToken) -> dict[str, Any]:

@@ -89,6 +89,9 @@ session_families = Table(
     Column("user_id", ForeignKey(users.c.id), nullable=False, index=True),
     Column("started_at", UtcDateTime, nullable=False),
     Column("ends_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+    Column("client", String(200), nullable=False),
     Column("ended_at", UtcDateTime),
 )
 
@@ -100,6 +103,17 @@ refresh_tokens = Table(
     Column("predecessor", LargeBinary(32)),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("retired", Boolean, nullable=False),
+)
+
+# Keys are hashes: what was typed as a user name is stored nowhere.
+sign_in_attempts = Table(
+    "sign_in_attempts",
+    metadata,
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("blocked_until", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False, index=True),
+    Column("is_known", Boolean, nullable=False),
 )
 
 products = Table(

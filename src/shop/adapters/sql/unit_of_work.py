@@ -6,6 +6,7 @@ from typing import Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shop.adapters.sql.attempts import SqlAttemptRepository
 from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import translated, translating
 from shop.adapters.sql.history import SqlHistoryRepository
@@ -80,3 +81,7 @@ class SqlUnitOfWork(UnitOfWork):
     @property
     def sessions(self) -> SqlSessionRepository:
         return SqlSessionRepository(self._open)
+
+    @property
+    def attempts(self) -> SqlAttemptRepository:
+        return SqlAttemptRepository(self._open)

@@ -1,5 +1,6 @@
 """Users in SQL."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,9 +54,26 @@ class SqlUserRepository(UserRepository):
         assert user_id is not None
         return replace(user, id=user_id)
 
-    async def save_password(self, user_id: int, password_hash: str) -> None:
+    async def lock(self, user_id: int) -> User:
+        rows = await self._connection.execute(
+            select(_users).where(_users.c.id == user_id).with_for_update(key_share=True)
+        )
+        row = rows.one_or_none()
+        if row is None:
+            raise UserNotFound(user_id)
+        return _user_from(row)
+
+    async def list_all(self, *, after: int, limit: int) -> Sequence[User]:
+        rows = await self._connection.execute(
+            select(_users).where(_users.c.id > after).order_by(_users.c.id).limit(limit)
+        )
+        return [_user_from(row) for row in rows]
+
+    async def save(self, user: User) -> None:
         await self._connection.execute(
-            update(_users).where(_users.c.id == user_id).values(password_hash=password_hash)
+            update(_users)
+            .where(_users.c.id == user.id)
+            .values(password_hash=user.password_hash, role=user.role.value, disabled=user.disabled)
         )
 
 

@@ -5,18 +5,19 @@ from uuid import UUID
 
 from shop.domain.errors import InvalidFields, OutOfStock, Shortage
 from shop.domain.orders import Order, OrderItem, OrderLine, OrderRequest
-from shop.domain.ports import Clock, UnitOfWorkFactory
+from shop.domain.ports import Audit, Clock, UnitOfWorkFactory
 from shop.domain.products import Product
-from shop.domain.services.move_order import event_of
+from shop.domain.services.move_order import audit_change, event_of
 from shop.domain.services.read_orders import check_visible
 from shop.domain.stock import Reason, Shelf
 from shop.domain.users import Caller
 
 
 class AmendOrder:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
+        self._audit = audit
 
     async def __call__(
         self,
@@ -61,6 +62,7 @@ class AmendOrder:
             await uow.history.add(event_of(order, amended, caller, "amended"))
             await uow.stock.record(shelf.movements)
             await uow.commit()
+        audit_change(self._audit, "order.amended", caller, amended)
         return amended
 
 

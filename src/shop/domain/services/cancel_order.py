@@ -4,17 +4,18 @@ from uuid import UUID
 
 from shop.domain.errors import StaffOnly
 from shop.domain.orders import Order, OrderStatus
-from shop.domain.ports import Clock, UnitOfWorkFactory
-from shop.domain.services.move_order import clean_note, event_of
+from shop.domain.ports import Audit, Clock, UnitOfWorkFactory
+from shop.domain.services.move_order import audit_change, clean_note, event_of
 from shop.domain.services.read_orders import check_visible
 from shop.domain.stock import Reason, Shelf
 from shop.domain.users import Caller
 
 
 class CancelOrder:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
+        self._audit = audit
 
     async def __call__(
         self, *, caller: Caller, order_id: UUID, restock: bool = True, note: str = ""
@@ -48,4 +49,5 @@ class CancelOrder:
             await uow.history.add(event_of(order, cancelled, caller, note))
             await uow.stock.record(shelf.movements)
             await uow.commit()
+        audit_change(self._audit, "order.cancelled", caller, cancelled)
         return cancelled

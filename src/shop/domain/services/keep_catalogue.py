@@ -6,7 +6,7 @@ from dataclasses import replace
 from shop.domain.errors import InvalidField, ProductNotFound, StockChanged
 from shop.domain.money import Money
 from shop.domain.pages import Page, Part, read_page
-from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
+from shop.domain.ports import Audit, Clock, UnitOfWork, UnitOfWorkFactory
 from shop.domain.products import STOCK_MAX, Product, ProductQuery
 from shop.domain.stock import NOTE_LENGTH_MAX, MovementQuery, Reason, Shelf, StockMovement
 from shop.domain.text import clean
@@ -53,9 +53,10 @@ class FindProduct:
 
 
 class CreateProduct:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
+        self._audit = audit
 
     async def __call__(
         self,
@@ -74,6 +75,7 @@ class CreateProduct:
         async with self._unit_of_work() as uow:
             [stored] = await _add(uow, [product], actor_id)
             await uow.commit()
+        self._audit("product.created", user=actor_id, product=stored.id)
         return stored
 
 
@@ -111,13 +113,15 @@ async def _add(uow: UnitOfWork, products: Sequence[Product], actor_id: int | Non
 class ChangeProduct:
     """Change fields of a product's entry; orders placed before keep the old ones."""
 
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
+        self._audit = audit
 
     async def __call__(
         self,
         *,
+        actor_id: int | None,
         product_id: int,
         sku: str | None = None,
         name: str | None = None,
@@ -140,18 +144,24 @@ class ChangeProduct:
             )
             await uow.products.save(changed)
             await uow.commit()
+        self._audit("product.changed", user=actor_id, product=product_id)
         return changed
 
 
 class ArchiveProduct:
     """Take a product out of the catalogue: not listed or sold any more; old orders keep it."""
 
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
+        self._audit = audit
 
     async def __call__(
-        self, *, product_id: int, expected_versions: Collection[int] | None = None
+        self,
+        *,
+        actor_id: int | None,
+        product_id: int,
+        expected_versions: Collection[int] | None = None,
     ) -> None:
         """Archiving it again changes nothing. Raises `ProductNotFound` and `ProductChanged`."""
         async with self._unit_of_work() as uow:
@@ -161,6 +171,7 @@ class ArchiveProduct:
             product.check_version(expected_versions)
             await uow.products.save(product.archive(at=self._clock()))
             await uow.commit()
+        self._audit("product.archived", user=actor_id, product=product_id)
 
 
 class ReadMovements:
@@ -181,9 +192,10 @@ class ReadMovements:
 class ChangeStock:
     """Change a product's stock by hand: by a difference, or to a quantity if it is as expected."""
 
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
+        self._audit = audit
 
     async def by(
         self, *, actor_id: int | None, product_id: int, delta: int, reason: str
@@ -231,6 +243,7 @@ class ChangeStock:
                 )
                 await uow.stock.record(shelf.movements)
                 await uow.commit()
+                self._audit("stock.changed", user=actor_id, product=product_id, quantity=delta)
         return replace(shelf.products[product_id], stock=shelf.on_hand(product_id))
 
 

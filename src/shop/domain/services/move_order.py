@@ -10,7 +10,7 @@ from shop.domain.orders import (
     OrderEvent,
     OrderStatus,
 )
-from shop.domain.ports import Clock, UnitOfWorkFactory
+from shop.domain.ports import Audit, Clock, UnitOfWorkFactory
 from shop.domain.services.read_orders import check_visible
 from shop.domain.text import clean
 from shop.domain.users import Caller
@@ -19,9 +19,10 @@ from shop.domain.users import Caller
 class MoveOrder:
     """Ship or deliver an order: a move that needs nothing but the order itself."""
 
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
+        self._audit = audit
 
     async def __call__(
         self, *, caller: Caller, order_id: UUID, to: OrderStatus, note: str = ""
@@ -40,6 +41,7 @@ class MoveOrder:
             await uow.orders.save(moved)
             await uow.history.add(event_of(order, moved, caller, note))
             await uow.commit()
+        audit_change(self._audit, f"order.{to.value}", caller, moved)
         return moved
 
 
@@ -50,9 +52,10 @@ class PayOrder:
     held during such a call would block all buyers, and calls this with the payment's reference.
     """
 
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
+        self._audit = audit
 
     async def __call__(
         self, *, caller: Caller, order_id: UUID, reference: str | None = None, note: str = ""
@@ -78,6 +81,7 @@ class PayOrder:
             await uow.orders.save(paid)
             await uow.history.add(event_of(order, paid, caller, note))
             await uow.commit()
+        audit_change(self._audit, "order.paid", caller, paid)
         return paid
 
 
@@ -95,3 +99,9 @@ def event_of(before: Order, after: Order, caller: Caller, note: str) -> OrderEve
         note=note,
         at=after.modified_at,
     )
+
+
+def audit_change(audit: Audit, event: str, caller: Caller, order: Order) -> None:
+    """What staff do to orders is a security event; what owners do to their own is not."""
+    if caller.is_staff:
+        audit(event, user=caller.actor_id, order=str(order.id))

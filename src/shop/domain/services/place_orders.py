@@ -21,7 +21,7 @@ from shop.domain.orders import (
     Placed,
     keyed_order_id,
 )
-from shop.domain.ports import Clock, NewId, NewOrderCode, OrderIntake, UnitOfWorkFactory
+from shop.domain.ports import Clock, NewId, NewOrderCode, OrderIntake, RateLimit, UnitOfWorkFactory
 from shop.domain.stock import Reason, Shelf
 from shop.domain.users import Caller
 
@@ -29,9 +29,10 @@ from shop.domain.users import Caller
 class PlaceOrder:
     """Place one order, through the intake that batches it with whoever else is buying."""
 
-    def __init__(self, *, intake: OrderIntake, new_id: NewId) -> None:
+    def __init__(self, *, intake: OrderIntake, new_id: NewId, limit: RateLimit) -> None:
         self._intake = intake
         self._new_id = new_id
+        self._limit = limit
 
     async def __call__(
         self,
@@ -43,8 +44,10 @@ class PlaceOrder:
     ) -> Placed:
         """The order, new or as placed before under the same id or key.
 
-        Raises `OutOfStock`, `OrderIdTaken`, `IdempotencyKeyReused`, `InvalidFields`, `Unavailable`.
+        Raises `OutOfStock`, `OrderIdTaken`, `IdempotencyKeyReused`, `InvalidFields`, `Unavailable`,
+        `TooManyRequests`.
         """
+        self._limit(caller.user_id)
         if order_id is not None:
             if order_id.version == KEYED_ID_VERSION:
                 raise OrderIdTaken(order_id)

@@ -1,7 +1,7 @@
 """Refreshing a session: a refresh token for its successor, by the rotation rule of `sessions`."""
 
 from shop.domain.errors import InvalidToken
-from shop.domain.ports import Clock, NewRefreshToken, UnitOfWorkFactory
+from shop.domain.ports import Audit, Clock, NewRefreshToken, RateLimit, UnitOfWorkFactory
 from shop.domain.services.sign_in import SignedIn
 from shop.domain.sessions import RefreshToken, SessionLifetimes, hash_token
 from shop.domain.users import Caller
@@ -15,11 +15,15 @@ class RefreshSession:
         clock: Clock,
         new_refresh_token: NewRefreshToken,
         lifetimes: SessionLifetimes,
+        limit: RateLimit,
+        audit: Audit,
     ) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
         self._new_refresh_token = new_refresh_token
         self._lifetimes = lifetimes
+        self._limit = limit
+        self._audit = audit
 
     async def __call__(self, *, refresh_token: str) -> SignedIn:
         """Raises `InvalidToken`; a retired token also ends its family: a thief may hold it."""
@@ -34,7 +38,9 @@ class RefreshSession:
             if token.retired:
                 await uow.sessions.end(family.id, now)
                 await uow.commit()
+                self._audit("token.reused", user=family.user_id)
                 raise InvalidToken
+            self._limit(family.user_id)
             user = await uow.users.get(family.user_id)
             if user.disabled:
                 raise InvalidToken
@@ -45,6 +51,6 @@ class RefreshSession:
                 predecessor=token.token_hash,
                 expires_at=min(now + self._lifetimes.refresh, family.ends_at),
             )
-            await uow.sessions.succeed(token, successor)
+            await uow.sessions.succeed(token, successor, used_at=now)
             await uow.commit()
         return SignedIn(caller=Caller(user_id=user.id, role=user.role), refresh_token=secret)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from shop.domain.ports import Clock, UnitOfWorkFactory
+from shop.domain.ports import Audit, Clock, UnitOfWorkFactory
 from shop.domain.stock import OrderAudit, Reason, Shelf, StockAudit, StockMovement
 
 PER_STEP = 2_000
@@ -62,9 +62,10 @@ class VerifyStock:
 class RepairStock:
     """Write corrections into the ledger, so that it agrees again; the stock stays as it is."""
 
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
+        self._audit = audit
 
     async def order(self, *, order_id: UUID, product_id: int) -> None:
         """Write what an order's movements lack, and against it a correction of the same size."""
@@ -89,6 +90,7 @@ class RepairStock:
                 )
             await uow.stock.record(shelf.movements)
             await uow.commit()
+        self._audit("stock.repaired", order=str(order_id), product=product_id)
 
     async def product(self, *, product_id: int) -> None:
         """Write the correction that makes the ledger's sum and last balance what is on hand."""
@@ -118,3 +120,4 @@ class RepairStock:
                 )
             await uow.stock.record(movements)
             await uow.commit()
+        self._audit("stock.repaired", product=product_id)

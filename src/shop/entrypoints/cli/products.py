@@ -113,6 +113,7 @@ async def change(sku: str, name: str | None, price: str | None, description: str
         product = await container.find_product()(sku=sku)
         currency = container.settings().currency
         await container.change_product()(
+            actor_id=None,
             product_id=product.id,
             name=name,
             price=None if price is None else Money.parse(price, currency),
@@ -128,5 +129,5 @@ async def archive(sku: str) -> None:
     """Archive the product SKU: not listed or sold any more; old orders keep it."""
     async with opened() as container:
         product = await container.find_product()(sku=sku)
-        await container.archive_product()(product_id=product.id)
+        await container.archive_product()(actor_id=None, product_id=product.id)
     click.echo(f"Archived {sku}.")

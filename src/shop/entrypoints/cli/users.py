@@ -1,4 +1,4 @@
-"""`shop create-user` and `shop set-password`."""
+"""`shop create-user` and its like, and `shop purge-sessions`."""
 
 import sys
 
@@ -46,3 +46,43 @@ async def set_password(name: str, password_stdin: bool) -> None:
             username=name, password=_read_password(from_stdin=password_stdin)
         )
     click.echo(f"Changed the password of {name}.")
+
+
+@click.command("disable-user")
+@click.argument("name")
+@run_async
+async def disable_user(name: str) -> None:
+    """Disable the user NAME and sign them out everywhere."""
+    async with opened() as container:
+        user = await container.switch_user()(username=name, disabled=True)
+    click.echo(f"Disabled {user.username}; access tokens end with their minutes.")
+
+
+@click.command("enable-user")
+@click.argument("name")
+@run_async
+async def enable_user(name: str) -> None:
+    """Let the disabled user NAME sign in again."""
+    async with opened() as container:
+        user = await container.switch_user()(username=name, disabled=False)
+    click.echo(f"Enabled {user.username}.")
+
+
+@click.command("list-users")
+@run_async
+async def list_users() -> None:
+    """List all users."""
+    async with opened() as container:
+        async for users in container.list_users()():
+            for user in users:
+                state = "disabled" if user.disabled else "active"
+                click.echo(f"{user.id}\t{user.username}\t{user.role.value}\t{state}")
+
+
+@click.command("purge-sessions")
+@run_async
+async def purge_sessions() -> None:
+    """Forget all sessions that expired; each sign-in clears some away as well."""
+    async with opened() as container:
+        purged = await container.purge_sessions()()
+    click.echo(f"Purged {purged} sessions.")

@@ -5,6 +5,7 @@ from enum import Enum
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shop.domain.errors import Invalid, InvalidToken, StaffOnly, Unauthenticated
+from shop.domain.services.check_user import CheckUser
 from shop.entrypoints.tokens import AccessTokens
 
 
@@ -39,9 +40,12 @@ class CheckAccess:
     middleware cost several times as much.
     """
 
-    def __init__(self, app: ASGIApp, tokens: AccessTokens) -> None:
+    def __init__(
+        self, app: ASGIApp, tokens: AccessTokens, check_user: CheckUser | None = None
+    ) -> None:
         self._app = app
         self._tokens = tokens
+        self._check_user = check_user
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope.get("method") == "OPTIONS":
@@ -53,6 +57,8 @@ class CheckAccess:
         access = opt.get("access", Access.SIGNED_IN)
         if access is not Access.PUBLIC:
             caller = self._tokens.verify(_bearer_token(scope))
+            if self._check_user is not None:
+                caller = await self._check_user(caller)
             if access is Access.STAFF and not caller.is_staff:
                 raise StaffOnly
             scope["user"] = caller

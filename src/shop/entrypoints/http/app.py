@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 from litestar.types import ASGIApp
@@ -23,7 +24,8 @@ from shop.entrypoints.http.health import HealthController
 from shop.entrypoints.http.orders import OrderController
 from shop.entrypoints.http.pagination import provide_page_request
 from shop.entrypoints.http.products import ProductController
-from shop.entrypoints.http.tokens import TokenController
+from shop.entrypoints.http.tokens import TokenController, jwks, revoke_all
+from shop.entrypoints.http.users import UserController
 from shop.entrypoints.logs import set_up_logging
 from shop.entrypoints.settings import load_settings
 
@@ -44,6 +46,9 @@ def build_app(container: Container) -> ASGIApp:
             TokenController,
             ProductController,
             OrderController,
+            UserController,
+            jwks,
+            revoke_all,
             HealthController,
             docs.openapi_json,
             docs.docs_page,
@@ -59,9 +64,15 @@ def build_app(container: Container) -> ASGIApp:
                     "clock",
                     "schema",
                     "access_tokens",
+                    "signing_keys",
                     "sign_in",
                     "refresh_session",
                     "sign_out",
+                    "sign_out_everywhere",
+                    "list_sessions",
+                    "register_user",
+                    "read_user",
+                    "change_password",
                     "list_products",
                     "read_product",
                     "create_product",
@@ -81,7 +92,14 @@ def build_app(container: Container) -> ASGIApp:
                 )
             },
         },
-        middleware=[DefineMiddleware(CheckAccess, tokens=container.access_tokens())],
+        middleware=[
+            DefineMiddleware(
+                CheckAccess,
+                tokens=container.access_tokens(),
+                check_user=container.check_user() if settings.check_users else None,
+            )
+        ],
+        cors_config=CORSConfig(allow_origins=settings.origins) if settings.origins else None,
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[partial(_running, container)],
         openapi_config=docs.OPENAPI,

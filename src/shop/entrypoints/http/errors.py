@@ -20,6 +20,7 @@ from shop.domain.errors import (
     NotFound,
     PreconditionFailed,
     ShopError,
+    TooManyRequests,
     Unauthenticated,
     Unavailable,
 )
@@ -44,6 +45,7 @@ STATUSES: dict[type[ShopError], HTTPStatus] = {
     Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -83,7 +85,7 @@ class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
 def shop_error(_: Request[Any, Any, Any], error: ShopError) -> Response[Any]:
     status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
     headers: dict[str, str] = {}
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | TooManyRequests):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"

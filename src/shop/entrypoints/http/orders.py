@@ -206,7 +206,7 @@ def _respond_placed(placed: Placed) -> Response[OrderOut]:
 
 _ETAG = ResponseHeader(name="ETag", documentation_only=True)
 _LOCATION = ResponseHeader(name="Location", documentation_only=True)
-_PLACING = problems(400, 401, 406, 408, 409, 413, 415, 503) | {
+_PLACING = problems(400, 401, 406, 408, 409, 413, 415, 429, 503) | {
     200: ResponseSpec(
         OrderOut, generate_examples=False, description="The order as it is stored, placed before"
     )

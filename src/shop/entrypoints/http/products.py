@@ -273,6 +273,7 @@ class ProductController(Controller):
     )
     async def change_product(
         self,
+        request: Request[Caller, str, Any],
         product_id: ProductId,
         data: JSONBody[ProductChange],
         settings: NamedDependency[Settings],
@@ -281,6 +282,7 @@ class ProductController(Controller):
     ) -> Response[ProductOut]:
         price = _given(data.price)
         product = await change_product(
+            actor_id=request.user.user_id,
             product_id=product_id,
             sku=_given(data.sku),
             name=_given(data.name),
@@ -300,11 +302,16 @@ class ProductController(Controller):
     )
     async def archive_product(
         self,
+        request: Request[Caller, str, Any],
         product_id: ProductId,
         archive_product: NamedDependency[ArchiveProduct],
         if_match: IfMatch = None,
     ) -> None:
-        await archive_product(product_id=product_id, expected_versions=parse_if_match(if_match))
+        await archive_product(
+            actor_id=request.user.user_id,
+            product_id=product_id,
+            expected_versions=parse_if_match(if_match),
+        )
 
     @get(
         "/{product_id:str}/movements",

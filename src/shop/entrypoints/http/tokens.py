@@ -1,22 +1,26 @@
 """Signing in, refreshing and signing out: `/api/token/`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from litestar import Controller, Response, post
+from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import Meta
 
 from shop.domain.services.refresh_session import RefreshSession
 from shop.domain.services.sign_in import SignedIn, SignIn
-from shop.domain.services.sign_out import SignOut
+from shop.domain.services.sign_out import SignOut, SignOutEverywhere
+from shop.domain.users import Caller
 from shop.entrypoints.http.access import PUBLIC
+from shop.entrypoints.http.addresses import client_address
 from shop.entrypoints.http.errors import problems
+from shop.entrypoints.keys import SigningKeys
+from shop.entrypoints.settings import Settings
 from shop.entrypoints.tokens import AccessTokens
 
 _NO_STORE = {"Cache-Control": "no-store"}
-_PROBLEMS = problems(400, 401, 406, 408, 413, 415, 503)
+_PROBLEMS = problems(400, 401, 406, 408, 413, 415, 429, 503)
 
 
 class Credentials(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,11 +62,18 @@ class TokenController(Controller):
     )
     async def sign_in(
         self,
+        request: Request[Any, Any, Any],
         data: JSONBody[Credentials],
+        settings: NamedDependency[Settings],
         sign_in: NamedDependency[SignIn],
         access_tokens: NamedDependency[AccessTokens],
     ) -> Response[TokenPair]:
-        signed_in = await sign_in(username=data.username, password=data.password)
+        signed_in = await sign_in(
+            username=data.username,
+            password=data.password,
+            address=client_address(request.scope, settings.proxy_networks),
+            client=request.headers.get("user-agent", ""),
+        )
         return _pair(signed_in, access_tokens)
 
     @post(
@@ -89,6 +100,40 @@ class TokenController(Controller):
     )
     async def revoke(self, data: JSONBody[Refresh], sign_out: NamedDependency[SignOut]) -> None:
         await sign_out(refresh_token=data.refresh)
+
+
+@post(
+    "/api/token/revoke-all",
+    status_code=204,
+    operation_id="revokeAllTokens",
+    summary="Sign out everywhere",
+    tags=["Tokens"],
+    responses=problems(401, 406, 503),
+)
+async def revoke_all(
+    request: Request[Caller, str, Any], sign_out_everywhere: NamedDependency[SignOutEverywhere]
+) -> None:
+    await sign_out_everywhere(caller=request.user)
+
+
+class JwkSet(msgspec.Struct):
+    """RFC 7517; empty while tokens are signed with a shared secret."""
+
+    keys: list[dict[str, str]]
+
+
+@get(
+    "/.well-known/jwks.json",
+    operation_id="jwks",
+    summary="The public keys that access tokens are verified with",
+    tags=["Tokens"],
+    opt=PUBLIC,
+    security=[{}],
+    responses=problems(406),
+    sync_to_thread=False,
+)
+def jwks(signing_keys: NamedDependency[SigningKeys]) -> JwkSet:
+    return JwkSet(keys=signing_keys.jwks)
 
 
 def _pair(signed_in: SignedIn, access_tokens: AccessTokens) -> Response[TokenPair]:

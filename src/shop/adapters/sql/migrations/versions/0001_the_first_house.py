@@ -96,11 +96,25 @@ def upgrade() -> None:
         sa.Column("user_id", ROW_ID, nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("client", sa.String(length=200), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="session_families_user_id_fkey"),
         sa.PrimaryKeyConstraint("id", name="session_families_pkey"),
     )
     op.create_index("session_families_user_id_idx", "session_families", ["user_id"])
+    op.create_index("session_families_expires_at_idx", "session_families", ["expires_at"])
+    op.create_table(
+        "sign_in_attempts",
+        sa.Column("key", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("blocked_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("is_known", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name="sign_in_attempts_pkey"),
+    )
+    op.create_index("sign_in_attempts_seen_at_idx", "sign_in_attempts", ["seen_at"])
 
     op.create_table(
         "stock",
@@ -222,6 +236,7 @@ def downgrade() -> None:
     op.drop_table("order_lines")
     op.drop_table("stock")
     op.drop_table("session_families")
+    op.drop_table("sign_in_attempts")
     op.drop_table("orders")
     op.drop_table("users")
     op.drop_table("products")

@@ -1,0 +1,91 @@
+"""Attempts to sign in, in SQL."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import Insert, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shop.adapters.sql import tables
+from shop.domain.ports import AttemptRepository
+from shop.domain.throttling import FORGOTTEN_AFTER, KNOWN_FOR, Attempts
+
+_attempts = tables.sign_in_attempts
+
+
+class SqlAttemptRepository(AttemptRepository):
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def lock(self, keys: Collection[bytes], now: datetime) -> dict[bytes, Attempts]:
+        # A row must be there to be locked; in key order, so that nobody waits in a circle.
+        await self._connection.execute(
+            self._insert_missing(),
+            [
+                {
+                    "key": key,
+                    "failures": 0,
+                    "blocked_until": now,
+                    "seen_at": now,
+                    "is_known": False,
+                }
+                for key in sorted(keys)
+            ],
+        )
+        rows = await self._connection.execute(
+            select(_attempts)
+            .where(_attempts.c.key.in_(keys))
+            .order_by(_attempts.c.key)
+            .with_for_update()
+        )
+        return {
+            row.key: Attempts(
+                key=row.key,
+                failures=row.failures,
+                blocked_until=row.blocked_until,
+                seen_at=row.seen_at,
+                is_known=row.is_known,
+            )
+            for row in rows
+        }
+
+    async def save(self, attempts: Collection[Attempts]) -> None:
+        await self._connection.execute(
+            update(_attempts)
+            .where(_attempts.c.key == bindparam("which"))
+            .values(
+                failures=bindparam("new_failures"),
+                blocked_until=bindparam("new_blocked_until"),
+                seen_at=bindparam("new_seen_at"),
+                is_known=bindparam("new_is_known"),
+            ),
+            [
+                {
+                    "which": one.key,
+                    "new_failures": one.failures,
+                    "new_blocked_until": one.blocked_until,
+                    "new_seen_at": one.seen_at,
+                    "new_is_known": one.is_known,
+                }
+                for one in attempts
+            ],
+        )
+
+    async def purge(self, now: datetime, *, limit: int) -> None:
+        old = (
+            select(_attempts.c.key)
+            .where(
+                _attempts.c.seen_at < now - FORGOTTEN_AFTER,
+                ~_attempts.c.is_known | (_attempts.c.seen_at < now - KNOWN_FOR),
+            )
+            .limit(limit)
+            # Whoever signs in right now holds some of them; others can wait for another time.
+            .with_for_update(skip_locked=True)
+        )
+        await self._connection.execute(delete(_attempts).where(_attempts.c.key.in_(old)))
+
+    def _insert_missing(self) -> Insert:
+        if self._connection.dialect.name == "sqlite":
+            return sqlite.insert(_attempts).on_conflict_do_nothing()
+        return postgresql.insert(_attempts).on_conflict_do_nothing()

@@ -1,0 +1,42 @@
+"""Checking on every request that a caller is still what the access token says."""
+
+from collections import OrderedDict
+from datetime import datetime, timedelta
+
+from shop.domain.errors import InvalidToken, UserNotFound
+from shop.domain.ports import Clock, UnitOfWorkFactory
+from shop.domain.users import Caller
+
+BELIEVED_FOR = timedelta(seconds=5)
+USERS_MAX = 10_000
+
+
+class CheckUser:
+    """An answer is believed for a few seconds: a busy user costs a statement now and then."""
+
+    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+        self._unit_of_work = unit_of_work
+        self._clock = clock
+        self._known: OrderedDict[int, tuple[datetime, Caller | None]] = OrderedDict()
+
+    async def __call__(self, caller: Caller) -> Caller:
+        """The caller with the role of now. Raises `InvalidToken` for who is disabled or gone."""
+        now = self._clock()
+        checked_at, current = self._known.get(caller.user_id, (now, None))
+        if current is None or now - checked_at > BELIEVED_FOR:
+            current = await self._look_up(caller.user_id)
+            self._known[caller.user_id] = (now, current)
+            self._known.move_to_end(caller.user_id)
+            if len(self._known) > USERS_MAX:
+                self._known.popitem(last=False)
+        if current is None:
+            raise InvalidToken
+        return current
+
+    async def _look_up(self, user_id: int) -> Caller | None:
+        try:
+            async with self._unit_of_work(read_only=True) as uow:
+                user = await uow.users.get(user_id)
+        except UserNotFound:
+            return None
+        return None if user.disabled else Caller(user_id=user.id, role=user.role)

@@ -1,0 +1,131 @@
+"""Users over HTTP: oneself, and registration where it is open."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from msgspec import Meta
+
+from shop.domain.services.keep_users import ChangePassword, ReadUser, RegisterUser
+from shop.domain.services.sign_out import ListSessions
+from shop.domain.sessions import SessionFamily
+from shop.domain.users import PASSWORD_LENGTH_MAX, USERNAME_LENGTH_MAX, Caller, Role, User
+from shop.entrypoints.http.access import PUBLIC
+from shop.entrypoints.http.addresses import client_address
+from shop.entrypoints.http.errors import problems
+from shop.entrypoints.settings import Settings
+
+
+class NewUser(msgspec.Struct, forbid_unknown_fields=True):
+    username: Annotated[str, Meta(min_length=1, max_length=USERNAME_LENGTH_MAX)]
+    password: Annotated[str, Meta(min_length=1, max_length=PASSWORD_LENGTH_MAX)]
+
+    def __repr__(self) -> str:
+        return "NewUser(...)"
+
+
+class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
+    current: Annotated[str, Meta(min_length=1, max_length=PASSWORD_LENGTH_MAX)]
+    new: Annotated[str, Meta(min_length=1, max_length=PASSWORD_LENGTH_MAX)]
+
+    def __repr__(self) -> str:
+        return "PasswordChange(...)"
+
+
+class UserOut(msgspec.Struct):
+    id: int
+    username: str
+    role: Role
+    created: datetime
+
+    @classmethod
+    def of(cls, user: User) -> "UserOut":
+        return cls(id=user.id, username=user.username, role=user.role, created=user.created_at)
+
+
+class SessionOut(msgspec.Struct):
+    started: datetime
+    last_used: datetime
+    client: str
+    """What signed in, in its own words."""
+
+    @classmethod
+    def of(cls, family: SessionFamily) -> "SessionOut":
+        return cls(started=family.started_at, last_used=family.last_used_at, client=family.client)
+
+
+class UserController(Controller):
+    path = "/api/users"
+    tags = ("Users",)
+
+    @post(
+        operation_id="registerUser",
+        summary="Create an account, where the shop is open for that (SHOP_REGISTRATION)",
+        opt=PUBLIC,
+        security=[{}],
+        responses=problems(400, 403, 406, 408, 409, 413, 415, 429, 503),
+    )
+    async def register(
+        self,
+        request: Request[Any, Any, Any],
+        data: JSONBody[NewUser],
+        settings: NamedDependency[Settings],
+        register_user: NamedDependency[RegisterUser],
+    ) -> UserOut:
+        user = await register_user(
+            username=data.username,
+            password=data.password,
+            address=client_address(request.scope, settings.proxy_networks),
+        )
+        return UserOut.of(user)
+
+    @get(
+        "/me",
+        operation_id="readMe",
+        summary="Who is signed in",
+        responses=problems(401, 406, 503),
+    )
+    async def read_me(
+        self, request: Request[Caller, str, Any], read_user: NamedDependency[ReadUser]
+    ) -> UserOut:
+        return UserOut.of(await read_user(user_id=request.user.user_id))
+
+    @post(
+        "/me/password",
+        status_code=204,
+        operation_id="changePassword",
+        summary="Change one's password, by the current one; ends all one's sessions",
+        responses=problems(400, 401, 406, 408, 413, 415, 429, 503),
+    )
+    async def change_password(
+        self,
+        request: Request[Caller, str, Any],
+        data: JSONBody[PasswordChange],
+        settings: NamedDependency[Settings],
+        change_password: NamedDependency[ChangePassword],
+    ) -> None:
+        await change_password(
+            caller=request.user,
+            current=data.current,
+            new=data.new,
+            address=client_address(request.scope, settings.proxy_networks),
+        )
+
+    @get(
+        "/me/sessions",
+        operation_id="listSessions",
+        summary="One's open sessions, the last used first",
+        responses=problems(401, 406, 503),
+    )
+    async def list_sessions(
+        self,
+        request: Request[Caller, str, Any],
+        list_sessions: NamedDependency[ListSessions],
+    ) -> Response[list[SessionOut]]:
+        families = await list_sessions(caller=request.user)
+        return Response(
+            [SessionOut.of(family) for family in families], headers={"Cache-Control": "no-store"}
+        )

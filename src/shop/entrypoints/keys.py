@@ -1,0 +1,149 @@
+"""Signing keys: one that signs, and any number that still verify, each known by its `kid`.
+
+A key is rolled with nobody signed out: serve with the new one signing and the old one verifying,
+and drop the old one when the last token it signed has expired. Refresh tokens are not signed.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
+
+from shop.entrypoints.settings import Settings, SettingsError, check_secret_key, variable
+
+RSA_BITS_MIN = 2_048
+_PEM_END = "-----END PUBLIC KEY-----"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationKey:
+    kid: str
+    algorithm: str
+    """The only one it is used with, whatever a token says: ours to choose, never the token's."""
+    key: Any
+    jwk: Mapping[str, str] | None
+    """Its public form; None for a shared secret, which has none."""
+
+    def __repr__(self) -> str:
+        return f"VerificationKey(kid={self.kid!r}, algorithm={self.algorithm!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeys:
+    signing: VerificationKey
+    private_key: Any
+    verification: Mapping[str, VerificationKey]
+    """By `kid`; the signing key's own is among them."""
+
+    def __repr__(self) -> str:
+        return f"SigningKeys(signing={self.signing!r}, verification={sorted(self.verification)})"
+
+    @property
+    def jwks(self) -> list[dict[str, str]]:
+        """The public keys, as RFC 7517 has them."""
+        return [dict(key.jwk) for key in self.verification.values() if key.jwk]
+
+
+def load_keys(settings: Settings) -> SigningKeys:
+    """HS256 by the secret, or EdDSA or RS256 by a PEM file, by the kind of key in it.
+
+    Raises `SettingsError`.
+    """
+    secrets = [secret.strip() for secret in settings.old_secret_keys.split(",") if secret.strip()]
+    for secret in secrets:
+        check_secret_key("old_secret_keys", secret)
+    if settings.secret_key:
+        secrets.append(settings.secret_key)
+    verification = [_shared_key(secret) for secret in secrets]
+    if settings.verification_keys_file:
+        pems = _read("verification_keys_file", settings.verification_keys_file)
+        verification += [
+            _public_key(_parse_public(pem + _PEM_END)) for pem in pems.split(_PEM_END)[:-1]
+        ]
+    private_key: Any = settings.secret_key
+    if settings.signing_key_file:
+        private_key = _parse_private(_read("signing_key_file", settings.signing_key_file))
+        verification.append(_public_key(private_key.public_key()))
+    signing = verification[-1] if settings.signing_key_file else _shared_key(settings.secret_key)
+    return SigningKeys(
+        signing=signing,
+        private_key=private_key,
+        verification={key.kid: key for key in verification},
+    )
+
+
+def _shared_key(secret: str) -> VerificationKey:
+    # Only a few bits of a hash, with its own prefix: it names the secret and says nothing of it.
+    kid = hashlib.sha256(b"shop kid\x00" + secret.encode()).hexdigest()[:12]
+    return VerificationKey(kid=kid, algorithm="HS256", key=secret, jwk=None)
+
+
+def _public_key(key: Ed25519PublicKey | RSAPublicKey) -> VerificationKey:
+    if isinstance(key, Ed25519PublicKey):
+        algorithm, jwk = "EdDSA", json.loads(OKPAlgorithm.to_jwk(key))
+    else:
+        algorithm, jwk = "RS256", json.loads(RSAAlgorithm.to_jwk(key))
+    kid = _thumbprint(jwk)
+    public = {name: jwk[name] for name in ("kty", "crv", "x", "n", "e") if name in jwk}
+    return VerificationKey(
+        kid=kid,
+        algorithm=algorithm,
+        key=key,
+        jwk=public | {"kid": kid, "alg": algorithm, "use": "sig"},
+    )
+
+
+def _thumbprint(jwk: Mapping[str, Any]) -> str:
+    """RFC 7638."""
+    required = {"OKP": ("crv", "kty", "x"), "RSA": ("e", "kty", "n")}[jwk["kty"]]
+    canonical = json.dumps({name: jwk[name] for name in required}, separators=(",", ":"))
+    digest = hashlib.sha256(canonical.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def _parse_private(pem: str) -> Ed25519PrivateKey | RSAPrivateKey:
+    try:
+        key = serialization.load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if isinstance(key, RSAPrivateKey) and key.key_size < RSA_BITS_MIN:
+        raise SettingsError(
+            f"SHOP_SIGNING_KEY_FILE is wrong: an RSA key needs at least {RSA_BITS_MIN} bits."
+        )
+    if not isinstance(key, Ed25519PrivateKey | RSAPrivateKey):
+        raise SettingsError(
+            "SHOP_SIGNING_KEY_FILE is wrong: it must hold an unencrypted Ed25519 or RSA private "
+            "key in PEM form, such as from `openssl genpkey -algorithm ed25519`."
+        )
+    return key
+
+
+def _parse_public(pem: str) -> Ed25519PublicKey | RSAPublicKey:
+    try:
+        key = serialization.load_pem_public_key(pem.strip().encode())
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PublicKey | RSAPublicKey):
+        raise SettingsError(
+            "SHOP_VERIFICATION_KEYS_FILE is wrong: it must hold Ed25519 or RSA public keys in PEM "
+            "form, such as from `openssl pkey -pubout`."
+        )
+    return key
+
+
+def _read(field: str, path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{variable(field)} is wrong: {path} cannot be read: {error}."
+        ) from None
