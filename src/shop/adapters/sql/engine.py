@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from shop.domain.errors import StoreUnavailable
@@ -79,9 +80,20 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         pool_use_lifo=True,
         connect_args=connect_args,
     )
+    event.listen(engine.sync_engine, "checkout", _replace_closed)
     bare = engine.execution_options(isolation_level="AUTOCOMMIT")
     # Behind PgBouncer even a read needs a transaction, or its parts reach different servers.
     return Engines(write=engine, read=engine if options.pgbouncer else bare, bare=bare, begin=begin)
+
+
+def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Make the pool connect anew where the server has hung up meanwhile.
+
+    The driver knows without asking the server. Otherwise every connection that was idle in an
+    outage would fail one more request when the database is back.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:

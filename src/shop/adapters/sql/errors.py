@@ -12,6 +12,8 @@ from shop.domain.errors import ShopError, StoreUnavailable, WriteConflict
 
 # PostgreSQL: serialization_failure, deadlock_detected, unique_violation.
 _CONFLICTS = frozenset({"40001", "40P01", "23505"})
+# What asyncpg raises when the server's farewell arrived on an idle connection just before its end.
+_Interrupted = asyncpg.InternalClientError
 # lock_not_available, query_canceled (the timeouts), read_only_sql_transaction (a failover);
 # and whole classes: connection, resources, operator intervention, system.
 _AWAY = frozenset({"55P03", "57014", "25006"})
@@ -40,7 +42,7 @@ def translated(error: BaseException) -> ShopError | None:
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return _away()
-    if isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError)):
+    if isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError, _Interrupted)):
         return _away()
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", None)

@@ -30,7 +30,7 @@ from shop.domain.services.read_orders import ListOrders, ReadOrder
 from shop.domain.users import Caller
 from shop.entrypoints.http.errors import problems
 from shop.entrypoints.http.pagination import KeyTime, PageLinks, PageOut, PageRequest
-from shop.entrypoints.http.parameters import ID_MAX, TIME_PATTERN, parse_time
+from shop.entrypoints.http.parameters import ID_MAX, Time, parse_time
 from shop.entrypoints.settings import Settings
 
 OrderId = Annotated[UUID, PathParameter(description="The order's id, a UUID.")]
@@ -150,8 +150,8 @@ class OrderController(Controller):
         list_orders: NamedDependency[ListOrders],
         page_request: NamedDependency[PageRequest],
         status: Annotated[OrderStatus | None, QueryParameter()] = None,
-        created_after: Annotated[str | None, QueryParameter(pattern=TIME_PATTERN)] = None,
-        created_before: Annotated[str | None, QueryParameter(pattern=TIME_PATTERN)] = None,
+        created_after: Time = None,
+        created_before: Time = None,
         code: Annotated[str | None, QueryParameter(pattern="^[0-9A-Za-z]{12}$")] = None,
         user: Annotated[
             int | None,

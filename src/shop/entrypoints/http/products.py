@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
@@ -42,7 +42,12 @@ from shop.entrypoints.http.pagination import (
     PageOut,
     PageRequest,
 )
-from shop.entrypoints.http.parameters import PRICE_PATTERN, ProductId
+from shop.entrypoints.http.parameters import (
+    LINE_PATTERN,
+    LINES_PATTERN,
+    PRICE_PATTERN,
+    ProductId,
+)
 from shop.entrypoints.settings import Settings
 
 Price = Annotated[
@@ -83,9 +88,23 @@ class ProductOut(msgspec.Struct):
 
 class NewProduct(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     sku: Annotated[str, Meta(pattern=SKU_PATTERN, examples=["TEA-1"])]
-    name: Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX, examples=["Green tea"])]
+    name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=NAME_LENGTH_MAX,
+            examples=["Green tea"],
+            extra_json_schema={"extra": {"pattern": LINE_PATTERN}},
+        ),
+    ]
     price: Price
-    description: Annotated[str, Meta(max_length=DESCRIPTION_LENGTH_MAX)] = ""
+    description: Annotated[
+        str,
+        Meta(
+            max_length=DESCRIPTION_LENGTH_MAX,
+            extra_json_schema={"extra": {"pattern": LINES_PATTERN}},
+        ),
+    ] = ""
     stock: Annotated[int, Meta(ge=0, le=STOCK_MAX)] = 0
 
 
@@ -97,8 +116,11 @@ class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         Meta(
             min_length=1,
             max_length=NOTE_LENGTH_MAX,
-            description="`restock`, `correction`, or words of your own, which become the note.",
             examples=["restock"],
+            extra_json_schema={
+                "description": "`restock`, `correction`, or your own words, which become the note.",
+                "extra": {"pattern": LINE_PATTERN},
+            },
         ),
     ]
     delta: Annotated[int, Meta(ge=-STOCK_MAX, le=STOCK_MAX, examples=[5])] | None = None
@@ -142,15 +164,12 @@ class ProductController(Controller):
             ),
         ] = "",
         ordering: Annotated[
-            str,
-            QueryParameter(
-                pattern="^-?(name|price|created)$",
-                description="`name`, `price` or `created`; a `-` in front reverses.",
-            ),
+            Literal["name", "-name", "price", "-price", "created", "-created"],
+            QueryParameter(description="A `-` in front reverses."),
         ] = "created",
         in_stock: Annotated[
-            str | None,
-            QueryParameter(pattern="^(true|false)$", description="Only with, or without, stock."),
+            Literal["true", "false"] | None,
+            QueryParameter(description="Only with, or without, stock."),
         ] = None,
         price_min: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
         price_max: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
