@@ -49,7 +49,10 @@ def main() -> int:
             world = create_world(postgres, folder)
             for number in range(1, options.rounds + 1):
                 for case in cases if number % 2 else reversed(cases):
-                    m = measure(world, case, number=number, seconds=options.seconds)
+                    for _ in range(5):
+                        m = measure(world, case, number=number, seconds=options.seconds)
+                        if m.disturbance < 0.1:
+                            break
                     measurements.append(m)
                     print(f"{number} {case!s:45} {m.load.rate:8.0f}/s p50 {m.load.p50:7.2f} p99 {m.load.p99:7.2f} ms  cpu {m.server_cpu:.3f} pg {m.postgres_cpu:.3f} others {m.disturbance:.2f} {m.problems or ''}", flush=True)
     finally:

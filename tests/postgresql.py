@@ -94,10 +94,19 @@ class PostgresServer:
 
     def stop(self) -> None:
         """Ends every connection and shuts the server down; starting it again finds its data."""
+        self._end(b"stop\n")
+
+    def remove(self) -> None:
+        """Shuts the server down for good, and removes its folder."""
+        # No word: the guard then removes a temporary folder, though we be killed meanwhile.
+        self._end(b"")
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _end(self, word: bytes) -> None:
         process, self._process = self._process, None
         if process is not None:
             with suppress(BrokenPipeError):
-                process.communicate(b"stop\n", timeout=30)
+                process.communicate(word, timeout=30)
             process.wait(timeout=30)
 
     def url(self, database: str) -> str:
@@ -153,8 +162,7 @@ def running_postgresql(*, durable: bool = False, **settings: str) -> Iterator[Po
         server.start()
         yield server
     finally:
-        server.stop()
-        shutil.rmtree(root)
+        server.remove()
 
 
 def _unprivileged_user() -> pwd.struct_passwd | None:

@@ -107,6 +107,23 @@ async def test_who_waits_too_long_for_a_lock_is_told_to_come_again(
         await lock_impatiently()
 
 
+async def test_who_gives_up_waiting_for_the_write_lock_holds_no_connection(sqlite_url: str) -> None:
+    """Two processes; the first holds the lock. The second has one connection to write with."""
+    async with sql_store(sqlite_url) as first, sql_store(sqlite_url, IMPATIENT) as second:
+        tracebacks = []
+        for _ in range(3):
+            async with first.unit_of_work():
+                waiting = asyncio.create_task(read_something(second, read_only=False))
+                done, _ = await asyncio.wait([waiting], timeout=0.02)
+                assert not done
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError) as cancelled:
+                    await waiting
+                # Keeps its frames alive, and with them what they hold.
+                tracebacks.append(cancelled)
+        await read_something(second, read_only=False)
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_when_every_connection_is_busy_the_next_is_told_to_come_again(
     request: pytest.FixtureRequest, kind: str

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from shop.domain.errors import InvalidToken, UsernameTaken, WrongCredentials
+from shop.domain.sessions import hash_token
 from tests.builders import PASSWORD
 from tests.stores import Store
 from tests.use_cases import UseCases
@@ -59,6 +60,19 @@ async def test_a_thief_and_the_owner_who_race_do_not_both_win(shop: UseCases, to
     await asyncio.gather(refresh(shop, second), refresh(shop, token), return_exceptions=True)
     assert not await is_good(shop, token)
     assert not await is_good(shop, second)
+
+
+async def test_a_locked_session_is_not_changed_by_anybody_else(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    async with store.unit_of_work() as uow:
+        locked = await uow.sessions.lock(hash_token(token))
+        signing_out = asyncio.create_task(shop.sign_out(refresh_token=token))
+        done, _ = await asyncio.wait([signing_out], timeout=0.05)
+        assert not done
+        assert await uow.sessions.lock(hash_token(token)) == locked
+    await signing_out
+    assert not await is_good(shop, token)
 
 
 async def test_a_session_is_found_again_by_another_process(

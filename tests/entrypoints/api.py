@@ -112,7 +112,9 @@ async def client_of(container: Container) -> AsyncIterator[httpx.AsyncClient]:
 def _client(app: ASGIApp, **headers: str) -> httpx.AsyncClient:
     # httpx describes the same protocol in other types.
     transport = httpx.ASGITransport(cast("Any", app))
-    return httpx.AsyncClient(transport=transport, base_url=ADDRESS, headers=headers)
+    return httpx.AsyncClient(
+        transport=transport, base_url=ADDRESS, headers=headers, trust_env=False
+    )
 
 
 async def _close(container: Container) -> None:

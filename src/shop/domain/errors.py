@@ -117,8 +117,9 @@ class SkuTaken(Conflict):
     code = "sku_taken"
     title = "The SKU is taken"
 
-    def __init__(self, sku: str) -> None:
-        super().__init__(f"Another product has the SKU {sku!r}.")
+    def __init__(self, sku: str | None = None) -> None:
+        which = "one of these SKUs" if sku is None else f"the SKU {sku!r}"
+        super().__init__(f"Another product has {which}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,8 @@ def check_password(
         raise InvalidField(
             field, f"must have {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters"
         )
+    if any("\ud800" <= character <= "\udfff" for character in password):
+        raise InvalidField(field, "must be text in UTF-8")
     if password.casefold() == username.casefold():
         raise InvalidField(field, "must not be the user name")
     if is_common(password):

@@ -39,6 +39,11 @@ METHODS = {
 }
 
 
+@pytest.fixture
+def database_url() -> str:
+    return "memory://"
+
+
 @pytest.mark.parametrize("slash", ["", "/"])
 @pytest.mark.parametrize(("path", "methods"), METHODS.items())
 async def test_another_method_is_refused_with_those_that_are_taken(

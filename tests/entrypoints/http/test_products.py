@@ -58,12 +58,12 @@ async def test_the_slash_at_the_end_changes_nothing(api: Api) -> None:
 
 
 async def test_an_unknown_product_is_not_there(api: Api) -> None:
-    for product_id in (1, 2**63 - 1):
+    for product_id in (1, 2**53 - 1):
         problem(await api.customer.get(f"/api/products/{product_id}/"), 404, "product_not_found")
 
 
 @pytest.mark.parametrize(
-    "product_id", ["0", "-1", "x", "1.5", str(2**63), "9" * 400, "%00", "\N{SUPERSCRIPT TWO}"]
+    "product_id", ["0", "-1", "x", "1.5", str(2**53), "9" * 400, "%00", "\N{SUPERSCRIPT TWO}"]
 )
 async def test_what_is_no_product_id_is_named(api: Api, product_id: str) -> None:
     response = await api.customer.get(f"/api/products/{product_id}/")

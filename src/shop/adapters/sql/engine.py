@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, NullPool, event, make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from shop.domain.errors import StoreUnavailable
@@ -31,6 +32,8 @@ class Engines:
     """Its connections begin a transaction."""
     read: AsyncEngine
     """Its connections are in autocommit mode, which saves the BEGIN and ROLLBACK round trips."""
+    patient: AsyncEngine
+    """For migrations, which take as long as they take."""
     bare: AsyncEngine
     """In autocommit mode always, for a unit of work that begins and ends by itself."""
     begin: str = "BEGIN"
@@ -79,9 +82,29 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         pool_use_lifo=True,
         connect_args=connect_args,
     )
+    event.listen(engine.sync_engine, "checkout", _replace_closed)
     bare = engine.execution_options(isolation_level="AUTOCOMMIT")
     # Behind PgBouncer even a read needs a transaction, or its parts reach different servers.
-    return Engines(write=engine, read=engine if options.pgbouncer else bare, bare=bare, begin=begin)
+    patient = create_async_engine(
+        url, poolclass=NullPool, connect_args={"timeout": options.connect_timeout}
+    )
+    return Engines(
+        write=engine,
+        read=engine if options.pgbouncer else bare,
+        patient=patient,
+        bare=bare,
+        begin=begin,
+    )
+
+
+def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Make the pool connect anew where the server has hung up meanwhile.
+
+    The driver knows without asking the server. Otherwise every connection that was idle in an
+    outage would fail one more request when the database is back.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
@@ -103,7 +126,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
     for engine in (write, read):
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(write.sync_engine, "begin", _begin_immediate)
-    return Engines(write=write, read=read, bare=read)
+    return Engines(write=write, read=read, patient=write, bare=read)
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,10 +8,12 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from shop.domain.errors import ShopError, StoreUnavailable, WriteConflict
+from shop.domain.errors import InvalidToken, ShopError, StoreUnavailable, WriteConflict
 
 # PostgreSQL: serialization_failure, deadlock_detected, unique_violation.
 _CONFLICTS = frozenset({"40001", "40P01", "23505"})
+# What asyncpg raises when the server's farewell arrived on an idle connection just before its end.
+_Interrupted = asyncpg.InternalClientError
 # lock_not_available, query_canceled (the timeouts), read_only_sql_transaction (a failover);
 # and whole classes: connection, resources, operator intervention, system.
 _AWAY = frozenset({"55P03", "57014", "25006"})
@@ -40,7 +42,7 @@ def translated(error: BaseException) -> ShopError | None:
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return _away()
-    if isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError)):
+    if isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError, _Interrupted)):
         return _away()
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", None)
@@ -63,6 +65,22 @@ def translating() -> Iterator[None]:
     except Exception as error:
         if (known := translated(error)) is not None:
             raise known from error
+        raise
+
+
+@contextmanager
+def refusing_unknown_user() -> Iterator[None]:
+    """Raises `InvalidToken` where a row would belong to a user who is not there.
+
+    A token outlives its user only if the database was made anew under the same secret.
+    """
+    try:
+        yield
+    except asyncpg.ForeignKeyViolationError as error:
+        raise InvalidToken from error
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+            raise InvalidToken from error
         raise
 
 

@@ -22,6 +22,8 @@ _orders, _lines = tables.orders, tables.order_lines
 
 
 class SqlOrderRepository(OrderRepository):
+    """All but adding orders, which SQLite and PostgreSQL each do in their own way."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
@@ -53,26 +55,6 @@ class SqlOrderRepository(OrderRepository):
     async def count(self, query: OrderQuery) -> int:
         statement = select(func.count()).select_from(_orders).where(*_conditions(query))
         return await self._connection.scalar(statement) or 0
-
-    async def add(self, orders: Sequence[Order]) -> None:
-        await self._connection.execute(
-            insert(_orders),
-            [
-                {
-                    "id": order.id,
-                    "code": order.code,
-                    "user_id": order.user_id,
-                    "status": order.status.value,
-                    "currency": order.currency,
-                    "digest": order.digest,
-                    "version": order.version,
-                    "created_at": order.created_at,
-                    "modified_at": order.modified_at,
-                }
-                for order in orders
-            ],
-        )
-        await self._connection.execute(insert(_lines), _line_values(orders))
 
     async def save(self, order: Order) -> None:
         statement = (

@@ -14,7 +14,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql.engine import Engines
-from shop.adapters.sql.errors import translating
+from shop.adapters.sql.errors import refusing_unknown_user, translating
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
@@ -86,14 +86,10 @@ class PostgresUnitOfWork(SqlUnitOfWork):
 
     @property
     def orders(self) -> SqlOrderRepository:
-        if self._driver is None:
-            return super().orders
         return PostgresOrderRepository(self._open, self._driver)
 
     @property
     def stock(self) -> SqlStockRepository:
-        if self._driver is None:
-            return super().stock
         return PostgresStockRepository(self._open, self._driver)
 
 
@@ -116,9 +112,14 @@ SELECT * FROM unnest(
 
 
 class PostgresOrderRepository(SqlOrderRepository):
-    def __init__(self, connection: AsyncConnection, driver: DriverConnection) -> None:
+    def __init__(self, connection: AsyncConnection, driver: "DriverConnection | None") -> None:
         super().__init__(connection)
-        self._driver = driver
+        self._writing_driver = driver
+
+    @property
+    def _driver(self) -> DriverConnection:
+        assert self._writing_driver is not None, "a read-only unit of work does not write"
+        return self._writing_driver
 
     async def find(self, order_ids: Collection[UUID]) -> Mapping[UUID, Order]:
         # Nearly always there is none: only repeated requests have one.
@@ -131,24 +132,25 @@ class PostgresOrderRepository(SqlOrderRepository):
             for order in orders
             for position, line in enumerate(order.lines)
         ]
-        await self._driver.execute(
-            _ADD_ORDERS,
-            [order.id for order in orders],
-            [order.code for order in orders],
-            [order.user_id for order in orders],
-            [order.status.value for order in orders],
-            [order.currency for order in orders],
-            [order.digest for order in orders],
-            [order.version for order in orders],
-            [order.created_at for order in orders],
-            [order.modified_at for order in orders],
-            [order_id for order_id, _, _ in lines],
-            [position for _, position, _ in lines],
-            [line.product_id for _, _, line in lines],
-            [line.name for _, _, line in lines],
-            [line.price.amount for _, _, line in lines],
-            [line.quantity for _, _, line in lines],
-        )
+        with refusing_unknown_user():
+            await self._driver.execute(
+                _ADD_ORDERS,
+                [order.id for order in orders],
+                [order.code for order in orders],
+                [order.user_id for order in orders],
+                [order.status.value for order in orders],
+                [order.currency for order in orders],
+                [order.digest for order in orders],
+                [order.version for order in orders],
+                [order.created_at for order in orders],
+                [order.modified_at for order in orders],
+                [order_id for order_id, _, _ in lines],
+                [position for _, position, _ in lines],
+                [line.product_id for _, _, line in lines],
+                [line.name for _, _, line in lines],
+                [line.price.amount for _, _, line in lines],
+                [line.quantity for _, _, line in lines],
+            )
 
 
 # NO KEY: a lock that the foreign-key checks of other orders need not wait for. In id order, so that
@@ -177,9 +179,14 @@ SELECT * FROM unnest(
 
 
 class PostgresStockRepository(SqlStockRepository):
-    def __init__(self, connection: AsyncConnection, driver: DriverConnection) -> None:
+    def __init__(self, connection: AsyncConnection, driver: "DriverConnection | None") -> None:
         super().__init__(connection)
-        self._driver = driver
+        self._writing_driver = driver
+
+    @property
+    def _driver(self) -> DriverConnection:
+        assert self._writing_driver is not None, "a read-only unit of work does not write"
+        return self._writing_driver
 
     async def lock(self, product_ids: Collection[int]) -> dict[int, Product]:
         rows = await self._driver.fetch(_LOCK_STOCK, list(product_ids))

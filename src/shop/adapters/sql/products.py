@@ -84,7 +84,7 @@ class SqlProductRepository(ProductRepository):
     async def add(self, products: Sequence[Product]) -> list[Product]:
         if not products:
             return []
-        with _sku_taken(products[0].sku if len(products) == 1 else "given"):
+        with _sku_taken(products[0].sku if len(products) == 1 else None):
             rows = await self._connection.execute(
                 insert(_products).returning(_products.c.id, sort_by_parameter_order=True),
                 [_values(product) for product in products],
@@ -100,7 +100,7 @@ class SqlProductRepository(ProductRepository):
 
 
 @contextmanager
-def _sku_taken(sku: str) -> Iterator[None]:
+def _sku_taken(sku: str | None) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:

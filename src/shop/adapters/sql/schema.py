@@ -29,7 +29,7 @@ class SqlSchema(Schema):
 
     async def upgrade(self) -> None:
         with translating():
-            async with self._engines.write.begin() as connection:
+            async with self._engines.patient.begin() as connection:
                 await connection.run_sync(_upgrade)
 
 
@@ -47,8 +47,6 @@ def config(connection: Connection | None = None) -> Config:
 
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL lock_timeout = 0"))
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     command.upgrade(config(connection), "head")
 

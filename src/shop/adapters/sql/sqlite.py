@@ -13,6 +13,7 @@ import aiosqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql.engine import Engines
+from shop.adapters.sql.errors import refusing_unknown_user
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
@@ -40,14 +41,10 @@ class SqliteUnitOfWork(SqlUnitOfWork):
 
     @property
     def orders(self) -> SqlOrderRepository:
-        if self._driver is None:
-            return super().orders
         return SqliteOrderRepository(self._open, self._driver)
 
     @property
     def stock(self) -> SqlStockRepository:
-        if self._driver is None:
-            return super().stock
         return SqliteStockRepository(self._open, self._driver)
 
 
@@ -62,9 +59,14 @@ VALUES (?, ?, ?, ?, ?, ?)
 
 
 class SqliteOrderRepository(SqlOrderRepository):
-    def __init__(self, connection: AsyncConnection, driver: aiosqlite.Connection) -> None:
+    def __init__(self, connection: AsyncConnection, driver: aiosqlite.Connection | None) -> None:
         super().__init__(connection)
-        self._driver = driver
+        self._writing_driver = driver
+
+    @property
+    def _driver(self) -> aiosqlite.Connection:
+        assert self._writing_driver is not None, "a read-only unit of work does not write"
+        return self._writing_driver
 
     async def find(self, order_ids: Collection[UUID]) -> Mapping[UUID, Order]:
         # Nearly always there is none: only repeated requests have one.
@@ -75,23 +77,24 @@ class SqliteOrderRepository(SqlOrderRepository):
         return await super().find([UUID(row[0]) for row in known]) if known else {}
 
     async def add(self, orders: Sequence[Order]) -> None:
-        await self._driver.executemany(
-            _ADD_ORDERS,
-            [
-                (
-                    order.id.hex,
-                    order.code,
-                    order.user_id,
-                    order.status.value,
-                    order.currency,
-                    order.digest,
-                    order.version,
-                    _stored_time(order.created_at),
-                    _stored_time(order.modified_at),
-                )
-                for order in orders
-            ],
-        )
+        with refusing_unknown_user():
+            await self._driver.executemany(
+                _ADD_ORDERS,
+                [
+                    (
+                        order.id.hex,
+                        order.code,
+                        order.user_id,
+                        order.status.value,
+                        order.currency,
+                        order.digest,
+                        order.version,
+                        _stored_time(order.created_at),
+                        _stored_time(order.modified_at),
+                    )
+                    for order in orders
+                ],
+            )
         await self._driver.executemany(
             _ADD_LINES,
             [
@@ -123,9 +126,14 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 
 class SqliteStockRepository(SqlStockRepository):
-    def __init__(self, connection: AsyncConnection, driver: aiosqlite.Connection) -> None:
+    def __init__(self, connection: AsyncConnection, driver: aiosqlite.Connection | None) -> None:
         super().__init__(connection)
-        self._driver = driver
+        self._writing_driver = driver
+
+    @property
+    def _driver(self) -> aiosqlite.Connection:
+        assert self._writing_driver is not None, "a read-only unit of work does not write"
+        return self._writing_driver
 
     async def lock(self, product_ids: Collection[int]) -> dict[int, Product]:
         # The transaction holds the only write lock there is from its start.

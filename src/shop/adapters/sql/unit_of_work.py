@@ -10,15 +10,15 @@ from shop.adapters.sql.attempts import SqlAttemptRepository
 from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import translated, translating
 from shop.adapters.sql.history import SqlHistoryRepository
-from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.products import SqlProductRepository
 from shop.adapters.sql.sessions import SqlSessionRepository
-from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.users import SqlUserRepository
 from shop.domain.ports import UnitOfWork
 
 
 class SqlUnitOfWork(UnitOfWork):
+    """What SQLite and PostgreSQL share; each adds how orders and stock are written."""
+
     def __init__(self, *, engines: Engines, read_only: bool = False) -> None:
         self._engine = engines.read if read_only else engines.write
         self._connection: AsyncConnection | None = None
@@ -61,14 +61,6 @@ class SqlUnitOfWork(UnitOfWork):
     @property
     def products(self) -> SqlProductRepository:
         return SqlProductRepository(self._open)
-
-    @property
-    def stock(self) -> SqlStockRepository:
-        return SqlStockRepository(self._open)
-
-    @property
-    def orders(self) -> SqlOrderRepository:
-        return SqlOrderRepository(self._open)
 
     @property
     def history(self) -> SqlHistoryRepository:

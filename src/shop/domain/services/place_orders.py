@@ -79,7 +79,8 @@ class PlaceOrders:
     async def __call__(self, requests: Sequence[OrderRequest]) -> list[Placed | ShopError]:
         async with self._unit_of_work() as uow:
             orders = dict(await uow.orders.find([request.order_id for request in requests]))
-            shelf = Shelf(await uow.stock.lock(_products_of(requests, orders)))
+            wanted = _products_of(requests, orders)
+            shelf = Shelf(await uow.stock.lock(wanted) if wanted else {})
             now = self._clock()
             answers: list[Placed | ShopError] = []
             for request in requests:

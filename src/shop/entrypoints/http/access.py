@@ -1,10 +1,11 @@
 """Who may call a route: said on the route, checked here before its body is read."""
 
 from enum import Enum
+from urllib.parse import unquote_to_bytes
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from shop.domain.errors import Invalid, InvalidToken, StaffOnly, Unauthenticated
+from shop.domain.errors import Invalid, InvalidField, InvalidToken, StaffOnly, Unauthenticated
 from shop.domain.services.check_user import CheckUser
 from shop.entrypoints.tokens import AccessTokens
 
@@ -51,6 +52,7 @@ class CheckAccess:
         if scope.get("method") == "OPTIONS":
             await _send_methods(scope, send)
             return
+        _check_query(scope["query_string"])
         opt = scope["route_handler"].opt
         if opt.get("answers_json", True):
             _check_accept(scope)
@@ -72,6 +74,15 @@ async def _send_methods(scope: Scope, send: Send) -> None:
     allow = ", ".join(sorted(route.methods)).encode()
     await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allow)]})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _check_query(query: bytes) -> None:
+    """Litestar would put a question mark for what is no UTF-8, and then look for that."""
+    if b"%" in query or not query.isascii():
+        try:
+            unquote_to_bytes(query).decode()
+        except UnicodeDecodeError:
+            raise InvalidField("query", "is not UTF-8") from None
 
 
 def _check_accept(scope: Scope) -> None:

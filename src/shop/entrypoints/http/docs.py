@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get
+from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
@@ -14,6 +15,8 @@ from litestar.params import FromPath
 
 import shop
 from shop.entrypoints.http.access import PUBLIC_PAGE
+from shop.entrypoints.http.parameters import PRICE_PATTERN, price_pattern
+from shop.entrypoints.settings import Settings
 
 _PAGE = Path(__file__).parent / "docs_page"
 _ASSETS = {
@@ -51,14 +54,17 @@ OPENAPI = OpenAPIConfig(
 
 
 @get("/openapi.json", opt=PUBLIC_PAGE, include_in_schema=False, sync_to_thread=False)
-def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
-    return Response(_document(request.app), media_type="application/json")
+def openapi_json(
+    request: Request[Any, Any, Any], settings: NamedDependency[Settings]
+) -> Response[bytes]:
+    return Response(_document(request.app, settings.currency), media_type="application/json")
 
 
 @lru_cache(maxsize=1)
-def _document(app: Any) -> bytes:
-    document = app.openapi_schema.to_schema()
-    return msgspec.json.encode(_completed(document))
+def _document(app: Any, currency: str) -> bytes:
+    document = msgspec.json.encode(_completed(app.openapi_schema.to_schema()))
+    any_price, its_price = map(msgspec.json.encode, (PRICE_PATTERN, price_pattern(currency)))
+    return document.replace(any_price, its_price)
 
 
 @get("/docs", opt=PUBLIC_PAGE, include_in_schema=False, sync_to_thread=False)
@@ -90,18 +96,27 @@ def _swagger_ui() -> Path:
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
     """The document with what Litestar leaves out.
 
-    Paths end in the slash that clients use, and bodies that refuse unknown fields say so.
+    Paths end in the slash that clients use, bodies that refuse unknown fields say so, and a
+    parameter may be left out but is never null.
     """
     document["paths"] = {
         f"{path}/" if path.startswith("/api/") else path: operations
         for path, operations in document["paths"].items()
     }
-    schemas = document.get("components", {}).get("schemas", {})
-    pending = [
-        media["schema"]
+    operations = [
+        operation
         for path in document["paths"].values()
         for operation in path.values()
         if isinstance(operation, dict)
+    ]
+    for operation in operations:
+        for parameter in operation.get("parameters", ()):
+            _forget_null(parameter["schema"])
+    schemas = document["components"]["schemas"]
+    schemas["StockChange"]["oneOf"] = _STOCK_CHANGES
+    pending = [
+        media["schema"]
+        for operation in operations
         for media in operation.get("requestBody", {}).get("content", {}).values()
     ]
     while pending:
@@ -116,3 +131,31 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         if "items" in schema:
             pending.append(schema["items"])
     return document
+
+
+# One or the other; see `StockChange`.
+_NULL, _INTEGER = {"type": "null"}, {"type": "integer"}
+_STOCK_CHANGES = [
+    {
+        "required": ["delta"],
+        "properties": {
+            "delta": _INTEGER | {"not": {"const": 0}},
+            "quantity": _NULL,
+            "expected": _NULL,
+        },
+    },
+    {
+        "required": ["quantity", "expected"],
+        "properties": {"delta": _NULL, "quantity": _INTEGER, "expected": _INTEGER},
+    },
+]
+
+
+def _forget_null(schema: dict[str, Any]) -> None:
+    for variant in schema.pop("oneOf", ()):
+        if variant != {"type": "null"}:
+            schema.update(variant)
+    if isinstance(schema.get("type"), list):
+        [schema["type"]] = [kind for kind in schema["type"] if kind != "null"]
+    if "enum" in schema:
+        schema["enum"] = [value for value in schema["enum"] if value is not None]

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
+from litestar.enums import ParamType
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
@@ -106,19 +107,23 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
     status = HTTPStatus(error.status_code)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return unexpected_error(request, error)
-    return problem(
-        status,
-        code=status.name.lower(),
-        title=status.phrase,
-        detail=_DETAILS.get(status, f"{status.phrase}."),
-        headers=error.headers,
-    )
+    code, title, detail = _REFUSALS.get(status, ("bad_request", "Bad request", f"{error.detail}."))
+    return problem(status, code=code, title=title, detail=detail, headers=error.headers)
 
 
-_DETAILS = {
-    HTTPStatus.NOT_FOUND: "There is nothing at this address.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "`Allow` lists the methods this address takes.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than the limit (SHOP_BODY_MAX).",
+# Named here: what Python calls a status differs between its versions.
+_REFUSALS = {
+    HTTPStatus.NOT_FOUND: ("not_found", "Not found", "There is nothing at this address."),
+    HTTPStatus.METHOD_NOT_ALLOWED: (
+        "method_not_allowed",
+        "Method not allowed",
+        "`Allow` lists the methods this address takes.",
+    ),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
+        "body_too_large",
+        "The body is too large",
+        "The body is larger than the limit (SHOP_BODY_MAX).",
+    ),
 }
 
 
@@ -169,14 +174,19 @@ def problem(
 
 def _invalid_parameters(error: ValidationException) -> InvalidFields:
     extra = error.extra if isinstance(error.extra, list) else []
-    problems = [
-        (
-            "body" if item.get("key") == "data" else str(item.get("key", "request")),
-            "a JSON body is required" if item.get("key") == "data" else str(item.get("message")),
-        )
-        for item in extra
-    ]
-    return InvalidFields(problems or [("request", "the request is not valid")])
+    return InvalidFields(
+        [_invalid_parameter(item) for item in extra] or [("request", "the request is not valid")]
+    )
+
+
+def _invalid_parameter(item: Mapping[str, Any]) -> tuple[str, str]:
+    name = str(item.get("key", "request"))
+    if name == "data":
+        return "body", "a JSON body is required"
+    if item.get("source") == ParamType.HEADER:
+        # Litestar names the function's parameter: idempotency_key is Idempotency-Key.
+        name = name.replace("_", "-").title()
+    return name, str(item.get("message"))
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
@@ -186,7 +196,8 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
 
 def _documented(status: HTTPStatus) -> ResponseSpec:
     code = next(
-        (kind.code for kind, known in STATUSES.items() if known == status), status.name.lower()
+        (kind.code for kind, known in STATUSES.items() if known == status),
+        _REFUSALS.get(status, ("",))[0],
     )
     example = Problem(
         type=f"urn:shop:problem:{code}",

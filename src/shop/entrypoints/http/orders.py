@@ -45,8 +45,10 @@ from shop.entrypoints.http.pagination import (
 )
 from shop.entrypoints.http.parameters import (
     ID_MAX,
-    TIME_PATTERN,
+    LINE_PATTERN,
+    TEXT_PATTERN,
     IfMatch,
+    Time,
     parse_if_match,
     parse_time,
 )
@@ -79,7 +81,12 @@ def _order_items(items: list[NewItem]) -> tuple[OrderItem, ...]:
 
 
 Note = Annotated[
-    str, Meta(max_length=NOTE_LENGTH_MAX, description="For the history and the ledger.")
+    str,
+    Meta(
+        max_length=NOTE_LENGTH_MAX,
+        description="For the history and the ledger.",
+        extra_json_schema={"extra": {"pattern": TEXT_PATTERN}},
+    ),
 ]
 
 
@@ -95,6 +102,7 @@ class Payment(Move, forbid_unknown_fields=True, kw_only=True):
                 min_length=1,
                 max_length=PAYMENT_REFERENCE_LENGTH_MAX,
                 description="What the payment is called where it was made; unique.",
+                extra_json_schema={"extra": {"pattern": LINE_PATTERN}},
             ),
         ]
         | None
@@ -232,8 +240,8 @@ class OrderController(Controller):
         list_orders: NamedDependency[ListOrders],
         page_request: NamedDependency[PageRequest],
         status: Annotated[OrderStatus | None, QueryParameter()] = None,
-        created_after: Annotated[str | None, QueryParameter(pattern=TIME_PATTERN)] = None,
-        created_before: Annotated[str | None, QueryParameter(pattern=TIME_PATTERN)] = None,
+        created_after: Time = None,
+        created_before: Time = None,
         code: Annotated[str | None, QueryParameter(pattern="^[0-9A-Za-z]{12}$")] = None,
         user: Annotated[
             int | None,

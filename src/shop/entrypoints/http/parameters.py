@@ -4,11 +4,13 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from litestar.params import HeaderParameter, PathParameter
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from shop.domain.errors import InvalidField
+from shop.domain.money import currency_digits
 
-ID_MAX = 2**63 - 1
+# The largest integer that every reader of JSON gets right (RFC 8259, section 6).
+ID_MAX = 2**53 - 1
 
 ProductId = Annotated[int, PathParameter(ge=1, le=ID_MAX, description="The product's id.")]
 
@@ -22,11 +24,27 @@ IfMatch = Annotated[
 ]
 _TAG = re.compile(r'(?:W/)?"([0-9]{1,18})(?:-[0-9]{1,18})?"')
 
-TIME_PATTERN = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
-    r"([Zz]|[+ -][0-9]{2}:[0-9]{2})$"
+Time = Annotated[
+    str | None,
+    QueryParameter(schema_extra={"format": "date-time"}, description="Exclusive."),
+]
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"([Zz]|[+ -][0-9]{2}:[0-9]{2})"
 )
+
+# Text of one line that is not only space, and text of many, as the OpenAPI document has it.
+LINE_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*$"
+TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*$"
+LINES_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+
+# Of any currency; the OpenAPI document has that of the shop's.
 PRICE_PATTERN = r"^[0-9]{1,8}(\.[0-9]{1,3})?$"
+
+
+def price_pattern(currency: str) -> str:
+    digits = currency_digits(currency)
+    return r"^[0-9]{1,8}" + (rf"(\.[0-9]{{1,{digits}}})?$" if digits else "$")
 
 
 def parse_time(field: str, text: str | None) -> datetime | None:
@@ -34,8 +52,9 @@ def parse_time(field: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        time = datetime.fromisoformat(text.replace(" ", "+").upper())
-        return time.astimezone(UTC)
+        if not _TIME.fullmatch(text):
+            raise ValueError
+        return datetime.fromisoformat(text.replace(" ", "+").upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidField(field, "must be a time such as 2026-01-31T12:00:00Z") from None
 

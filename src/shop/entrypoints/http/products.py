@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -46,7 +46,14 @@ from shop.entrypoints.http.pagination import (
     PageOut,
     PageRequest,
 )
-from shop.entrypoints.http.parameters import PRICE_PATTERN, IfMatch, ProductId, parse_if_match
+from shop.entrypoints.http.parameters import (
+    LINE_PATTERN,
+    LINES_PATTERN,
+    PRICE_PATTERN,
+    IfMatch,
+    ProductId,
+    parse_if_match,
+)
 from shop.entrypoints.settings import Settings
 
 Price = Annotated[
@@ -85,25 +92,40 @@ class ProductOut(msgspec.Struct):
         )
 
 
+Sku = Annotated[str, Meta(pattern=SKU_PATTERN, examples=["TEA-1"])]
+Name = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=NAME_LENGTH_MAX,
+        examples=["Green tea"],
+        extra_json_schema={"extra": {"pattern": LINE_PATTERN}},
+    ),
+]
+Description = Annotated[
+    str,
+    Meta(
+        max_length=DESCRIPTION_LENGTH_MAX,
+        extra_json_schema={"extra": {"pattern": LINES_PATTERN}},
+    ),
+]
+
+
 class NewProduct(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    sku: Annotated[str, Meta(pattern=SKU_PATTERN, examples=["TEA-1"])]
-    name: Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX, examples=["Green tea"])]
+    sku: Sku
+    name: Name
     price: Price
-    description: Annotated[str, Meta(max_length=DESCRIPTION_LENGTH_MAX)] = ""
+    description: Description = ""
     stock: Annotated[int, Meta(ge=0, le=STOCK_MAX)] = 0
 
 
 class ProductChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The fields to change; one that is left out stays as it is."""
 
-    sku: Annotated[str, Meta(pattern=SKU_PATTERN)] | msgspec.UnsetType = msgspec.UNSET
-    name: Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)] | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
+    sku: Sku | msgspec.UnsetType = msgspec.UNSET
+    name: Name | msgspec.UnsetType = msgspec.UNSET
     price: Price | msgspec.UnsetType = msgspec.UNSET
-    description: Annotated[str, Meta(max_length=DESCRIPTION_LENGTH_MAX)] | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
+    description: Description | msgspec.UnsetType = msgspec.UNSET
 
 
 class MovementOut(msgspec.Struct):
@@ -139,8 +161,11 @@ class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         Meta(
             min_length=1,
             max_length=NOTE_LENGTH_MAX,
-            description="`restock`, `correction`, or words of your own, which become the note.",
             examples=["restock"],
+            extra_json_schema={
+                "description": "`restock`, `correction`, or your own words, which become the note.",
+                "extra": {"pattern": LINE_PATTERN},
+            },
         ),
     ]
     delta: Annotated[int, Meta(ge=-STOCK_MAX, le=STOCK_MAX, examples=[5])] | None = None
@@ -184,15 +209,12 @@ class ProductController(Controller):
             ),
         ] = "",
         ordering: Annotated[
-            str,
-            QueryParameter(
-                pattern="^-?(name|price|created)$",
-                description="`name`, `price` or `created`; a `-` in front reverses.",
-            ),
+            Literal["name", "-name", "price", "-price", "created", "-created"],
+            QueryParameter(description="A `-` in front reverses."),
         ] = "created",
         in_stock: Annotated[
-            str | None,
-            QueryParameter(pattern="^(true|false)$", description="Only with, or without, stock."),
+            Literal["true", "false"] | None,
+            QueryParameter(description="Only with, or without, stock."),
         ] = None,
         price_min: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
         price_max: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,

@@ -1,0 +1,187 @@
+"""What the measurements say: tables and the targets, for the terminal and for the docs."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import median
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from bench.candidates import Case, Measurement
+
+DOCS = Path(__file__).parent.parent / "docs"
+_BEGIN, _END = "<!-- bench: begin -->\n", "<!-- bench: end -->\n"
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of the benchmark, as its JSON files hold it."""
+
+    started_at: str
+    machine: dict[str, str]
+    rounds: int
+    seconds: float
+    measurements: list[Measurement]
+
+    def of(self, case: Case) -> list[Measurement]:
+        return [each for each in self.measurements if each.case == case]
+
+    @property
+    def cases(self) -> list[Case]:
+        return list(dict.fromkeys(each.case for each in self.measurements))
+
+    @property
+    def problems(self) -> list[str]:
+        return [
+            f"{each.case}, round {each.round}: {problem}"
+            for each in self.measurements
+            for problem in each.problems
+        ]
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """A table, however it is shown."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def rates(report: Report, case: Case) -> list[float]:
+    return [each.load.rate for each in report.of(case)]
+
+
+def _p50(report: Report, case: Case) -> list[float]:
+    return [each.load.p50 for each in report.of(case)]
+
+
+def _workload_grid(report: Report, workload: str) -> Grid:
+    rows = []
+    for case in sorted(report.cases, key=lambda each: (each.candidate, each.workers, each.clients)):
+        if case.workload != workload:
+            continue
+        of_case = report.of(case)
+        loads = [each.load for each in of_case]
+        measured = rates(report, case)
+        costs = [
+            _number([each.server_cpu for each in of_case], "{:.2f}"),
+            _number([each.postgres_cpu for each in of_case], "{:.2f}"),
+        ]
+        rows.append(
+            [
+                case.candidate,
+                str(case.workers) if not case.candidate.startswith("pgbench") else "",
+                str(case.clients),
+                f"{median(measured):,.0f}",
+                f"{min(measured):,.0f} to {max(measured):,.0f}",
+                _number([load.p50 for load in loads], "{:.1f}"),
+                _number([load.p99 for load in loads], "{:.1f}"),
+                *costs,
+            ]
+        )
+    header = ["", "workers", "clients", "orders/s", "range", "p50 ms", "p99 ms"]
+    return Grid(
+        f"{workload.capitalize()}: {_MEANING[workload]}",
+        [*header, "server CPU ms", "PostgreSQL CPU ms"],
+        rows,
+    )
+
+
+_MEANING = {
+    "hot": "every order wants one piece of the same product",
+    "spread": "1 to 5 of 10,000 products, at random",
+}
+
+
+def _number(values: Iterable[float], form: str) -> str:
+    middle = median(values)
+    return form.format(middle) if middle else ""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A ratio that the shop is to reach; `ratio` is of one round, or None if that is not there."""
+
+    name: str
+    goal: float
+    at_least: bool
+    ratios: list[float]
+
+    @property
+    def measured(self) -> float:
+        return median(self.ratios)
+
+    @property
+    def is_met(self) -> bool:
+        return self.measured >= self.goal if self.at_least else self.measured <= self.goal
+
+
+def targets(report: Report) -> list[Target]:
+    """Those whose cases were measured."""
+    hot, spread = Case("shop", "hot", 64), Case("shop", "spread", 64)
+    ceiling = Case("constant", "hot", 64)
+    found = [
+        _rate_target(report, "hot, to pgbench separate statements", 5, hot, _pgbench("separate", "hot", 64)),
+        _rate_target(report, "hot, to pgbench one CTE", 4, hot, _pgbench("cte", "hot", 64)),
+        _rate_target(report, "spread, to pgbench separate statements", 2, spread, _pgbench("separate", "spread", 64)),
+        _rate_target(report, "spread, to pgbench one CTE", 1, spread, _pgbench("cte", "spread", 64)),
+        _rate_target(report, "hot, share of the constant answer's rate", 0.6, hot, ceiling),
+        _rate_target(report, "SQLite hot, share of the constant answer's rate", 0.6, Case("shop on SQLite", "hot", 64), ceiling),
+        Target("p99 to p50, hot", 2.5, False, [m.load.p99 / m.load.p50 for m in report.of(hot)]),
+        *(_latency_target(report, kind) for kind in ("separate", "cte")),
+    ]
+    return [target for target in found if target.ratios]
+
+
+def _pgbench(kind: str, workload: str, clients: int) -> Case:
+    return Case(f"pgbench {kind}", workload, clients)
+
+
+def _rate_target(report: Report, name: str, goal: float, case: Case, other: Case) -> Target:
+    pairs = zip(rates(report, case), rates(report, other), strict=False)
+    return Target(name, goal, True, [ours / theirs for ours, theirs in pairs])
+
+
+def _latency_target(report: Report, kind: str) -> Target:
+    parts = zip(
+        _p50(report, Case("shop", "hot", 1)),
+        _p50(report, _pgbench(kind, "hot", 1)),
+        _p50(report, Case("constant", "hot", 1)),
+        strict=False,
+    )
+    name = f"one connection, hot: p50 to that of pgbench {kind} + a constant answer"
+    return Target(name, 1.5, False, [ours / (theirs + empty) for ours, theirs, empty in parts])
+
+
+def _target_grid(report: Report) -> Grid:
+    rows = []
+    for target in targets(report):
+        low, high = min(target.ratios), max(target.ratios)
+        rows.append(
+            [
+                target.name,
+                f"{'at least' if target.at_least else 'at most'} {target.goal:g}",
+                f"{target.measured:.2f} ({low:.2f} to {high:.2f})",
+                "met" if target.is_met else "not met",
+            ]
+        )
+    failed = len(report.problems)
+    rows.append(["failed or lost orders", "0", str(failed), "not met" if failed else "met"])
+    return Grid("Ratios, 64 clients and one worker", ["", "goal", "measured", ""], rows)
+
+
+def grids(report: Report) -> list[Grid]:
+    workloads = dict.fromkeys(case.workload for case in report.cases)
+    return [*(_workload_grid(report, workload) for workload in workloads), _target_grid(report)]
+
+
+def show(report: Report) -> None:
+    console = Console(width=max(Console().width, 110))
+    for grid in grids(report):
+        table = Table(title=grid.title, title_justify="left")
+        for i, name in enumerate(grid.header):
+            table.add_column(name, justify="left" if i == 0 else "right")
+        for row in grid.rows:
+            table.add_row(*row)
+        console.print(table)
+    for problem in report.problems:
+        console.print(f"FAILED: {problem}", style="bold red", markup=False)

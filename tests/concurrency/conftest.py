@@ -1,0 +1,93 @@
+"""Real servers on real databases: in every shape that the shop is run in."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.concurrency.deployment import Database, Deployment, deployed
+from tests.concurrency.servers import environment, shop_command
+from tests.postgresql import TEMPLATE, PostgresServer, running_postgresql
+
+# Workers of each server.
+SHAPES = {
+    "sqlite-1-worker": (1,),
+    "sqlite-2-workers": (2,),
+    "sqlite-2-servers": (1, 1),
+    "postgresql-2-workers": (2,),
+    "postgresql-2-servers": (1, 1),
+}
+
+_numbers = count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="tests/concurrency: more rounds and more buyers (name the folder to use this)",
+    )
+
+
+@pytest.fixture(scope="session")
+def effort(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """How much to do: the first number, or with `--long` the second."""
+    is_long = request.config.getoption("--long", default=False)
+    return lambda short, long: long if is_long else short
+
+
+@pytest.fixture(scope="session", params=SHAPES)
+def deployment(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """Servers that many tests share; each has products of its own."""
+    folder = tmp_path_factory.mktemp("deployment")
+    database = _new_database(request, request.param, folder, "migrated_postgresql")
+    with deployed(folder, database, workers=SHAPES[request.param]) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="session")
+def durable_postgresql() -> Iterator[PostgresServer]:
+    """A server that forgets nothing, with a migrated database to be copied; it may be stopped."""
+    with running_postgresql(durable=True) as server:
+        url = server.create_database(TEMPLATE)
+        subprocess.run(
+            shop_command("migrate"), cwd="/", env=environment(url), check=True, capture_output=True
+        )
+        yield server
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def _durable_deployment(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    folder = tmp_path_factory.mktemp("durable")
+    database = _new_database(request, request.param, folder, "durable_postgresql")
+    with deployed(folder, database, workers=(2,)) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def durable(_durable_deployment: Deployment) -> Deployment:
+    """A server of two workers, running, which a test may end; what is committed is on disk."""
+    for server in _durable_deployment.servers:
+        if not server.is_running:
+            server.start()
+    return _durable_deployment
+
+
+def _new_database(
+    request: pytest.FixtureRequest, kind: str, folder: Path, server_fixture: str
+) -> Database:
+    """An empty, migrated one."""
+    if kind.startswith("sqlite"):
+        template: Path = request.getfixturevalue("migrated_sqlite")
+        path = shutil.copy(template, folder / "shop.sqlite3")
+        return Database(url=f"sqlite+aiosqlite:///{path}")
+    server: PostgresServer = request.getfixturevalue(server_fixture)
+    name = f"concurrency_{next(_numbers)}"
+    return Database(url=server.create_database(name, template=TEMPLATE), server=server)

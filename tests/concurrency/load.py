@@ -1,0 +1,97 @@
+"""Buyers who order without a pause while something is done to the servers."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from tests.concurrency.deployment import Deployment, basket, order_path, quantities, until
+from tests.concurrency.wire import Answer, Client, Gone
+
+PROGRESS_SECONDS_MAX = 30.0
+
+
+@dataclass(kw_only=True)
+class Load:
+    """What was asked for, and what came of it; every order has an id that its buyer made."""
+
+    sent: dict[UUID, dict[str, Any]] = field(default_factory=dict)
+    """The bodies."""
+    placed: dict[UUID, dict[str, Any]] = field(default_factory=dict)
+    """The orders that were answered."""
+    refused: list[Answer] = field(default_factory=list)
+    cut_off: int = 0
+    """How often a connection ended without an answer."""
+    stopping: bool = False
+
+    async def has_placed(self, number: int) -> None:
+        """Wait until this many more orders are answered."""
+        goal = len(self.placed) + number
+        await until(lambda: len(self.placed) >= goal, within=PROGRESS_SECONDS_MAX)
+
+    async def has_refused(self, number: int) -> None:
+        goal = len(self.refused) + number
+        await until(lambda: len(self.refused) >= goal, within=PROGRESS_SECONDS_MAX)
+
+    async def check(self, deployment: Deployment) -> None:
+        """Every answered order can be read as it was answered, every other is whole or absent."""
+        with deployment.clients(1, deployment.staff) as [client]:
+            for order_id, body in self.sent.items():
+                answer = await client.get(order_path(order_id))
+                if order_id in self.placed:
+                    assert answer.status == 200, f"lost {order_id}: {answer}"
+                    assert answer.body == self.placed[order_id]
+                elif answer.status != 404:
+                    assert answer.status == 200, answer
+                    assert quantities(answer.body) == quantities(body)
+
+
+@asynccontextmanager
+async def loaded(
+    deployment: Deployment,
+    product_ids: Sequence[int],
+    *,
+    buyers: int = 16,
+    persistent: bool = False,
+) -> AsyncIterator[Load]:
+    """Buyers order as long as the block lasts.
+
+    One whose connection ends stops; a persistent one connects again and repeats the order.
+    """
+    load = Load()
+    dice = random.Random(1)
+    with deployment.clients(buyers) as clients:
+        async with asyncio.TaskGroup() as group:
+            for client in clients:
+                group.create_task(_buy(client, load, product_ids, dice, persistent=persistent))
+            try:
+                yield load
+            finally:
+                load.stopping = True
+
+
+async def _buy(
+    client: Client, load: Load, product_ids: Sequence[int], dice: random.Random, *, persistent: bool
+) -> None:
+    while not load.stopping:
+        order_id = uuid4()
+        products = dice.sample(product_ids, dice.randint(1, min(3, len(product_ids))))
+        load.sent[order_id] = basket(*((product, dice.randint(1, 2)) for product in products))
+        answer = None
+        while answer is None:
+            try:
+                answer = await client.post(order_path(order_id), load.sent[order_id])
+            except Gone:
+                load.cut_off += 1
+                if not persistent or load.stopping:
+                    return
+                await asyncio.sleep(0.01)
+        if answer.status in (200, 201):
+            load.placed[order_id] = answer.body
+        else:
+            load.refused.append(answer)
+            # As `Retry-After` asks, but for a shorter time.
+            await asyncio.sleep(0.01)

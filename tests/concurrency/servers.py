@@ -1,0 +1,142 @@
+"""`shop serve` as a user starts it: a process of its own, in a folder of its own."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+START_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 30.0
+
+SECRET_KEY = "a key for tests, long enough to be one"
+
+# What no server may ever log, whatever is done to it.
+FAILURES = ("unexpected failure", "Traceback", "never retrieved", "panicked")
+
+
+def environment(database_url: str, settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Of a `shop` command; nothing of the tester's own settings gets into it."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
+    return own | {
+        "SHOP_DATABASE_URL": database_url,
+        "SHOP_SECRET_KEY": SECRET_KEY,
+        "SHOP_ACCESS_TOKEN_LIFETIME": "86400",
+        **(settings or {}),
+    }
+
+
+def shop_command(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("shop")), *arguments]
+
+
+class ShopServer:
+    """A server on a free port, which it keeps from start to start."""
+
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        *,
+        workers: int = 1,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.workers = workers
+        folder.mkdir()
+        self._folder = folder
+        self._environment = environment(database_url, settings)
+        self._process: subprocess.Popen[bytes] | None = None
+        # Bound but never listening: the server may bind the same port, nobody else is given it.
+        self._reservation = socket.socket()
+        self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._reservation.bind(("127.0.0.1", 0))
+        self.port: int = self._reservation.getsockname()[1]
+
+    @property
+    def log(self) -> str:
+        """Of every start."""
+        path = self._folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it is not running"
+        return self._process.pid
+
+    @property
+    def worker_pids(self) -> set[int]:
+        """Of the workers that serve now."""
+        log = self.log.rpartition("Starting granian")[2]
+        spawned = re.findall(r"Spawning worker-(\d+) with PID: (\d+)", log)
+        return {int(pid) for pid in dict(spawned).values()}
+
+    def start(self) -> None:
+        """Returns when every worker takes requests."""
+        before = len(self.log)
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                shop_command("serve", "--port", str(self.port), "--workers", str(self.workers)),
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # A group of its own, to be killed as one; and Ctrl-C is for the tests.
+                start_new_session=True,
+            )
+        give_up_at = time.monotonic() + START_SECONDS_MAX
+        while self.log[before:].count("Started worker-") < self.workers or not self.is_listening():
+            if self._process.poll() is not None or time.monotonic() > give_up_at:
+                self.kill()
+                raise RuntimeError(f"The server did not start:\n{self.log[before:]}")
+            time.sleep(0.02)
+
+    def terminate(self) -> None:
+        """Tell it to stop, as a service manager does."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    def stop(self) -> int:
+        """Its exit code, after a graceful stop."""
+        self.terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        assert self._process is not None
+        process, self._process = self._process, None
+        return process.wait(timeout=STOP_SECONDS_MAX)
+
+    def kill(self) -> None:
+        """End parent and workers at once, with no chance to finish anything."""
+        process, self._process = self._process, None
+        if process is not None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=STOP_SECONDS_MAX)
+
+    def close(self) -> None:
+        """End it in whatever state it is, and give the port back."""
+        self.kill()
+        self._reservation.close()
+
+    def is_listening(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def cpu_ticks(self) -> dict[int, int]:
+        """What each worker has worked so far, in the kernel's clock ticks."""
+        ticks = {}
+        for pid in self.worker_pids:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks[pid] = int(fields[11]) + int(fields[12])
+        return ticks

@@ -1,0 +1,97 @@
+"""PostgreSQL goes away and comes back: clients are told in time, and nobody restarts anything."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.concurrency.deployment import Database, Deployment, deployed
+from tests.concurrency.load import loaded
+from tests.postgresql import TEMPLATE, PostgresServer
+
+DEADLINE = 2.0
+SLACK = 1.5
+"""What a busy machine may add to a deadline."""
+RECOVERY_SECONDS_MAX = 10.0
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def impatient(
+    durable_postgresql: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """Two workers that wait for nothing longer than the deadline."""
+    url = durable_postgresql.create_database(f"outage_{next(_numbers)}", template=TEMPLATE)
+    with deployed(
+        tmp_path_factory.mktemp("outage"),
+        Database(url=url, server=durable_postgresql),
+        workers=(2,),
+        intake_deadline=str(DEADLINE),
+        database_connect_timeout="1",
+        database_pool_timeout="1",
+        database_statement_timeout="1",
+        database_lock_timeout="1",
+    ) as deployment:
+        yield deployment
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["stopped", "crashed"])
+async def test_while_postgresql_is_away_clients_are_told_so_and_then_all_goes_on(
+    impatient: Deployment,
+    durable_postgresql: PostgresServer,
+    effort: Callable[[int, int], int],
+    crash: bool,
+) -> None:
+    products = await impatient.given_products(8, stock=1_000_000)
+    [server] = impatient.servers
+    pids = server.pid, server.worker_pids
+    for _ in range(effort(1, 10)):
+        async with loaded(impatient, products) as load:
+            await load.has_placed(100)
+            if crash:
+                _crash(durable_postgresql)
+            await asyncio.to_thread(durable_postgresql.stop)
+            try:
+                await load.has_refused(50)
+                await _check_health(impatient, ready=False)
+                await _check_reading_is_refused(impatient, products[0])
+            finally:
+                await asyncio.to_thread(durable_postgresql.start)
+            async with asyncio.timeout(RECOVERY_SECONDS_MAX):
+                await load.has_placed(100)
+            await _check_health(impatient, ready=True)
+        assert (server.pid, server.worker_pids) == pids
+        assert not load.cut_off
+        assert {answer.status for answer in load.refused} == {503}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in load.refused)
+        assert max(answer.seconds for answer in load.refused) < DEADLINE + SLACK
+        await load.check(impatient)
+        await impatient.books(products)
+    await impatient.verify_stock()
+
+
+def _crash(server: PostgresServer) -> None:
+    """As a power cut, but for what the machine has in memory: no server process finishes."""
+    pid = int((Path(server.root) / "data" / "postmaster.pid").read_text().split()[0])
+    os.kill(pid, signal.SIGQUIT)
+
+
+async def _check_health(deployment: Deployment, *, ready: bool) -> None:
+    with deployment.clients(8) as clients:
+        for client in clients:
+            assert (await client.get("/health/live")).status == 200
+            answer = await client.get("/health/ready")
+            assert answer.status == (200 if ready else 503), answer
+            assert ready or int(answer.headers["retry-after"]) >= 1
+
+
+async def _check_reading_is_refused(deployment: Deployment, product: int) -> None:
+    with deployment.clients(1) as [client]:
+        answer = await client.get(f"/api/products/{product}/")
+    assert (answer.status, answer.code) == (503, "database_unavailable")
+    assert answer.seconds < DEADLINE + SLACK
