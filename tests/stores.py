@@ -61,7 +61,7 @@ class Store:
     async def save_status(self, order: Order) -> None:
         """Put an order into a status that no use case leads to yet."""
         async with self.unit_of_work() as uow:
-            await uow.orders.save_status(order)
+            await uow.orders.save(order)
             await uow.commit()
 
     async def set_stock_behind_the_ledger(self, product_id: int, on_hand: int) -> None:

@@ -1,29 +1,51 @@
 """The use cases over a store, wired by hand as the container does it."""
 
+from functools import partial
 from itertools import count
 
 from shop.adapters.intake import Intake
 from shop.domain.errors import ShopError
 from shop.domain.orders import OrderRequest, Placed
-from shop.domain.ports import UnitOfWorkFactory
+from shop.domain.ports import Audit, UnitOfWorkFactory
 from shop.domain.products import Product
+from shop.domain.services.amend_order import AmendOrder
 from shop.domain.services.cancel_order import CancelOrder
+from shop.domain.services.check_user import CheckUser
 from shop.domain.services.keep_catalogue import (
     AddProducts,
+    ArchiveProduct,
+    ChangeProduct,
     ChangeStock,
     CreateProduct,
+    FindProduct,
     ListProducts,
+    ReadMovements,
     ReadProduct,
 )
-from shop.domain.services.keep_users import CreateUser, SetPassword
+from shop.domain.services.keep_users import (
+    ChangePassword,
+    CreateUser,
+    ListUsers,
+    ReadUser,
+    RegisterUser,
+    SetPassword,
+    SwitchUser,
+)
+from shop.domain.services.move_order import MoveOrder, PayOrder
 from shop.domain.services.place_orders import PlaceOrder, PlaceOrders
-from shop.domain.services.read_orders import ListOrders, ReadOrder
+from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
 from shop.domain.services.refresh_session import RefreshSession
+from shop.domain.services.return_order import ReturnOrder
 from shop.domain.services.sign_in import SignIn
-from shop.domain.services.sign_out import SignOut
-from shop.domain.services.verify_stock import VerifyStock
+from shop.domain.services.sign_out import (
+    ListSessions,
+    PurgeSessions,
+    SignOut,
+    SignOutEverywhere,
+)
+from shop.domain.services.verify_stock import RepairStock, VerifyStock
 from shop.domain.sessions import SessionLifetimes
-from shop.domain.stock import StockAudit
+from shop.domain.stock import OrderAudit, StockAudit
 from shop.domain.users import Caller, Role
 from tests.builders import (
     PASSWORD,
@@ -34,6 +56,23 @@ from tests.builders import (
     numbered_ids,
     numbered_secrets,
 )
+
+ADDRESS = "192.0.2.1"
+
+
+def unlimited(user_id: int) -> None: ...
+
+
+def is_common(password: str) -> bool:
+    return password == "password1"
+
+
+class RecordedAudit(Audit):
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, str | int | None]]] = []
+
+    def __call__(self, event: str, **fields: str | int | None) -> None:
+        self.events.append((event, fields))
 
 
 class UseCases:
@@ -54,35 +93,79 @@ class UseCases:
             unit_of_work=uow, clock=clock, new_order_code=numbered_codes(start)
         )
         self.intake = Intake[OrderRequest, Placed](handle=self.place_orders)
-        self.place_order = PlaceOrder(intake=self.intake, new_id=new_id)
-        self.cancel_order = CancelOrder(unit_of_work=uow, clock=clock)
+        self.place_order = PlaceOrder(intake=self.intake, new_id=new_id, limit=unlimited)
+        audit = self.audit = RecordedAudit()
+        self.amend_order = AmendOrder(unit_of_work=uow, clock=clock, audit=audit)
+        self.cancel_order = CancelOrder(unit_of_work=uow, clock=clock, audit=audit)
+        self.move_order = MoveOrder(unit_of_work=uow, clock=clock, audit=audit)
+        self.pay_order = PayOrder(unit_of_work=uow, clock=clock, audit=audit)
+        self.return_order = ReturnOrder(unit_of_work=uow, clock=clock, audit=audit)
+        self.read_history = ReadHistory(unit_of_work=uow)
         self.read_order = ReadOrder(unit_of_work=uow)
         self.list_orders = ListOrders(unit_of_work=uow)
 
-        self.create_product = CreateProduct(unit_of_work=uow, clock=clock)
+        self.create_product = CreateProduct(unit_of_work=uow, clock=clock, audit=audit)
         self.add_products = AddProducts(unit_of_work=uow)
-        self.change_stock = ChangeStock(unit_of_work=uow, clock=clock)
+        self.change_product = ChangeProduct(unit_of_work=uow, clock=clock, audit=audit)
+        self.archive_product = ArchiveProduct(unit_of_work=uow, clock=clock, audit=audit)
+        self.change_stock = ChangeStock(unit_of_work=uow, clock=clock, audit=audit)
+        self.find_product = FindProduct(unit_of_work=uow)
+        self.read_movements = ReadMovements(unit_of_work=uow)
         self.list_products = ListProducts(unit_of_work=uow)
         self.read_product = ReadProduct(unit_of_work=uow)
         self.verify_stock = VerifyStock(unit_of_work=uow)
+        self.repair_stock = RepairStock(unit_of_work=uow, clock=clock, audit=audit)
 
-        self.create_user = CreateUser(unit_of_work=uow, hasher=self.hasher, clock=clock)
-        self.set_password = SetPassword(unit_of_work=uow, hasher=self.hasher, clock=clock)
-        self.sign_in = SignIn(
+        self.create_user = CreateUser(
+            unit_of_work=uow,
+            hasher=self.hasher,
+            is_common_password=is_common,
+            clock=clock,
+            audit=audit,
+        )
+        self.register_user = RegisterUser(
+            unit_of_work=uow, create_user=self.create_user, clock=clock, is_open=True
+        )
+        self.read_user = ReadUser(unit_of_work=uow)
+        self.list_users = ListUsers(unit_of_work=uow)
+        self.set_password = SetPassword(
+            unit_of_work=uow,
+            hasher=self.hasher,
+            is_common_password=is_common,
+            clock=clock,
+            audit=audit,
+        )
+        self.change_password = ChangePassword(
+            unit_of_work=uow,
+            hasher=self.hasher,
+            is_common_password=is_common,
+            clock=clock,
+            audit=audit,
+        )
+        self.switch_user = SwitchUser(unit_of_work=uow, clock=clock, audit=audit)
+        self.check_user = CheckUser(unit_of_work=uow, clock=clock)
+        self.sign_in_from = SignIn(
             unit_of_work=uow,
             hasher=self.hasher,
             clock=clock,
             new_id=new_id,
             new_refresh_token=(new_refresh_token := numbered_secrets(start)),
             lifetimes=self.lifetimes,
+            audit=audit,
         )
+        self.sign_in = partial(self.sign_in_from, address=ADDRESS)
         self.refresh_session = RefreshSession(
             unit_of_work=uow,
             clock=clock,
             new_refresh_token=new_refresh_token,
             lifetimes=self.lifetimes,
+            limit=unlimited,
+            audit=audit,
         )
-        self.sign_out = SignOut(unit_of_work=uow, clock=clock)
+        self.sign_out = SignOut(unit_of_work=uow, clock=clock, audit=audit)
+        self.sign_out_everywhere = SignOutEverywhere(unit_of_work=uow, clock=clock, audit=audit)
+        self.list_sessions = ListSessions(unit_of_work=uow, clock=clock)
+        self.purge_sessions = PurgeSessions(unit_of_work=uow, clock=clock)
         self._numbers = count(start)
 
     async def given_product(
@@ -111,7 +194,12 @@ class UseCases:
         return (await self.read_product(product_id=product.id)).stock
 
     async def audits(self) -> list[StockAudit]:
-        return [audit async for step in self.verify_stock() for audit in step]
+        """What differs."""
+        return [a async for step in self.verify_stock.products() for a in step.differences]
+
+    async def order_audits(self) -> list[OrderAudit]:
+        """What differs."""
+        return [a async for step in self.verify_stock.orders() for a in step.differences]
 
 
 def placed(answer: Placed | ShopError) -> Placed:
