@@ -44,6 +44,24 @@ OWNER_MOVES: dict[OrderStatus, tuple[OrderStatus, ...]] = {
 }
 
 
+def describe_moves() -> str:
+    """The table of moves in words."""
+    return "; ".join(f"{status} → {', '.join(moves)}" for status, moves in MOVES.items() if moves)
+
+
+def draw_moves() -> str:
+    """The table of moves as a Mermaid state diagram."""
+    ends = (status for status, moves in MOVES.items() if not moves)
+    return "\n".join(
+        [
+            "stateDiagram-v2",
+            f"    [*] --> {OrderStatus.PLACED}",
+            *(f"    {status} --> {to}" for status, moves in MOVES.items() for to in moves),
+            *(f"    {status} --> [*]" for status in ends),
+        ]
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderItem:
     """A wish: this many of that product."""

@@ -14,6 +14,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import FromPath
 
 import shop
+from shop.domain.orders import describe_moves
 from shop.entrypoints.http.access import PUBLIC_PAGE
 from shop.entrypoints.http.parameters import PRICE_PATTERN, price_pattern
 from shop.entrypoints.settings import Settings
@@ -37,7 +38,11 @@ _CACHED = {"Cache-Control": "public, max-age=86400"}
 OPENAPI = OpenAPIConfig(
     title="Shop",
     version=shop.__version__,
-    description="Takes orders and deducts stock, and never sells what is not there.",
+    description=(
+        "Takes orders and deducts stock, and never sells what is not there.\n\n"
+        f"An order moves: {describe_moves()}. A move that is made already answers 200 with the "
+        "order as it is, one that is not allowed 409 with the moves that are."
+    ),
     components=Components(
         security_schemes={
             "bearer": SecurityScheme(
