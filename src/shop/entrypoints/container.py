@@ -49,6 +49,7 @@ from shop.domain.services.sign_out import ListSessions, PurgeSessions, SignOut, 
 from shop.domain.services.verify_stock import RepairStock, VerifyStock
 from shop.domain.sessions import SessionLifetimes
 from shop.entrypoints.keys import load_keys
+from shop.entrypoints.metrics import Metrics
 from shop.entrypoints.settings import Settings
 from shop.entrypoints.tokens import AccessTokens
 
@@ -104,7 +105,10 @@ class Container(containers.DeclarativeContainer):
         queue_max=settings.provided.intake_queue_max,
         deadline=settings.provided.intake_deadline,
     )
-    intake = providers.Singleton(Intake, handle=place_orders, limits=intake_limits)
+    metrics = providers.Singleton(Metrics)
+    intake = providers.Singleton(
+        Intake, handle=place_orders, limits=intake_limits, observer=metrics
+    )
     order_limit = providers.Singleton(PerMinute, settings.provided.orders_per_minute)
     place_order = providers.Singleton(PlaceOrder, intake=intake, new_id=new_id, limit=order_limit)
     cancel_order = providers.Singleton(

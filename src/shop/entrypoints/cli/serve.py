@@ -1,7 +1,11 @@
 """`shop serve`: the web server."""
 
 import asyncio
+import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 
 import rich_click as click
 from granian.constants import Interfaces
@@ -9,6 +13,7 @@ from granian.http import HTTP1Settings
 from granian.server import Server
 
 from shop.entrypoints.cli.running import connected, require_schema
+from shop.entrypoints.metrics import MULTIPROCESS_VARIABLE
 from shop.entrypoints.settings import SettingsError, load_settings
 
 HEADERS_BYTES_MAX = 32_768
@@ -44,6 +49,11 @@ def serve(host: str, port: int, workers: int) -> None:
     else:
         asyncio.run(_check_store())
     _check_port(host, port)
+    with _shared_metrics(workers):
+        _serve(host, port, workers)
+
+
+def _serve(host: str, port: int, workers: int) -> None:
     click.echo(f"Shop on http://{host}:{port} (docs: http://{host}:{port}/docs/)", err=True)
     Server(
         "shop.entrypoints.http.app:create_app",
@@ -61,6 +71,17 @@ def serve(host: str, port: int, workers: int) -> None:
             max_buffer_size=HEADERS_BYTES_MAX, header_read_timeout=HEADERS_SECONDS_MAX * 1000
         ),
     ).serve()
+
+
+@contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """A folder in which several workers add up their metrics; one worker needs none."""
+    if workers == 1 or MULTIPROCESS_VARIABLE in os.environ:
+        yield
+        return
+    with TemporaryDirectory(prefix="shop-metrics-") as folder:
+        os.environ[MULTIPROCESS_VARIABLE] = folder
+        yield
 
 
 async def _check_store() -> None:

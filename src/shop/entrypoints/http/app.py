@@ -20,7 +20,7 @@ from shop.entrypoints.http.bodies import StrictJSON
 from shop.entrypoints.http.dependencies import use
 from shop.entrypoints.http.edge import Edge
 from shop.entrypoints.http.errors import EXCEPTION_HANDLERS
-from shop.entrypoints.http.health import HealthController
+from shop.entrypoints.http.health import HealthController, metrics_text
 from shop.entrypoints.http.orders import OrderController
 from shop.entrypoints.http.pagination import provide_page_request
 from shop.entrypoints.http.products import ProductController
@@ -50,6 +50,7 @@ def build_app(container: Container) -> ASGIApp:
             jwks,
             revoke_all,
             HealthController,
+            metrics_text,
             docs.openapi_json,
             docs.docs_page,
             docs.docs_script,
@@ -63,6 +64,7 @@ def build_app(container: Container) -> ASGIApp:
                     "settings",
                     "clock",
                     "schema",
+                    "metrics",
                     "access_tokens",
                     "signing_keys",
                     "sign_in",
@@ -108,7 +110,12 @@ def build_app(container: Container) -> ASGIApp:
         request_max_body_size=settings.body_max,
         logging_config=None,
     )
-    return Edge(app, log_access=settings.access_log, body_seconds_max=settings.request_timeout)
+    return Edge(
+        app,
+        metrics=container.metrics(),
+        log_access=settings.access_log,
+        body_seconds_max=settings.request_timeout,
+    )
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Sen
 
 from shop.domain.errors import Invalid
 from shop.entrypoints.logs import request_id_of_context
+from shop.entrypoints.metrics import Metrics
 
 access_logger = logging.getLogger("shop.access")
 
@@ -24,6 +25,9 @@ _HEADERS = (
     # The server's own banner would say which software to look up holes of.
     (b"server", b"shop"),
 )
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class BodyTooSlow(Invalid):
@@ -49,8 +53,11 @@ class Edge:
     A body must have arrived within `body_seconds_max`: a slow peer is refused, not waited for.
     """
 
-    def __init__(self, app: ASGIApp, *, log_access: bool, body_seconds_max: float) -> None:
+    def __init__(
+        self, app: ASGIApp, *, metrics: Metrics, log_access: bool, body_seconds_max: float
+    ) -> None:
         self._app = app
+        self._metrics = metrics
         self._log_access = log_access
         self._body_seconds_max = body_seconds_max
 
@@ -88,6 +95,13 @@ class Edge:
         try:
             await self._app(scope, receive_in_time, send_with_id)
         finally:
+            seconds = time.perf_counter() - started
+            self._metrics.request_done(
+                method=scope["method"] if scope["method"] in _METHODS else "(other)",
+                route=scope.get("path_template") or "(none)",
+                status=status,
+                seconds=seconds,
+            )
             if self._log_access:
                 access_logger.info(
                     "%s %s %s %.1f ms",
@@ -95,7 +109,7 @@ class Edge:
                     # Quoted as it came, so that it cannot forge a line.
                     scope["raw_path"].decode("ascii", "backslashreplace"),
                     status,
-                    (time.perf_counter() - started) * 1000,
+                    seconds * 1000,
                 )
             request_id_of_context.reset(context)
 

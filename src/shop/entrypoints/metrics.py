@@ -1,0 +1,75 @@
+"""Metrics for Prometheus: requests by route, and what the order intake does."""
+
+import os
+
+from shop.adapters.intake import IntakeObserver
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000)
+
+
+class Metrics(IntakeObserver):
+    """One for a process. Labels are routes, never paths: what clients make up makes no series."""
+
+    def __init__(self) -> None:
+        # Imported when a worker makes its own: the library looks for the folder that workers
+        # share once, when it is imported, and `shop serve` sets it after its own imports.
+        from prometheus_client import CollectorRegistry, Counter, Histogram
+
+        self._registry = CollectorRegistry()
+        self._requests = Histogram(
+            "shop_http_request_seconds",
+            "Time to answer a request.",
+            ["method", "route", "status"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._batch_size = Histogram(
+            "shop_intake_batch_orders",
+            "Orders in a batch.",
+            buckets=_SIZES,
+            registry=self._registry,
+        )
+        self._batch_seconds = Histogram(
+            "shop_intake_batch_seconds",
+            "Time to decide and commit a batch.",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._wait_seconds = Histogram(
+            "shop_intake_wait_seconds",
+            "Time an order waited for its batch to begin.",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._rejected = Counter(
+            "shop_intake_rejected_total",
+            "Orders turned away because too many waited, or for too long.",
+            registry=self._registry,
+        )
+
+    def request_done(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        self._requests.labels(method, route, status).observe(seconds)
+
+    def batch_done(self, *, size: int, seconds: float) -> None:
+        self._batch_size.observe(size)
+        self._batch_seconds.observe(seconds)
+
+    def waited(self, seconds: float) -> None:
+        self._wait_seconds.observe(seconds)
+
+    def rejected(self) -> None:
+        self._rejected.inc()
+
+    def text(self) -> bytes:
+        """All of it in Prometheus' format, of all workers of this server."""
+        from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+
+        if MULTIPROCESS_VARIABLE not in os.environ:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
