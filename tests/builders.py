@@ -29,7 +29,10 @@ class FakeClock:
 
 
 class PlainHasher(PasswordHasher):
-    """Costs nothing, and remembers how often it was asked to verify something."""
+    """Costs nothing, and remembers how often it was asked to verify something.
+
+    A hash of the old kind is `old:` and the password.
+    """
 
     def __init__(self) -> None:
         self.verified = 0
@@ -39,7 +42,10 @@ class PlainHasher(PasswordHasher):
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
         self.verified += 1
-        return password_hash == f"plain:{password}"
+        return password_hash in (f"plain:{password}", f"old:{password}")
+
+    def is_outdated(self, password_hash: str) -> bool:
+        return password_hash.startswith("old:")
 
 
 def order_id(number: int) -> UUID:

@@ -2,10 +2,12 @@
 
 from functools import partial
 from itertools import count
+from uuid import UUID
 
 from shop.adapters.intake import Intake
 from shop.domain.errors import ShopError
-from shop.domain.orders import OrderRequest, Placed
+from shop.domain.orders import OrderEvent, OrderRequest, Placed
+from shop.domain.pages import Part
 from shop.domain.ports import Audit, UnitOfWorkFactory
 from shop.domain.products import Product
 from shop.domain.services.amend_order import AmendOrder
@@ -58,6 +60,7 @@ from tests.builders import (
 )
 
 ADDRESS = "192.0.2.1"
+OPERATOR = Caller(user_id=0, role=Role.STAFF)
 
 
 def unlimited(user_id: int) -> None: ...
@@ -194,12 +197,20 @@ class UseCases:
         return (await self.read_product(product_id=product.id)).stock
 
     async def audits(self) -> list[StockAudit]:
-        """What differs."""
+        """The products whose stock, movements and last balance differ."""
         return [a async for step in self.verify_stock.products() for a in step.differences]
 
     async def order_audits(self) -> list[OrderAudit]:
-        """What differs."""
+        """The orders that differ from their movements."""
         return [a async for step in self.verify_stock.orders() for a in step.differences]
+
+    async def differences(self) -> list[StockAudit | OrderAudit]:
+        return [*await self.audits(), *await self.order_audits()]
+
+    async def history_of(self, order_id: UUID) -> list[OrderEvent]:
+        part = Part(limit=1000)
+        page = await self.read_history(caller=OPERATOR, order_id=order_id, part=part)
+        return list(page.items)
 
 
 def placed(answer: Placed | ShopError) -> Placed:

@@ -9,15 +9,37 @@ from tests.builders import items, order_id
 from tests.stores import Store
 from tests.use_cases import UseCases
 
+
+
+def movement(
+    *, product_id: int = 1, quantity: int = 1, balance: int = 1, reason: str = "restock"
+) -> str:
+    """The ledger refuses to be changed, so what is wrong has to be added."""
+    return (
+        "INSERT INTO stock_movements (product_id, quantity, balance, reason, note, at)"  # noqa: S608
+        f" VALUES ({product_id}, {quantity}, {balance}, '{reason}', '', '2026-03-01 12:00')"
+    )
+
+
+def event(*, from_status: str = "placed", to_status: str = "paid", order: str = "id") -> str:
+    return (
+        "INSERT INTO order_events (order_id, from_status, to_status, note, at)"  # noqa: S608
+        f" SELECT {order}, '{from_status}', '{to_status}', '', created_at FROM orders"
+    )
+
+
 CHECKS = {
     "stock_on_hand_not_negative": "UPDATE stock SET on_hand = -1",
     "products_price_not_negative": "UPDATE products SET price = -1",
     "orders_status_known": "UPDATE orders SET status = 'lost'",
     "order_lines_price_not_negative": "UPDATE order_lines SET price = -1",
     "order_lines_quantity_positive": "UPDATE order_lines SET quantity = 0",
-    "stock_movements_quantity_not_zero": "UPDATE stock_movements SET quantity = 0",
-    "stock_movements_balance_not_negative": "UPDATE stock_movements SET balance = -1",
-    "stock_movements_reason_known": "UPDATE stock_movements SET reason = 'gift'",
+    "order_lines_returned_within_quantity": "UPDATE order_lines SET returned = quantity + 1",
+    "stock_movements_quantity_not_zero": movement(quantity=0),
+    "stock_movements_balance_not_negative": movement(balance=-1),
+    "stock_movements_reason_known": movement(reason="gift"),
+    "order_events_from_status_known": event(from_status="lost"),
+    "order_events_to_status_known": event(to_status="lost"),
     "users_role_known": "UPDATE users SET role = 'king'",
 }
 
@@ -58,7 +80,7 @@ def test_every_check_of_the_tables_is_tried_here() -> None:
         "DELETE FROM users",
         "DELETE FROM orders",
         "UPDATE order_lines SET product_id = 404",
-        "UPDATE stock_movements SET product_id = 404",
+        movement(product_id=404),
         "UPDATE orders SET user_id = 404",
     ],
 )

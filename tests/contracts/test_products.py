@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from shop.domain.errors import ProductChanged, ProductNotFound, SkuTaken
 from shop.domain.pages import Part, read_page
 from shop.domain.products import Product, ProductQuery, ProductSort
 from tests.builders import NOON, money, product
@@ -185,13 +186,19 @@ async def test_conditions_hold_together_and_across_pages(
     assert [*first, *rest] == expected
 
 
-async def test_archived_products_are_not_listed_but_read(
+async def test_archived_products_are_found_by_their_sku_only(
     shop: UseCases, store: Store, catalogue: list[Product]
 ) -> None:
     gone = catalogue[3]
-    await store.archive_product(gone.id)
+    shop.clock.advance(timedelta(hours=1))
+    await shop.archive_product(actor_id=99, product_id=gone.id)
     assert await found(store, ProductQuery()) == set(NAMES) - {gone.name}
-    assert await shop.read_product(product_id=gone.id) == replace(gone, archived=True)
+    with pytest.raises(ProductNotFound):
+        await shop.read_product(product_id=gone.id)
+    archived = replace(gone, archived=True, version=2, modified_at=shop.clock())
+    assert await shop.find_product(sku=gone.sku) == archived
+    async with store.unit_of_work(read_only=True) as uow:
+        assert await uow.products.get(gone.id) == archived
 
 
 async def test_a_product_is_read_back_as_it_was_stored(shop: UseCases) -> None:

@@ -15,6 +15,8 @@ def family(*, signed_out: bool = False) -> SessionFamily:
         id=order_id(1),
         user_id=1,
         started_at=NOON,
+        last_used_at=NOON,
+        expires_at=NOON + DAY,
         ends_at=NOON + 30 * DAY,
         ended_at=NOON + DAY if signed_out else None,
     )

@@ -70,9 +70,9 @@ async def test_somebody_elses_order_looks_like_none(
 
 
 async def test_the_owner_cannot_cancel_what_is_paid_but_staff_can(
-    shop: UseCases, store: Store, teapot: Product, order: Order
+    shop: UseCases, teapot: Product, order: Order
 ) -> None:
-    await store.save_status(replace(order, status=OrderStatus.PAID, version=2))
+    await shop.pay_order(caller=staff(), order_id=order.id)
     with pytest.raises(MoveNotAllowed):
         await shop.cancel_order(caller=OWNER, order_id=order.id)
     assert await shop.stock_of(teapot) == 3
@@ -94,8 +94,8 @@ async def test_nobody_cancels_what_has_left_the_house(
 
 
 async def test_an_archived_product_takes_its_pieces_back_too(
-    shop: UseCases, store: Store, teapot: Product, order: Order
+    shop: UseCases, teapot: Product, order: Order
 ) -> None:
-    await store.archive_product(teapot.id)
+    await shop.archive_product(actor_id=None, product_id=teapot.id)
     await shop.cancel_order(caller=OWNER, order_id=order.id)
-    assert await shop.stock_of(teapot) == 5
+    assert (await shop.find_product(sku=teapot.sku)).stock == 5

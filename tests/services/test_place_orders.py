@@ -87,7 +87,7 @@ async def test_unknown_and_archived_products_are_named_by_line(
     shop: UseCases, store: Store
 ) -> None:
     teapot, gone = await shop.given_product(5), await shop.given_product(5)
-    await store.archive_product(gone.id)
+    await shop.archive_product(actor_id=None, product_id=gone.id)
     with pytest.raises(InvalidFields) as refused:
         await shop.place_order(
             caller=customer(), items=items((gone.id, 1), (teapot.id, 1), (404, 1), (gone.id, 1))

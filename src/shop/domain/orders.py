@@ -28,6 +28,9 @@ class OrderStatus(StrEnum):
     RETURNED = "returned"
 
 
+# In these nothing of an order is out.
+GIVEN_BACK = (OrderStatus.CANCELLED, OrderStatus.RETURNED)
+
 # From each status, where staff may move an order.
 MOVES: dict[OrderStatus, tuple[OrderStatus, ...]] = {
     OrderStatus.PLACED: (OrderStatus.PAID, OrderStatus.CANCELLED),
@@ -206,12 +209,14 @@ class Order:
         if self.status is not OrderStatus.PLACED:
             raise NotAmendable(status=self.status)
 
-    def given_back(self, quantities: Mapping[int, int], *, at: datetime) -> Self:
+    def given_back(
+        self, quantities: Mapping[int, int], *, at: datetime, by_staff: bool
+    ) -> Self:
         """The order after so many of each product came back; returned when nothing is out any more.
 
         Raises `MoveNotAllowed`, and `NotOut` when more comes back than is out.
         """
-        self._check_move(OrderStatus.RETURNED, MOVES)
+        self._check_move(OrderStatus.RETURNED, MOVES if by_staff else OWNER_MOVES)
         out = self.out
         wrong = [product for product, many in quantities.items() if many > out.get(product, 0)]
         if wrong:

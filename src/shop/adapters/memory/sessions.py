@@ -26,9 +26,10 @@ class MemorySessionRepository(SessionRepository):
     async def succeed(
         self, token: RefreshToken, successor: RefreshToken, *, used_at: datetime
     ) -> None:
-        if token.predecessor is not None:
-            predecessor = self._tokens[token.predecessor]
-            self._tokens[token.predecessor] = replace(predecessor, retired=True)
+        # None: there was none, or it has expired and is forgotten.
+        predecessor = self._tokens.get(token.predecessor or b"")
+        if predecessor is not None:
+            self._tokens[predecessor.token_hash] = replace(predecessor, retired=True)
         self._tokens[successor.token_hash] = successor
         self._families[token.family_id] = replace(
             self._families[token.family_id],

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from shop.adapters.memory.database import Tables
 from shop.adapters.memory.pages import cut_part
-from shop.domain.orders import OrderStatus
+from shop.domain.orders import GIVEN_BACK
 from shop.domain.pages import Part
 from shop.domain.ports import StockRepository
 from shop.domain.products import Product
@@ -65,7 +65,7 @@ class MemoryStockRepository(StockRepository):
 
     async def audit_order(self, *, order_id: UUID, product_id: int) -> OrderAudit:
         order = self._orders[order_id]
-        taken = {} if order.status is OrderStatus.CANCELLED else order.out
+        taken = {} if order.status in GIVEN_BACK else order.out
         return OrderAudit(
             order_id=order_id,
             product_id=product_id,

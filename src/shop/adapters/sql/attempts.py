@@ -88,4 +88,7 @@ class SqlAttemptRepository(AttemptRepository):
     def _insert_missing(self) -> Insert:
         if self._connection.dialect.name == "sqlite":
             return sqlite.insert(_attempts).on_conflict_do_nothing()
-        return postgresql.insert(_attempts).on_conflict_do_nothing()
+        # What is there is locked at once, or a purge could take it before the SELECT comes.
+        return postgresql.insert(_attempts).on_conflict_do_update(
+            index_elements=[_attempts.c.key], set_={"failures": _attempts.c.failures}
+        )

@@ -44,11 +44,13 @@ class SqlSessionRepository(SessionRepository):
         family = families.one_or_none()
         if family is None:
             return None
-        # Read after the lock is held: who held it may have retired this very token.
+        # Read after the lock is held: who held it may have retired or forgotten this very token.
         tokens = await self._connection.execute(
             select(_tokens).where(_tokens.c.token_hash == token_hash)
         )
-        token = tokens.one()
+        token = tokens.one_or_none()
+        if token is None:
+            return None
         return (
             _family_from(family),
             RefreshToken(

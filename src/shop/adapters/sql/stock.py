@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.pages import select_part
-from shop.domain.orders import OrderStatus
+from shop.domain.orders import GIVEN_BACK
 from shop.domain.pages import Part
 from shop.domain.ports import StockRepository
 from shop.domain.stock import (
@@ -129,11 +129,11 @@ class SqlStockRepository(StockRepository):
 def _order_audits(which: Sequence[ColumnElement[bool]]) -> Select[Any]:
     """Of each of these orders and its products: what is taken by its lines, and by the ledger."""
     some = select(_orders.c.id, _orders.c.status).where(*which).subquery()
-    is_cancelled = some.c.status == OrderStatus.CANCELLED.value
+    is_given_back = some.c.status.in_([status.value for status in GIVEN_BACK])
     by_lines = select(
         _lines.c.order_id,
         _lines.c.product_id,
-        case((is_cancelled, 0), else_=_lines.c.quantity - _lines.c.returned).label("taken"),
+        case((is_given_back, 0), else_=_lines.c.quantity - _lines.c.returned).label("taken"),
         literal(0).label("moved"),
     ).join_from(some, _lines, _lines.c.order_id == some.c.id)
     by_ledger = (

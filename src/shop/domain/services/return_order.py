@@ -43,7 +43,7 @@ class ReturnOrder:
             order.check_version(expected_versions)
             now = self._clock()
             quantities = order.out if wanted is None else wanted
-            after = order.given_back(quantities, at=now)
+            after = order.given_back(quantities, at=now, by_staff=caller.is_staff)
             shelf = Shelf(await uow.stock.lock(quantities))
             shelf.give_back(
                 quantities,
