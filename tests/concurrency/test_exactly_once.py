@@ -72,14 +72,10 @@ async def test_one_idempotency_key_from_many_callers_is_one_order(
             )
             answers = await all_at_once(clients, *([request] * CALLERS))
             order = _check_one_order(answers)
-            other = await clients[0].post(
-                "/api/orders/", basket((product, 1)), idempotency_key=key
-            )
+            other = await clients[0].post("/api/orders/", basket((product, 1)), idempotency_key=key)
             assert (other.status, other.code) == (422, "idempotency_key_reused")
         with deployment.clients(1, stranger) as [client]:
-            other = await client.post(
-                "/api/orders/", basket((product, 1)), idempotency_key=key
-            )
+            other = await client.post("/api/orders/", basket((product, 1)), idempotency_key=key)
             assert other.status == 201
             assert other.body["id"] != order
         books = await deployment.books([product])

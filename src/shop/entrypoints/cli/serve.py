@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 import rich_click as click
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server import Server
 
@@ -52,6 +52,8 @@ def serve(host: str, port: int, workers: int) -> None:
         port=port,
         workers=workers,
         interface=Interfaces.ASGI,
+        # Not `auto`: that waits for a first byte without the limit below.
+        http=HTTPModes.http1,
         websockets=False,
         log_access=False,
         respawn_failed_workers=True,

@@ -63,8 +63,8 @@ def openapi_json(
 @lru_cache(maxsize=1)
 def _document(app: Any, currency: str) -> bytes:
     document = msgspec.json.encode(_completed(app.openapi_schema.to_schema()))
-    patterns = (PRICE_PATTERN, price_pattern(currency))
-    return document.replace(*(msgspec.json.encode(pattern) for pattern in patterns))
+    encode = msgspec.json.encode
+    return document.replace(encode(PRICE_PATTERN), encode(price_pattern(currency)))
 
 
 @get("/docs", opt=PUBLIC_PAGE, include_in_schema=False, sync_to_thread=False)

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
-from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter
@@ -30,7 +29,7 @@ from shop.domain.services.read_orders import ListOrders, ReadOrder
 from shop.domain.users import Caller
 from shop.entrypoints.http.errors import problems
 from shop.entrypoints.http.pagination import KeyTime, PageLinks, PageOut, PageRequest
-from shop.entrypoints.http.parameters import ID_MAX, Time, parse_time
+from shop.entrypoints.http.parameters import ETAG, ID_MAX, LOCATION, Time, parse_time
 from shop.entrypoints.settings import Settings
 
 OrderId = Annotated[UUID, PathParameter(description="The order's id, a UUID.")]
@@ -125,8 +124,6 @@ def _respond_placed(placed: Placed) -> Response[OrderOut]:
     )
 
 
-_ETAG = ResponseHeader(name="ETag", documentation_only=True)
-_LOCATION = ResponseHeader(name="Location", documentation_only=True)
 _PLACING = problems(400, 401, 406, 408, 409, 413, 415, 503) | {
     200: ResponseSpec(
         OrderOut, generate_examples=False, description="The order as it is stored, placed before"
@@ -180,7 +177,7 @@ class OrderController(Controller):
         operation_id="readOrder",
         summary="One order, for its owner and staff",
         responses=problems(400, 401, 404, 406, 503),
-        response_headers=[_ETAG],
+        response_headers=[ETAG],
     )
     async def read_order(
         self,
@@ -198,7 +195,7 @@ class OrderController(Controller):
             "another body under that key is refused with 422."
         ),
         responses=_PLACING | problems(422),
-        response_headers=[_ETAG, _LOCATION],
+        response_headers=[ETAG, LOCATION],
     )
     async def place_order(
         self,
@@ -229,7 +226,7 @@ class OrderController(Controller):
             "anything else is refused with 409. Ids of UUID version 8 are kept for the server."
         ),
         responses=_PLACING,
-        response_headers=[_ETAG, _LOCATION],
+        response_headers=[ETAG, LOCATION],
     )
     async def place_order_with_id(
         self,
@@ -248,7 +245,7 @@ class OrderController(Controller):
         summary="Cancel an order (the owner while placed, staff until shipped)",
         description="Its stock comes back, exactly once.",
         responses=problems(400, 401, 404, 406, 409, 503),
-        response_headers=[_ETAG],
+        response_headers=[ETAG],
     )
     async def cancel_order(
         self,

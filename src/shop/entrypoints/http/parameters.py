@@ -1,9 +1,10 @@
-"""Parameters that several routes take, and how their text is read."""
+"""Parameters that several routes take and how their text is read, and headers of their answers."""
 
 import re
 from datetime import UTC, datetime
 from typing import Annotated
 
+from litestar.datastructures import ResponseHeader
 from litestar.params import PathParameter, QueryParameter
 
 from shop.domain.errors import InvalidField
@@ -13,6 +14,14 @@ from shop.domain.money import currency_digits
 ID_MAX = 2**53 - 1
 
 ProductId = Annotated[int, PathParameter(ge=1, le=ID_MAX, description="The product's id.")]
+
+# A value says that it is text, for the OpenAPI document.
+ETAG = ResponseHeader(
+    name="ETag", value='"1"', documentation_only=True, description="Changes with what is shown."
+)
+LOCATION = ResponseHeader(
+    name="Location", value="/", documentation_only=True, description="Where it is."
+)
 
 Time = Annotated[
     str | None,

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
-from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody, QueryParameter
@@ -43,8 +42,10 @@ from shop.entrypoints.http.pagination import (
     PageRequest,
 )
 from shop.entrypoints.http.parameters import (
+    ETAG,
     LINE_PATTERN,
     LINES_PATTERN,
+    LOCATION,
     PRICE_PATTERN,
     ProductId,
 )
@@ -58,6 +59,9 @@ Price = Annotated[
         examples=["12.00"],
     ),
 ]
+
+# Said twice: Litestar forgets a minimum of 0.
+Quantity = Annotated[int, Meta(ge=0, le=STOCK_MAX, extra_json_schema={"extra": {"minimum": 0}})]
 
 
 class ProductOut(msgspec.Struct):
@@ -105,7 +109,7 @@ class NewProduct(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             extra_json_schema={"extra": {"pattern": LINES_PATTERN}},
         ),
     ] = ""
-    stock: Annotated[int, Meta(ge=0, le=STOCK_MAX)] = 0
+    stock: Quantity = 0
 
 
 class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -124,8 +128,8 @@ class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         ),
     ]
     delta: Annotated[int, Meta(ge=-STOCK_MAX, le=STOCK_MAX, examples=[5])] | None = None
-    quantity: Annotated[int, Meta(ge=0, le=STOCK_MAX)] | None = None
-    expected: Annotated[int, Meta(ge=0, le=STOCK_MAX)] | None = None
+    quantity: Quantity | None = None
+    expected: Quantity | None = None
 
 
 def product_etag(product: Product) -> str:
@@ -196,7 +200,7 @@ class ProductController(Controller):
         summary="One product",
         responses=problems(400, 401, 404, 406, 503)
         | {304: ResponseSpec(None, description="It is still what `If-None-Match` names")},
-        response_headers=[ResponseHeader(name="ETag", documentation_only=True)],
+        response_headers=[ETAG],
     )
     async def read_product(
         self,
@@ -218,10 +222,7 @@ class ProductController(Controller):
         summary="Create a product (staff)",
         opt=STAFF,
         responses=problems(400, 401, 403, 406, 408, 409, 413, 415, 503),
-        response_headers=[
-            ResponseHeader(name="Location", documentation_only=True),
-            ResponseHeader(name="ETag", documentation_only=True),
-        ],
+        response_headers=[ETAG, LOCATION],
     )
     async def create_product(
         self,
@@ -247,7 +248,7 @@ class ProductController(Controller):
         summary="Change a product's stock, by a difference or by compare-and-set (staff)",
         opt=STAFF,
         responses=problems(400, 401, 403, 404, 406, 408, 409, 413, 415, 503),
-        response_headers=[ResponseHeader(name="ETag", documentation_only=True)],
+        response_headers=[ETAG],
     )
     async def change_stock(
         self,
