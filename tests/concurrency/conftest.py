@@ -40,14 +40,20 @@ def effort(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
 
 
 @pytest.fixture(scope="session", params=SHAPES)
-def deployment(
+def _shared_deployment(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """Servers that many tests share; each has products of its own."""
     folder = tmp_path_factory.mktemp("deployment")
-    database = _new_database(request, request.param, folder, "migrated_postgresql")
+    database = new_database(request, request.param, folder, "migrated_postgresql")
     with deployed(folder, database, workers=SHAPES[request.param]) as deployment:
         yield deployment
+
+
+@pytest.fixture
+def deployment(_shared_deployment: Deployment) -> Iterator[Deployment]:
+    """Servers that many tests share; each has products of its own."""
+    yield _shared_deployment
+    _shared_deployment.check_logs()
 
 
 @pytest.fixture(scope="session")
@@ -66,21 +72,22 @@ def _durable_deployment(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("durable")
-    database = _new_database(request, request.param, folder, "durable_postgresql")
+    database = new_database(request, request.param, folder, "durable_postgresql")
     with deployed(folder, database, workers=(2,)) as deployment:
         yield deployment
 
 
 @pytest.fixture
-def durable(_durable_deployment: Deployment) -> Deployment:
+def durable(_durable_deployment: Deployment) -> Iterator[Deployment]:
     """A server of two workers, running, which a test may end; what is committed is on disk."""
     for server in _durable_deployment.servers:
         if not server.is_running:
             server.start()
-    return _durable_deployment
+    yield _durable_deployment
+    _durable_deployment.check_logs()
 
 
-def _new_database(
+def new_database(
     request: pytest.FixtureRequest, kind: str, folder: Path, server_fixture: str
 ) -> Database:
     """An empty, migrated one."""

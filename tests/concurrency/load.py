@@ -25,6 +25,8 @@ class Load:
     refused: list[Answer] = field(default_factory=list)
     cut_off: int = 0
     """How often a connection ended without an answer."""
+    slowest: float = 0.0
+    """Seconds that an answer took."""
     stopping: bool = False
 
     async def has_placed(self, number: int) -> None:
@@ -62,7 +64,7 @@ async def loaded(
     One whose connection ends stops; a persistent one connects again and repeats the order.
     """
     load = Load()
-    dice = random.Random(1)
+    dice = random.Random(1)  # noqa: S311
     with deployment.clients(buyers) as clients:
         async with asyncio.TaskGroup() as group:
             for client in clients:
@@ -89,6 +91,7 @@ async def _buy(
                 if not persistent or load.stopping:
                     return
                 await asyncio.sleep(0.01)
+        load.slowest = max(load.slowest, answer.seconds)
         if answer.status in (200, 201):
             load.placed[order_id] = answer.body
         else:

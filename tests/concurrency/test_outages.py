@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -40,12 +41,12 @@ def impatient(
         yield deployment
 
 
-@pytest.mark.parametrize("crash", [False, True], ids=["stopped", "crashed"])
+@pytest.mark.parametrize("outage", ["stopped", "crashed", "frozen"])
 async def test_while_postgresql_is_away_clients_are_told_so_and_then_all_goes_on(
     impatient: Deployment,
     durable_postgresql: PostgresServer,
     effort: Callable[[int, int], int],
-    crash: bool,
+    outage: str,
 ) -> None:
     products = await impatient.given_products(8, stock=1_000_000)
     [server] = impatient.servers
@@ -53,15 +54,14 @@ async def test_while_postgresql_is_away_clients_are_told_so_and_then_all_goes_on
     for _ in range(effort(1, 10)):
         async with loaded(impatient, products) as load:
             await load.has_placed(100)
-            if crash:
-                _crash(durable_postgresql)
-            await asyncio.to_thread(durable_postgresql.stop)
+            begin, end = _OUTAGES[outage]
+            await asyncio.to_thread(begin, durable_postgresql)
             try:
-                await load.has_refused(50)
+                await load.has_refused(32)
                 await _check_health(impatient, ready=False)
                 await _check_reading_is_refused(impatient, products[0])
             finally:
-                await asyncio.to_thread(durable_postgresql.start)
+                await asyncio.to_thread(end, durable_postgresql)
             async with asyncio.timeout(RECOVERY_SECONDS_MAX):
                 await load.has_placed(100)
             await _check_health(impatient, ready=True)
@@ -77,15 +77,45 @@ async def test_while_postgresql_is_away_clients_are_told_so_and_then_all_goes_on
 
 def _crash(server: PostgresServer) -> None:
     """As a power cut, but for what the machine has in memory: no server process finishes."""
-    pid = int((Path(server.root) / "data" / "postmaster.pid").read_text().split()[0])
-    os.kill(pid, signal.SIGQUIT)
+    os.kill(_postmaster(server), signal.SIGQUIT)
+    server.stop()
+
+
+def _freeze(server: PostgresServer) -> None:
+    """As a network that swallows everything: connections stay open, and nobody answers."""
+    _signal_all(server, signal.SIGSTOP)
+
+
+def _thaw(server: PostgresServer) -> None:
+    _signal_all(server, signal.SIGCONT)
+
+
+_OUTAGES: dict[str, tuple[Callable[[PostgresServer], None], Callable[[PostgresServer], None]]] = {
+    "stopped": (PostgresServer.stop, PostgresServer.start),
+    "crashed": (_crash, PostgresServer.start),
+    "frozen": (_freeze, _thaw),
+}
+
+
+def _postmaster(server: PostgresServer) -> int:
+    return int((server.root / "data" / "postmaster.pid").read_text().split()[0])
+
+
+def _signal_all(server: PostgresServer, number: signal.Signals) -> None:
+    postmaster = _postmaster(server)
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    for pid in (postmaster, *map(int, children)):
+        # A backend may be gone since it was listed.
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 async def _check_health(deployment: Deployment, *, ready: bool) -> None:
     with deployment.clients(8) as clients:
-        for client in clients:
-            assert (await client.get("/health/live")).status == 200
-            answer = await client.get("/health/ready")
+        for answer in await asyncio.gather(*(client.get("/health/live") for client in clients)):
+            assert answer.status == 200
+            assert answer.seconds < SLACK
+        for answer in await asyncio.gather(*(client.get("/health/ready") for client in clients)):
             assert answer.status == (200 if ready else 503), answer
             assert ready or int(answer.headers["retry-after"]) >= 1
 

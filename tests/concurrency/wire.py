@@ -104,14 +104,12 @@ class Client:
                     for name, _, value in (line.partition(":") for line in lines)
                 }
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
+        except TimeoutError:
+            self.close()
+            raise
         except (OSError, asyncio.IncompleteReadError) as error:
             self.close()
             raise Gone from error
-        except BaseException:
-            self.close()
-            raise
-        if headers.get("connection") == "close":
-            self.close()
         return Answer(
             status=int(first.split(" ")[1]),
             headers=headers,

@@ -1,14 +1,18 @@
 """The web application as its clients see it, in this process, over an empty store."""
 
+import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 import httpx
+import schemathesis
 from litestar.types import ASGIApp
+from schemathesis.specs.openapi.schemas import OpenApiSchema
 from sqlalchemy import update
 
 from shop.adapters.sql import tables
@@ -101,6 +105,39 @@ class Api:
         return (await list_orders(caller=staff(), query=OrderQuery(), part=Part(limit=1))).count
 
 
+class Documented(httpx.AsyncBaseTransport):
+    """Holds every answer against the OpenAPI document, whatever a test asks for."""
+
+    _schema: ClassVar[OpenApiSchema | None] = None
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self._transport.handle_async_request(request)
+        await response.aread()
+        response.request = request
+        operation = await self._operation(request)
+        if operation is not None:
+            documented = {str(status) for status in operation.definition.raw["responses"]}
+            assert str(response.status_code) in documented, f"{request.url}: {response.text}"
+            operation.validate_response(response)
+        return response
+
+    async def _operation(self, request: httpx.Request) -> Any:
+        if Documented._schema is None:
+            whole = await self._transport.handle_async_request(
+                httpx.Request("GET", f"{ADDRESS}/openapi.json")
+            )
+            Documented._schema = schemathesis.openapi.from_dict(json.loads(await whole.aread()))
+        path = request.url.path.rstrip("/")
+        for template, methods in Documented._schema.items():
+            known = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template.rstrip("/")))
+            if re.fullmatch(known, path) and request.method.lower() in methods:
+                return methods[request.method.lower()]
+        return None
+
+
 @asynccontextmanager
 async def client_of(container: Container) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody who is not signed in; the store is used as it is."""
@@ -111,7 +148,7 @@ async def client_of(container: Container) -> AsyncIterator[httpx.AsyncClient]:
 
 def _client(app: ASGIApp, **headers: str) -> httpx.AsyncClient:
     # httpx describes the same protocol in other types.
-    transport = httpx.ASGITransport(cast("Any", app))
+    transport = Documented(httpx.ASGITransport(cast("Any", app)))
     return httpx.AsyncClient(
         transport=transport, base_url=ADDRESS, headers=headers, trust_env=False
     )

@@ -399,7 +399,7 @@ async def test_a_product_id_that_is_none_is_refused(world: World, product_id: st
         assert wrong_fields(response) == ["product_id"]
 
 
-BAD_NUMBERS = ["", "x", "0", "-1", "1.5", "%00", "9" * 20, "9" * 5_000, "1,2"]
+BAD_NUMBERS = ["", "x", "null", "0", "-1", "1.5", "%00", "9" * 20, "9" * 5_000, "1,2"]
 BAD_TIMES = [
     "",
     "0.5",
@@ -433,13 +433,13 @@ BAD_QUERIES: dict[str, dict[str, list[str]]] = {
         "page_size": [*BAD_NUMBERS, "101"],
         "search": ["%00", "a%0Ab", "%7F", "%C2%85", "x" * 101],
         "ordering": ["", "stock", "--name", "NAME", "name,price", "name;", "name%00", "name%0A"],
-        "in_stock": ["", "maybe", "True", "2", "%00", "true%0A"],
+        "in_stock": ["", "null", "maybe", "True", "2", "%00", "true%0A"],
         "price_min": BAD_PRICES,
         "price_max": [*BAD_PRICES, "%EF%BC%91", "1%0A"],
     },
     "/api/orders/": {
         "page": BAD_NUMBERS,
-        "status": ["", "lost", "PLACED", "placed%00", "placed%0A"],
+        "status": ["", "null", "lost", "PLACED", "placed%00", "placed%0A"],
         "created_after": BAD_TIMES,
         "created_before": BAD_TIMES,
         "code": ["", "short", "x" * 13, "'%20OR%201=1", "%00" * 12],

@@ -209,9 +209,7 @@ class Order:
         if self.status is not OrderStatus.PLACED:
             raise NotAmendable(status=self.status)
 
-    def given_back(
-        self, quantities: Mapping[int, int], *, at: datetime, by_staff: bool
-    ) -> Self:
+    def given_back(self, quantities: Mapping[int, int], *, at: datetime, by_staff: bool) -> Self:
         """The order after so many of each product came back; returned when nothing is out any more.
 
         Raises `MoveNotAllowed`, and `NotOut` when more comes back than is out.

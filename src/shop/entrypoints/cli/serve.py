@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
 import rich_click as click
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server import Server
 
@@ -62,6 +62,8 @@ def _serve(host: str, port: int, workers: int) -> None:
         port=port,
         workers=workers,
         interface=Interfaces.ASGI,
+        # Not `auto`: that waits for a first byte without the limit below.
+        http=HTTPModes.http1,
         websockets=False,
         log_access=False,
         respawn_failed_workers=True,

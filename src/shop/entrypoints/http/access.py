@@ -1,7 +1,7 @@
 """Who may call a route: said on the route, checked here before its body is read."""
 
 from enum import Enum
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -77,12 +77,16 @@ async def _send_methods(scope: Scope, send: Send) -> None:
 
 
 def _check_query(query: bytes) -> None:
-    """Litestar would put a question mark for what is no UTF-8, and then look for that."""
+    """Litestar would look for a replacement of what is no UTF-8, and take `null` for nothing."""
     if b"%" in query or not query.isascii():
         try:
             unquote_to_bytes(query).decode()
         except UnicodeDecodeError:
             raise InvalidField("query", "is not UTF-8") from None
+    if b"null" in query:
+        for name, value in parse_qsl(query.decode()):
+            if value == "null" and name != "search":
+                raise InvalidField(name, "must not be null; leave it out")
 
 
 def _check_accept(scope: Scope) -> None:

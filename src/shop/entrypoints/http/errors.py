@@ -33,6 +33,7 @@ from shop.entrypoints.logs import request_id_of_context
 logger = logging.getLogger("shop.http")
 
 PROBLEM_JSON = "application/problem+json"
+INTERNAL_ERROR = "internal_error"
 
 # By category; a subclass that needs another status stands before its category.
 STATUSES: dict[type[ShopError], HTTPStatus] = {
@@ -132,7 +133,7 @@ def unexpected_error(_: Request[Any, Any, Any], error: Exception) -> Response[An
     logger.error("unexpected failure", exc_info=error)
     return problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        code="internal_error",
+        code=INTERNAL_ERROR,
         title="Internal error",
         detail="The request failed unexpectedly; report it with its request id.",
         context={"request_id": request_id_of_context.get()},
@@ -190,14 +191,14 @@ def _invalid_parameter(item: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """The error answers of a route, for the OpenAPI document."""
-    return {status: _documented(HTTPStatus(status)) for status in statuses}
+    """The error answers of a route, for the OpenAPI document; any route may fail unexpectedly."""
+    return {status: _documented(HTTPStatus(status)) for status in (*statuses, 500)}
 
 
 def _documented(status: HTTPStatus) -> ResponseSpec:
     code = next(
         (kind.code for kind, known in STATUSES.items() if known == status),
-        _REFUSALS.get(status, ("",))[0],
+        _REFUSALS.get(status, (INTERNAL_ERROR,))[0],
     )
     example = Problem(
         type=f"urn:shop:problem:{code}",

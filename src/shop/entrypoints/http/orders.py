@@ -7,7 +7,6 @@ from uuid import UUID
 
 import msgspec
 from litestar import Controller, Request, Response, get, patch, post
-from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter
@@ -44,8 +43,10 @@ from shop.entrypoints.http.pagination import (
     PageRequest,
 )
 from shop.entrypoints.http.parameters import (
+    ETAG,
     ID_MAX,
     LINE_PATTERN,
+    LOCATION,
     TEXT_PATTERN,
     IfMatch,
     Time,
@@ -212,8 +213,6 @@ def _respond_placed(placed: Placed) -> Response[OrderOut]:
     )
 
 
-_ETAG = ResponseHeader(name="ETag", documentation_only=True)
-_LOCATION = ResponseHeader(name="Location", documentation_only=True)
 _PLACING = problems(400, 401, 406, 408, 409, 413, 415, 429, 503) | {
     200: ResponseSpec(
         OrderOut, generate_examples=False, description="The order as it is stored, placed before"
@@ -270,7 +269,7 @@ class OrderController(Controller):
         operation_id="readOrder",
         summary="One order, for its owner and staff",
         responses=problems(400, 401, 404, 406, 503),
-        response_headers=[_ETAG],
+        response_headers=[ETAG],
     )
     async def read_order(
         self,
@@ -288,7 +287,7 @@ class OrderController(Controller):
             "another body under that key is refused with 422."
         ),
         responses=_PLACING | problems(422),
-        response_headers=[_ETAG, _LOCATION],
+        response_headers=[ETAG, LOCATION],
     )
     async def place_order(
         self,
@@ -319,7 +318,7 @@ class OrderController(Controller):
             "anything else is refused with 409. Ids of UUID version 8 are kept for the server."
         ),
         responses=_PLACING,
-        response_headers=[_ETAG, _LOCATION],
+        response_headers=[ETAG, LOCATION],
     )
     async def place_order_with_id(
         self,
@@ -340,7 +339,7 @@ class OrderController(Controller):
             "Its stock comes back, exactly once. Cancelling a cancelled order answers 200 with it."
         ),
         responses=_MOVING,
-        response_headers=[_ETAG],
+        response_headers=[ETAG],
     )
     async def cancel_order(
         self,
@@ -364,7 +363,7 @@ class OrderController(Controller):
             "their price, new ones have today's."
         ),
         responses=problems(400, 401, 404, 406, 408, 409, 412, 413, 415, 503),
-        response_headers=[_ETAG],
+        response_headers=[ETAG],
     )
     async def amend_order(
         self,
@@ -389,7 +388,7 @@ class OrderController(Controller):
         summary="Record that an order is paid (staff)",
         opt=STAFF,
         responses=_MOVING,
-        response_headers=[_ETAG],
+        response_headers=[ETAG],
     )
     async def pay_order(
         self,
@@ -414,7 +413,7 @@ class OrderController(Controller):
         summary="Record that an order is shipped (staff)",
         opt=STAFF,
         responses=_MOVING,
-        response_headers=[_ETAG],
+        response_headers=[ETAG],
     )
     async def ship_order(
         self,
@@ -438,7 +437,7 @@ class OrderController(Controller):
         summary="Record that an order is delivered (staff)",
         opt=STAFF,
         responses=_MOVING,
-        response_headers=[_ETAG],
+        response_headers=[ETAG],
     )
     async def deliver_order(
         self,
@@ -463,7 +462,7 @@ class OrderController(Controller):
         description="It is `returned` when nothing of it is out any more.",
         opt=STAFF,
         responses=_MOVING | problems(412),
-        response_headers=[_ETAG],
+        response_headers=[ETAG],
     )
     async def return_order(
         self,

@@ -1,4 +1,4 @@
-"""Parameters that several routes take, and how their text is read."""
+"""Parameters that several routes take and how their text is read, and headers of their answers."""
 
 import re
 from datetime import UTC, datetime
