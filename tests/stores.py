@@ -10,7 +10,7 @@ from uuid import UUID
 import aiosqlite
 import asyncpg
 import pytest
-from sqlalchemy import Row, event, insert, select, update
+from sqlalchemy import Row, event, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from shop.adapters.memory.database import MemoryDatabase
@@ -19,7 +19,7 @@ from shop.adapters.sql import tables
 from shop.adapters.sql.engine import DatabaseOptions, Engines, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
-from shop.domain.orders import Order
+from shop.domain.orders import Order, OrderStatus
 from shop.domain.ports import UnitOfWorkFactory
 from shop.domain.stock import Reason, StockMovement
 
@@ -59,7 +59,7 @@ class Store:
                 await connection.execute(change.values(disabled=True))
 
     async def save_status(self, order: Order) -> None:
-        """Put an order into a status that no use case leads to yet."""
+        """Store an order as it is given, whatever its moves would allow."""
         async with self.unit_of_work() as uow:
             await uow.orders.save(order)
             await uow.commit()
@@ -75,11 +75,57 @@ class Store:
 
     async def forge_movement(self, movement: StockMovement) -> None:
         if self.memory is not None:
-            movements = self.memory.tables.movements
-            movements[len(movements) + 1] = movement
+            stored = replace(movement, id=next(self.memory.tables.ids["movements"]))
+            self.memory.tables.movements[stored.id] = stored
+        else:
+            values = asdict(movement)
+            del values["id"]
+            async with self.sql.write.begin() as connection:
+                await connection.execute(insert(tables.stock_movements).values(values))
+
+    async def set_status_behind_the_ledger(self, order_id: UUID, status: OrderStatus) -> None:
+        if self.memory is not None:
+            orders = self.memory.tables.orders
+            orders[order_id] = replace(orders[order_id], status=status)
         else:
             async with self.sql.write.begin() as connection:
-                await connection.execute(insert(tables.stock_movements).values(**asdict(movement)))
+                change = update(tables.orders).where(tables.orders.c.id == order_id)
+                await connection.execute(change.values(status=status.value))
+
+    async def set_line_behind_the_ledger(
+        self, order_id: UUID, *, position: int = 0, **values: int
+    ) -> None:
+        if self.memory is not None:
+            orders = self.memory.tables.orders
+            lines = list(orders[order_id].lines)
+            lines[position] = replace(lines[position], **values)
+            orders[order_id] = replace(orders[order_id], lines=tuple(lines))
+        else:
+            table = tables.order_lines
+            async with self.sql.write.begin() as connection:
+                await connection.execute(
+                    update(table)
+                    .where(table.c.order_id == order_id, table.c.position == position)
+                    .values(values)
+                )
+
+    async def set_password_hash(self, user_id: int, password_hash: str) -> None:
+        async with self.unit_of_work() as uow:
+            user = await uow.users.lock(user_id)
+            await uow.users.save(replace(user, password_hash=password_hash))
+            await uow.commit()
+
+    async def count(self, table: str) -> int:
+        """How many rows a table has, by its name in memory."""
+        if self.memory is not None:
+            return len(getattr(self.memory.tables, table))
+        sql = {
+            "tokens": tables.refresh_tokens,
+            "families": tables.session_families,
+            "attempts": tables.sign_in_attempts,
+        }[table]
+        async with self.sql.read.connect() as connection:
+            return await connection.scalar(select(func.count()).select_from(sql)) or 0
 
     @contextmanager
     def statements(self) -> Iterator[list[str]]:
@@ -154,6 +200,7 @@ async def sql_store(url: str, options: DatabaseOptions | None = None) -> AsyncIt
 
 def _movement_from(row: Row[Any]) -> StockMovement:
     return StockMovement(
+        id=row.id,
         product_id=row.product_id,
         quantity=row.quantity,
         balance=row.balance,

@@ -14,6 +14,14 @@ ID_MAX = 2**53 - 1
 
 ProductId = Annotated[int, PathParameter(ge=1, le=ID_MAX, description="The product's id.")]
 
+# A value says that it is text, for the OpenAPI document.
+ETAG = ResponseHeader(
+    name="ETag", value='"1"', documentation_only=True, description="Changes with what is shown."
+)
+LOCATION = ResponseHeader(
+    name="Location", value="/", documentation_only=True, description="Where it is."
+)
+
 IfMatch = Annotated[
     str | None,
     HeaderParameter(
