@@ -1,0 +1,267 @@
+"""Amending an order: the difference moves, all or nothing, and kept lines keep their price."""
+
+import pytest
+
+from shop.domain.errors import (
+    InvalidField,
+    InvalidFields,
+    NotAmendable,
+    OrderChanged,
+    OrderNotFound,
+    OutOfStock,
+)
+from shop.domain.orders import Order
+from shop.domain.products import Product
+from shop.domain.stock import Reason
+from shop.domain.users import Caller
+from tests.builders import items, money
+from tests.stores import Store
+from tests.use_cases import UseCases
+
+
+@pytest.fixture
+async def owner(shop: UseCases) -> Caller:
+    return await shop.given_customer()
+
+
+@pytest.fixture
+async def products(shop: UseCases) -> list[Product]:
+    """Teapot, cup and saucer, ten each."""
+    return [
+        await shop.given_product(10, name=name, price=1000) for name in ("Teapot", "Cup", "Saucer")
+    ]
+
+
+@pytest.fixture
+async def order(shop: UseCases, owner: Caller, products: list[Product]) -> Order:
+    """Four teapots and two cups."""
+    teapot, cup, _ = products
+    wanted = items((teapot.id, 4), (cup.id, 2))
+    return (await shop.place_order(caller=owner, items=wanted)).order
+
+
+async def stocks(shop: UseCases, products: list[Product]) -> list[int]:
+    found = [await shop.find_product(sku=product.sku) for product in products]
+    return [product.stock for product in found]
+
+
+async def assert_untouched(
+    shop: UseCases, store: Store, order: Order, products: list[Product]
+) -> None:
+    assert await shop.read_order(caller=await shop.given_staff(), order_id=order.id) == order
+    assert await stocks(shop, products) == [6, 8, 10]
+    assert await shop.history_of(order.id) == []
+    assert [m.reason for m in await store.movements(order_id=order.id)] == [Reason.ORDER] * 2
+    assert await shop.differences() == []
+
+
+@pytest.mark.parametrize("by_staff", [True, False])
+async def test_the_difference_moves_and_nothing_else(
+    shop: UseCases,
+    store: Store,
+    owner: Caller,
+    products: list[Product],
+    order: Order,
+    by_staff: bool,
+) -> None:
+    teapot, cup, saucer = products
+    caller = await shop.given_staff() if by_staff else owner
+    amended = await shop.amend_order(
+        caller=caller,
+        order_id=order.id,
+        items=items((saucer.id, 3), (teapot.id, 1), (cup.id, 2)),
+    )
+    assert await shop.read_order(caller=owner, order_id=order.id) == amended
+    assert (amended.version, amended.status, amended.code) == (2, order.status, order.code)
+    assert [(line.product_id, line.quantity) for line in amended.lines] == [
+        (saucer.id, 3),
+        (teapot.id, 1),
+        (cup.id, 2),
+    ]
+    assert await stocks(shop, products) == [9, 8, 7]
+    moved = [m for m in await store.movements(order_id=order.id) if m.reason is Reason.AMEND]
+    assert sorted((m.product_id, m.quantity) for m in moved) == [(teapot.id, 3), (saucer.id, -3)]
+    assert {m.actor_id for m in moved} == {caller.user_id}
+    [event] = await shop.history_of(order.id)
+    assert (event.from_status, event.to_status, event.note) == ("placed", "placed", "amended")
+    assert event.actor_id == caller.user_id
+    assert await shop.differences() == []
+    # What it holds now is what it gives back.
+    await shop.cancel_order(caller=owner, order_id=order.id)
+    assert await stocks(shop, products) == [10, 10, 10]
+    assert await shop.differences() == []
+
+
+async def test_a_product_taken_off_the_order_goes_back_on_the_shelf(
+    shop: UseCases, owner: Caller, products: list[Product], order: Order
+) -> None:
+    teapot, _, saucer = products
+    await shop.amend_order(caller=owner, order_id=order.id, items=items((saucer.id, 10)))
+    assert await stocks(shop, products) == [10, 10, 0]
+    amended = await shop.amend_order(caller=owner, order_id=order.id, items=items((teapot.id, 10)))
+    assert (amended.version, amended.out) == (3, {teapot.id: 10})
+    assert await stocks(shop, products) == [0, 10, 10]
+    assert await shop.differences() == []
+
+
+async def test_kept_lines_keep_name_and_price_and_new_ones_have_todays(
+    shop: UseCases, owner: Caller, products: list[Product], order: Order
+) -> None:
+    teapot, cup, saucer = products
+    for product in products:
+        await shop.change_product(
+            actor_id=None, product_id=product.id, name="New", price=money(3000)
+        )
+    amended = await shop.amend_order(
+        caller=owner, order_id=order.id, items=items((teapot.id, 5), (saucer.id, 1))
+    )
+    assert [(line.name, line.price) for line in amended.lines] == [
+        ("Teapot", money(1000)),
+        ("New", money(3000)),
+    ]
+    assert amended.total == money(8000)
+    # A line that was given up has lost its price.
+    again = await shop.amend_order(caller=owner, order_id=order.id, items=items((cup.id, 1)))
+    assert again.lines[0].price == money(3000)
+
+
+async def test_repeated_lines_add_up(
+    shop: UseCases, owner: Caller, products: list[Product], order: Order
+) -> None:
+    wanted = items((products[0].id, 2), (products[1].id, 1), (products[0].id, 3))
+    amended = await shop.amend_order(caller=owner, order_id=order.id, items=wanted)
+    assert amended.out == {products[0].id: 5, products[1].id: 1}
+
+
+async def test_the_order_holds_its_own_pieces_for_itself(
+    shop: UseCases, owner: Caller, products: list[Product], order: Order
+) -> None:
+    teapot = products[0]
+    amended = await shop.amend_order(caller=owner, order_id=order.id, items=items((teapot.id, 10)))
+    assert amended.out == {teapot.id: 10}
+    assert await stocks(shop, products) == [0, 10, 10]
+    # None are left, and yet it may be told again, and with less.
+    await shop.amend_order(caller=owner, order_id=order.id, items=items((teapot.id, 9)))
+    assert await stocks(shop, products) == [1, 10, 10]
+
+
+async def test_every_line_that_cannot_be_served_is_named_and_nothing_moves(
+    shop: UseCases, store: Store, owner: Caller, products: list[Product], order: Order
+) -> None:
+    teapot, cup, saucer = products
+    wanted = items((saucer.id, 11), (teapot.id, 11), (cup.id, 1))
+    with pytest.raises(OutOfStock) as refused:
+        await shop.amend_order(caller=owner, order_id=order.id, items=wanted)
+    assert refused.value.context["lines"] == [
+        {"product_id": saucer.id, "requested": 11, "available": 10},
+        {"product_id": teapot.id, "requested": 11, "available": 10},
+    ]
+    await assert_untouched(shop, store, order, products)
+
+
+async def test_an_unknown_product_is_named_by_its_lines_and_nothing_moves(
+    shop: UseCases, store: Store, owner: Caller, products: list[Product], order: Order
+) -> None:
+    wanted = items((404, 1), (products[0].id, 99), (404, 1))
+    with pytest.raises(InvalidFields) as refused:
+        await shop.amend_order(caller=owner, order_id=order.id, items=wanted)
+    assert [e["field"] for e in refused.value.context["errors"]] == [
+        "items.0.product_id",
+        "items.2.product_id",
+    ]
+    await assert_untouched(shop, store, order, products)
+
+
+async def test_lines_no_order_can_have_are_refused(
+    shop: UseCases, store: Store, owner: Caller, products: list[Product], order: Order
+) -> None:
+    for wanted in (items(), items((products[0].id, 0)), items(*[(products[0].id, 1)] * 101)):
+        with pytest.raises(InvalidField):
+            await shop.amend_order(caller=owner, order_id=order.id, items=wanted)
+    await assert_untouched(shop, store, order, products)
+
+
+async def test_what_was_archived_may_stay_or_shrink_but_not_grow(
+    shop: UseCases, owner: Caller, products: list[Product], order: Order
+) -> None:
+    teapot, cup, saucer = products
+    for product in (teapot, saucer):
+        await shop.archive_product(actor_id=None, product_id=product.id)
+    kept = await shop.amend_order(
+        caller=owner, order_id=order.id, items=items((teapot.id, 4), (cup.id, 3))
+    )
+    assert kept.out == {teapot.id: 4, cup.id: 3}
+    for more in (items((cup.id, 1), (teapot.id, 5)), items((cup.id, 1), (saucer.id, 1))):
+        with pytest.raises(InvalidFields) as refused:
+            await shop.amend_order(caller=owner, order_id=order.id, items=more)
+        assert refused.value.context["errors"][0]["field"] == "items.1.product_id"
+    less = await shop.amend_order(caller=owner, order_id=order.id, items=items((teapot.id, 3)))
+    assert less.out == {teapot.id: 3}
+    assert await stocks(shop, products) == [7, 10, 10]
+    # What was given up of it does not come back.
+    with pytest.raises(InvalidFields):
+        await shop.amend_order(caller=owner, order_id=order.id, items=items((teapot.id, 4)))
+    assert await shop.differences() == []
+
+
+async def test_the_same_lines_again_are_no_change(
+    shop: UseCases, store: Store, owner: Caller, products: list[Product], order: Order
+) -> None:
+    teapot, cup, _ = products
+    for same in (items((cup.id, 2), (teapot.id, 4)), items((teapot.id, 4), *[(cup.id, 1)] * 2)):
+        assert await shop.amend_order(caller=owner, order_id=order.id, items=same) == order
+    await assert_untouched(shop, store, order, products)
+
+
+async def test_an_amendment_holds_for_the_versions_expected(
+    shop: UseCases, store: Store, owner: Caller, products: list[Product], order: Order
+) -> None:
+    wanted = items((products[0].id, 1))
+    for expected in ([], [2], [0, 2]):
+        with pytest.raises(OrderChanged):
+            await shop.amend_order(
+                caller=owner, order_id=order.id, items=wanted, expected_versions=expected
+            )
+    await assert_untouched(shop, store, order, products)
+    amended = await shop.amend_order(
+        caller=owner, order_id=order.id, items=wanted, expected_versions=[7, 1]
+    )
+    assert amended.version == 2
+
+
+async def test_only_a_placed_order_is_amended(
+    shop: UseCases, owner: Caller, products: list[Product], order: Order
+) -> None:
+    boss = await shop.given_staff()
+    await shop.pay_order(caller=boss, order_id=order.id)
+    for caller in (owner, boss):
+        with pytest.raises(NotAmendable) as refused:
+            await shop.amend_order(
+                caller=caller, order_id=order.id, items=items((products[0].id, 1))
+            )
+        assert refused.value.context["order_status"] == "paid"
+    assert await stocks(shop, products) == [6, 8, 10]
+
+
+async def test_nobody_amends_anothers_order_or_learns_of_it(
+    shop: UseCases, store: Store, products: list[Product], order: Order
+) -> None:
+    stranger = await shop.given_customer()
+    for wanted in (items((products[0].id, 1)), items((products[0].id, 4), (products[1].id, 2))):
+        with pytest.raises(OrderNotFound):
+            await shop.amend_order(
+                caller=stranger, order_id=order.id, items=wanted, expected_versions=[9]
+            )
+    await assert_untouched(shop, store, order, products)
+
+
+async def test_the_request_that_placed_it_still_finds_an_amended_order(
+    shop: UseCases, owner: Caller, products: list[Product], order: Order
+) -> None:
+    teapot, cup, saucer = products
+    amended = await shop.amend_order(caller=owner, order_id=order.id, items=items((saucer.id, 1)))
+    again = await shop.place_order(
+        caller=owner, items=items((teapot.id, 4), (cup.id, 2)), order_id=order.id
+    )
+    assert (again.created, again.order) == (False, amended)
+    assert await stocks(shop, products) == [10, 10, 9]
