@@ -19,7 +19,7 @@ from shop.adapters.sql import tables
 from shop.adapters.sql.engine import DatabaseOptions, Engines, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
-from shop.domain.orders import Order, OrderStatus
+from shop.domain.orders import Order, OrderEvent, OrderStatus
 from shop.domain.ports import UnitOfWorkFactory
 from shop.domain.stock import Reason, StockMovement
 
@@ -48,6 +48,26 @@ class Store:
                 rows = await connection.execute(select(table).order_by(table.c.id))
             ledger = [_movement_from(row) for row in rows]
         return [m for m in ledger if order_id is None or m.order_id == order_id]
+
+    async def events(self) -> list[OrderEvent]:
+        """The history of all orders, oldest first."""
+        if self.memory is not None:
+            return list(self.memory.tables.events.values())
+        table = tables.order_events
+        async with self.sql.read.connect() as connection:
+            rows = await connection.execute(select(table).order_by(table.c.id))
+        return [
+            OrderEvent(
+                id=row.id,
+                order_id=row.order_id,
+                from_status=OrderStatus(row.from_status),
+                to_status=OrderStatus(row.to_status),
+                actor_id=row.actor_id,
+                note=row.note,
+                at=row.at,
+            )
+            for row in rows
+        ]
 
     async def disable_user(self, user_id: int) -> None:
         if self.memory is not None:

@@ -7,7 +7,7 @@ from argon2 import PasswordHasher as Argon2
 from argon2 import Type, extract_parameters
 
 from shop.adapters import passwords
-from shop.adapters.passwords import Argon2Hasher
+from shop.adapters.passwords import Argon2Hasher, is_common_password
 from shop.domain.errors import Overloaded
 from tests.builders import PASSWORD
 
@@ -84,3 +84,80 @@ async def test_hashing_does_not_hold_up_the_event_loop(hasher: Argon2Hasher) -> 
         await asyncio.sleep(0)
         turns += 1
     assert turns > 10
+
+
+# Made by Django 5.2's hashers of these names, with their defaults.
+DJANGOS = {
+    PASSWORD: [
+        "pbkdf2_sha256$1000000$oHgZhz2OBr4yJkYHQz0b9X$S5mgTrHqV4+hnJeufK1c24WLvLXau6hjVfQjieD4ZCo=",
+        "scrypt$16384$fMeeRY4OXH3tT6BAGqD5jB$8$5$lAlGfmsIRqvfPmz+FP9xEVxD4OAezLKDBz0d4YyS7dvARWPmK"
+        "oGAD4UNn86pKiezkLM7XVHkNNsRF4hWOjFAMg==",
+        "argon2$argon2id$v=19$m=102400,t=2,p=8$ZEgzU1c2OGF1SEEyT21acUYyNEhzWg$gxE7IBWOVzqWW+5xvSM"
+        "UC1+oFAmpeEhLHOKMEZQOb+I",
+    ],
+    "ключ 🔑 für alle": [
+        "pbkdf2_sha256$1000000$0thREu4Gf6ZZ7fbwjy8fPH$yybQmwCtuA9WNNP9l8mVvGdQqQqeJ5wM6PbAGNiWWPM=",
+        "scrypt$16384$EfBztn8leYpUZZQ4AQKBVp$8$5$u+s9AKwqTelgm7f/o5cu4uOhvI/6hlyN/56/tNlMd3ZuPEgbN"
+        "pXG5OKw5TqcxI03l+Wgp6/yaz/xsaIGDgC3rw==",
+        "argon2$argon2id$v=19$m=102400,t=2,p=8$SnVQbkt4QWdqTmFhQ3hmbXdjWmtWbw$U3dSTHTFldS7P07LBg6/"
+        "Jj0jXMViBaPUa9AkIRDN4mg",
+    ],
+}
+DJANGO_HASHES = [(password, hashed) for password in DJANGOS for hashed in DJANGOS[password]]
+
+
+@pytest.mark.parametrize(("password", "hashed"), DJANGO_HASHES)
+async def test_hashes_that_django_made_fit_and_are_outdated(
+    hasher: Argon2Hasher, password: str, hashed: str
+) -> None:
+    assert await hasher.verify(password, hashed)
+    assert not await hasher.verify(password + " ", hashed)
+    assert hasher.is_outdated(hashed)
+
+
+async def test_only_hashes_of_another_kind_or_cost_are_outdated(hasher: Argon2Hasher) -> None:
+    assert not hasher.is_outdated(await hasher.hash(PASSWORD))
+    weaker = Argon2(time_cost=1, memory_cost=8, parallelism=1, type=Type.ID).hash(PASSWORD)
+    assert await hasher.verify(PASSWORD, weaker)
+    for hashed in (weaker, "", "x", "!unusable"):
+        assert hasher.is_outdated(hashed)
+
+
+@pytest.mark.parametrize(
+    "hashed",
+    [
+        "!1INQHfd9QEQ9KHFLquJVNUr27bwktQBMUfzqC5K4",
+        "pbkdf2_sha1$1000000$9YotlsqNq00INNziX1KfWq$7IgbCXneUwWruS257rib/ckOyNI=",
+        "pbkdf2_sha256$x$salt$hash",
+        "pbkdf2_sha256$0$salt$hash",
+        "pbkdf2_sha256$1$salt",
+        "pbkdf2_sha256$1$salt$ключ",
+        "scrypt$15$salt$8$1$hash",
+        "scrypt$0$salt$8$1$hash",
+        "scrypt$2$salt$-8$1$hash",
+        "argon2$argon2id$broken",
+        "md5$salt$hash",
+    ],
+)
+async def test_a_hash_that_is_unusable_or_broken_fits_nothing(
+    hasher: Argon2Hasher, hashed: str
+) -> None:
+    for password in (PASSWORD, "", "hash"):
+        assert not await hasher.verify(password, hashed)
+
+
+@pytest.mark.parametrize(
+    ("password", "is_common"),
+    [
+        ("password", True),
+        ("Password", True),
+        ("PASSWORD", True),
+        ("12345678", True),
+        ("iloveyou", True),
+        (PASSWORD, False),
+        ("", False),
+        ("\ud800", False),
+    ],
+)
+def test_what_everybody_has_is_common_whatever_its_case(password: str, is_common: bool) -> None:
+    assert is_common_password(password) is is_common

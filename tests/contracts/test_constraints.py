@@ -10,7 +10,6 @@ from tests.stores import Store
 from tests.use_cases import UseCases
 
 
-
 def movement(
     *, product_id: int = 1, quantity: int = 1, balance: int = 1, reason: str = "restock"
 ) -> str:

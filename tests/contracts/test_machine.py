@@ -7,8 +7,8 @@ two processes race it takes the answers as they come, and holds them to what mus
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -31,14 +31,26 @@ from shop.domain.errors import (
     IdempotencyKeyReused,
     InvalidFields,
     MoveNotAllowed,
+    NotAmendable,
+    NotOut,
     OrderIdTaken,
     OrderNotFound,
     OutOfStock,
     ShopError,
     StockChanged,
 )
-from shop.domain.orders import Order, OrderStatus, Placed, keyed_order_id
-from shop.domain.stock import Reason
+from shop.domain.orders import (
+    GIVEN_BACK,
+    MOVES,
+    OWNER_MOVES,
+    Order,
+    OrderEvent,
+    OrderQuery,
+    OrderStatus,
+    Placed,
+    keyed_order_id,
+)
+from shop.domain.pages import Part
 from shop.domain.users import Caller
 from tests.builders import items, order_id
 from tests.postgresql import TEMPLATE, PostgresServer
@@ -55,6 +67,8 @@ Basket = tuple[tuple[int, int], ...]
 baskets = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), min_size=1, max_size=4).map(
     tuple
 )
+
+moves = st.sampled_from([status for status in OrderStatus if status is not OrderStatus.PLACED])
 
 
 @dataclass(frozen=True)
@@ -80,8 +94,20 @@ class ModelOrder:
     def __init__(self, order: Order, wanted: dict[int, int]) -> None:
         self.id = order.id
         self.user_id = order.user_id
-        self.wanted = wanted
-        self.status = OrderStatus.PLACED
+        self.asked = wanted
+        """What it was placed with: whoever asks for the same under its id is answered with it."""
+        self.adopt(order)
+
+    def adopt(self, order: Order) -> None:
+        self.status = order.status
+        self.version = order.version
+        self.lines = {line.product_id: (line.quantity, line.returned) for line in order.lines}
+
+    @property
+    def out(self) -> dict[int, int]:
+        if self.status in GIVEN_BACK:
+            return {}
+        return {product: n - back for product, (n, back) in self.lines.items() if n > back}
 
 
 class Trade(RuleBasedStateMachine):
@@ -91,6 +117,7 @@ class Trade(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.stock: dict[int, int] = {}
+        self.archived: set[int] = set()
         self.orders: dict[UUID, ModelOrder] = {}
         self.sent: list[Attempt] = []
         self.run(self.open())
@@ -111,6 +138,7 @@ class Trade(RuleBasedStateMachine):
             self.stack.push_async_callback(process.intake.close)
         self.users = [await self.shop.given_customer() for _ in range(USERS)]
         self.boss = await self.shop.given_staff()
+        self.people = [*self.users, self.boss]
 
     def teardown(self) -> None:
         self.run(self.stack.aclose())
@@ -187,7 +215,7 @@ class Trade(RuleBasedStateMachine):
         for attempt, answer in zip(several, answers, strict=True):
             match answer:
                 case Placed():
-                    assert self.orders[answer.order.id].wanted == self.wanted(attempt)
+                    assert self.orders[answer.order.id].asked == self.wanted(attempt.basket)
                 case OutOfStock():
                     # Stock only falls here, so what was short is short of what was there before
                     # less what the others got.
@@ -198,76 +226,120 @@ class Trade(RuleBasedStateMachine):
                     )
                     assert any(
                         self.stock[product_id] < quantity
-                        for product_id, quantity in self.wanted(attempt).items()
+                        for product_id, quantity in self.wanted(attempt.basket).items()
                     )
                 case InvalidFields():
-                    assert UNKNOWN_PRODUCT in self.wanted(attempt)
+                    assert self.not_for_sale(self.wanted(attempt.basket))
                 case OrderIdTaken() | IdempotencyKeyReused():
                     assert self.id_of(attempt) in self.orders
                 case _:
                     raise AssertionError(answer)
 
+    @precondition(lambda self: len(self.archived) < len(self.stock) - 1)
+    @rule(number=st.integers(0, 2))
+    def a_product_is_archived(self, number: int) -> None:
+        product_id = self.product(number)
+        self.run(self.shop.archive_product(actor_id=None, product_id=product_id))
+        self.archived.add(product_id)
+
     @precondition(lambda self: self.orders)
-    @rule(choice=st.integers(0, 99), who=st.integers(0, USERS))
-    def an_order_is_cancelled(self, choice: int, who: int) -> None:
-        order, caller = self.order(choice), [*self.users, self.boss][who]
-        cancel = self.shop.cancel_order(caller=caller, order_id=order.id)
+    @rule(choice=st.integers(0, 99), who=st.integers(0, USERS), to=moves, restock=st.booleans())
+    def an_order_is_moved(self, choice: int, who: int, to: OrderStatus, restock: bool) -> None:
+        order, caller = self.order(choice), self.people[who]
+        restock = restock or not caller.is_staff
+        move = self.move(self.shop, caller, order, to, restock=restock)
         if caller.user_id != order.user_id and not caller.is_staff:
             with pytest.raises(OrderNotFound):
-                self.run(cancel)
-        elif order.status is OrderStatus.PAID and not caller.is_staff:
-            with pytest.raises(MoveNotAllowed):
-                self.run(cancel)
+                self.run(move)
+        elif order.status is to:
+            assert self.run(move).version == order.version
+        elif to in (MOVES if caller.is_staff else OWNER_MOVES).get(order.status, ()):
+            self.follow(order, self.run(move), restock=restock)
+            assert order.status is to
         else:
-            assert self.run(cancel).status is OrderStatus.CANCELLED
-            self.give_back(order)
+            with pytest.raises(MoveNotAllowed):
+                self.run(move)
 
     @precondition(lambda self: self.orders)
-    @rule(choice=st.integers(0, 99), times=st.integers(2, 4))
-    def an_order_is_cancelled_by_many_at_once(self, choice: int, times: int) -> None:
-        order = self.order(choice)
-
-        async def cancel() -> list[Order]:
-            return await asyncio.gather(
-                *(
-                    process.cancel_order(caller=self.boss, order_id=order.id)
-                    for process in [self.shop, self.other] * times
-                )
-            )
-
-        assert {cancelled.status for cancelled in self.run(cancel())} == {OrderStatus.CANCELLED}
-        self.give_back(order)
+    @rule(choice=st.integers(0, 99), who=st.integers(0, USERS), basket=baskets)
+    def an_order_is_amended(self, choice: int, who: int, basket: Basket) -> None:
+        order, caller = self.order(choice), self.people[who]
+        wanted = self.wanted(basket)
+        amend = self.shop.amend_order(
+            caller=caller, order_id=order.id, items=items(*wanted.items())
+        )
+        more = {p: n for p, n in wanted.items() if n > order.out.get(p, 0)}
+        if caller.user_id != order.user_id and not caller.is_staff:
+            with pytest.raises(OrderNotFound):
+                self.run(amend)
+        elif order.status is not OrderStatus.PLACED:
+            with pytest.raises(NotAmendable):
+                self.run(amend)
+        elif self.not_for_sale(more):
+            with pytest.raises(InvalidFields):
+                self.run(amend)
+        elif short := {
+            p: there for p, n in more.items() if n > (there := self.stock[p] + order.out.get(p, 0))
+        }:
+            with pytest.raises(OutOfStock) as refused:
+                self.run(amend)
+            assert {
+                x["product_id"]: x["available"] for x in refused.value.context["lines"]
+            } == short
+        else:
+            self.follow(order, self.run(amend))
+            assert order.out == wanted
 
     @precondition(lambda self: self.orders)
-    @rule(choice=st.integers(0, 99))
-    def an_order_is_paid(self, choice: int) -> None:
-        order = self.order(choice)
-
-        async def pay() -> None:
-            stored = await self.shop.read_order(caller=self.boss, order_id=order.id)
-            await self.store.save_status(
-                replace(stored, status=OrderStatus.PAID, version=stored.version + 1)
-            )
-
-        if order.status is OrderStatus.PLACED:
-            self.run(pay())
-            order.status = OrderStatus.PAID
+    @rule(choice=st.integers(0, 99), basket=baskets, restock=st.booleans())
+    def some_of_an_order_comes_back(self, choice: int, basket: Basket, restock: bool) -> None:
+        order, wanted = self.order(choice), self.wanted(basket)
+        give_back = self.shop.return_order(
+            caller=self.boss, order_id=order.id, items=items(*wanted.items()), restock=restock
+        )
+        if OrderStatus.RETURNED not in MOVES[order.status]:
+            with pytest.raises(MoveNotAllowed):
+                self.run(give_back)
+        elif any(n > order.out.get(p, 0) for p, n in wanted.items()):
+            with pytest.raises(NotOut):
+                self.run(give_back)
+        else:
+            left = Counter(order.out)
+            left.subtract(wanted)
+            self.follow(order, self.run(give_back), restock=restock)
+            assert order.out == {p: n for p, n in left.items() if n}
 
     @precondition(lambda self: self.orders)
-    @rule(choice=st.integers(0, 99), several=st.lists(attempts, min_size=1, max_size=4))
-    def orders_arrive_while_one_is_cancelled(self, choice: int, several: list[Attempt]) -> None:
+    @rule(
+        choice=st.integers(0, 99),
+        hands=st.lists(moves | baskets, min_size=2, max_size=6),
+        several=st.lists(attempts, max_size=3),
+    )
+    def many_hands_are_on_an_order_while_others_arrive(
+        self, choice: int, hands: list[OrderStatus | Basket], several: list[Attempt]
+    ) -> None:
         order = self.order(choice)
+
+        async def lay_hand(process: UseCases, hand: OrderStatus | Basket) -> None:
+            with suppress(MoveNotAllowed, NotAmendable, OutOfStock, InvalidFields):
+                if isinstance(hand, OrderStatus):
+                    await self.move(process, self.boss, order, hand)
+                else:
+                    await process.amend_order(
+                        caller=self.boss,
+                        order_id=order.id,
+                        items=items(*self.wanted(hand).items()),
+                    )
 
         async def race() -> list[Placed | ShopError]:
-            cancelling = asyncio.create_task(
-                self.other.cancel_order(caller=self.boss, order_id=order.id)
+            answers, *_ = await asyncio.gather(
+                self.send(several, [self.shop]),
+                *(lay_hand((self.shop, self.other)[n % 2], hand) for n, hand in enumerate(hands)),
             )
-            answers = await self.send(several, [self.shop])
-            await cancelling
             return answers
 
         answers = self.run(race())
-        self.give_back(order)
+        self.follow(order, self.run(self.shop.read_order(caller=self.boss, order_id=order.id)))
         for attempt, answer in zip(several, answers, strict=True):
             if isinstance(answer, Placed) and answer.created:
                 self.take(attempt, answer)
@@ -276,40 +348,44 @@ class Trade(RuleBasedStateMachine):
 
     @invariant()
     def stock_is_what_the_ledger_and_the_model_say(self) -> None:
-        audits = self.run(self.shop.audits())
-        assert all(audit.is_sound for audit in audits)
-        assert {audit.product_id: audit.on_hand for audit in audits} == self.stock
+        async def audit() -> dict[int, int]:
+            async with self.store.unit_of_work(read_only=True) as uow:
+                audits = await uow.stock.audit(after=0, limit=100)
+            assert all(audit.is_sound for audit in audits)
+            return {audit.product_id: audit.on_hand for audit in audits}
 
-    @invariant()
-    def each_orders_movements_sum_to_what_its_status_takes(self) -> None:
-        moved: dict[UUID, Counter[int]] = {}
-        reasons: dict[UUID, Counter[Reason]] = {}
-        for movement in self.run(self.store.movements()):
-            if movement.order_id is not None:
-                moved.setdefault(movement.order_id, Counter())[movement.product_id] -= (
-                    movement.quantity
-                )
-                reasons.setdefault(movement.order_id, Counter())[movement.reason] += 1
-        assert set(moved) == set(self.orders)
-        for id_, order in self.orders.items():
-            cancelled = order.status is OrderStatus.CANCELLED
-            taken = {product: 0 if cancelled else n for product, n in order.wanted.items()}
-            assert moved[id_] == taken
-            assert reasons[id_][Reason.CANCEL] == (len(taken) if cancelled else 0)
+        assert self.run(audit()) == self.stock
+        assert self.run(self.shop.differences()) == []
 
     @invariant()
     def every_order_is_stored_as_the_model_has_it(self) -> None:
-        async def find() -> list[Order]:
+        async def read() -> list[Order]:
             async with self.store.unit_of_work(read_only=True) as uow:
-                return list((await uow.orders.find(list(self.orders))).values())
+                return list(await uow.orders.read_part(OrderQuery(), Part(limit=1000)))
 
-        stored = self.run(find())
         assert {
-            order.id: (order.user_id, order.status, {x.product_id: x.quantity for x in order.lines})
-            for order in stored
+            order.id: (
+                order.user_id,
+                order.status,
+                order.version,
+                {line.product_id: (line.quantity, line.returned) for line in order.lines},
+            )
+            for order in self.run(read())
         } == {
-            order.id: (order.user_id, order.status, order.wanted) for order in self.orders.values()
+            order.id: (order.user_id, order.status, order.version, order.lines)
+            for order in self.orders.values()
         }
+
+    @invariant()
+    def every_history_leads_from_placed_to_the_status_there_is(self) -> None:
+        history: dict[UUID, list[OrderEvent]] = {}
+        for event in self.run(self.store.events()):
+            history.setdefault(event.order_id, []).append(event)
+        for order in self.orders.values():
+            events = history.get(order.id, [])
+            statuses = [OrderStatus.PLACED, *(event.to_status for event in events)]
+            assert [event.from_status for event in events] == statuses[:-1]
+            assert (statuses[-1], len(statuses)) == (order.status, order.version)
 
     # --- the model ---
 
@@ -323,15 +399,38 @@ class Trade(RuleBasedStateMachine):
     def caller(self, attempt: Attempt) -> Caller:
         return self.users[attempt.user]
 
-    def basket(self, attempt: Attempt) -> Basket:
+    def lines(self, basket: Basket) -> Basket:
+        """With the ids of the products."""
         ids = [*sorted(self.stock), UNKNOWN_PRODUCT]
-        return tuple((ids[min(n, len(ids) - 1)], quantity) for n, quantity in attempt.basket)
+        return tuple((ids[min(n, len(ids) - 1)], quantity) for n, quantity in basket)
 
-    def wanted(self, attempt: Attempt) -> dict[int, int]:
+    def wanted(self, basket: Basket) -> dict[int, int]:
         wanted: Counter[int] = Counter()
-        for product_id, quantity in self.basket(attempt):
+        for product_id, quantity in self.lines(basket):
             wanted[product_id] += quantity
         return dict(wanted)
+
+    def not_for_sale(self, wanted: Iterable[int]) -> set[int]:
+        return set(wanted) & {UNKNOWN_PRODUCT, *self.archived}
+
+    async def move(
+        self,
+        process: UseCases,
+        caller: Caller,
+        order: ModelOrder,
+        to: OrderStatus,
+        *,
+        restock: bool = True,
+    ) -> Order:
+        match to:
+            case OrderStatus.PAID:
+                return await process.pay_order(caller=caller, order_id=order.id)
+            case OrderStatus.CANCELLED:
+                return await process.cancel_order(caller=caller, order_id=order.id, restock=restock)
+            case OrderStatus.RETURNED:
+                return await process.return_order(caller=caller, order_id=order.id, restock=restock)
+            case _:
+                return await process.move_order(caller=caller, order_id=order.id, to=to)
 
     def id_of(self, attempt: Attempt) -> UUID | None:
         if attempt.id_number is not None:
@@ -348,7 +447,7 @@ class Trade(RuleBasedStateMachine):
             *(
                 processes[n % len(processes)].place_order(
                     caller=self.caller(attempt),
-                    items=items(*self.basket(attempt)),
+                    items=items(*self.lines(attempt.basket)),
                     order_id=None if attempt.id_number is None else order_id(attempt.id_number),
                     idempotency_key=attempt.key,
                 )
@@ -363,18 +462,18 @@ class Trade(RuleBasedStateMachine):
 
     def expect(self, attempt: Attempt, answer: Placed | ShopError) -> None:
         """The model says what the answer must be, and follows it."""
-        wanted = self.wanted(attempt)
+        wanted = self.wanted(attempt.basket)
         id_ = self.id_of(attempt)
         known = None if id_ is None else self.orders.get(id_)
         if known is not None:
-            if known.user_id == self.caller(attempt).user_id and known.wanted == wanted:
+            if known.user_id == self.caller(attempt).user_id and known.asked == wanted:
                 assert isinstance(answer, Placed)
                 assert (answer.created, answer.order.id) == (False, id_)
                 assert answer.order.status is known.status
             else:
                 keyed = attempt.id_number is None
                 assert isinstance(answer, IdempotencyKeyReused if keyed else OrderIdTaken)
-        elif UNKNOWN_PRODUCT in wanted:
+        elif self.not_for_sale(wanted):
             assert isinstance(answer, InvalidFields)
         elif short := {p: self.stock[p] for p, n in wanted.items() if self.stock[p] < n}:
             assert isinstance(answer, OutOfStock)
@@ -385,17 +484,20 @@ class Trade(RuleBasedStateMachine):
             self.take(attempt, answer)
 
     def take(self, attempt: Attempt, answer: Placed) -> None:
-        wanted = self.wanted(attempt)
+        wanted = self.wanted(attempt.basket)
         self.orders[answer.order.id] = ModelOrder(answer.order, wanted)
         for product_id, quantity in wanted.items():
             self.stock[product_id] -= quantity
             assert self.stock[product_id] >= 0
 
-    def give_back(self, order: ModelOrder) -> None:
-        if order.status is not OrderStatus.CANCELLED:
-            order.status = OrderStatus.CANCELLED
-            for product_id, quantity in order.wanted.items():
-                self.stock[product_id] += quantity
+    def follow(self, order: ModelOrder, after: Order, *, restock: bool = True) -> None:
+        """What is out changed: the difference is on the shelf, unless it was written off."""
+        before = order.out
+        order.adopt(after)
+        for product_id in {*before, *order.out}:
+            change = before.get(product_id, 0) - order.out.get(product_id, 0)
+            self.stock[product_id] += change if restock else 0
+            assert self.stock[product_id] >= 0
 
 
 def play(

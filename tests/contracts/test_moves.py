@@ -320,9 +320,7 @@ async def test_a_payment_may_be_told_of_twice(life: Life) -> None:
     assert paid.payment_reference == "pay-1"
     assert await life.stored(order) == paid
     for reference in ("pay-1", None):
-        again = await life.shop.pay_order(
-            caller=life.boss, order_id=order.id, reference=reference
-        )
+        again = await life.shop.pay_order(caller=life.boss, order_id=order.id, reference=reference)
         assert again == paid
     assert len(await life.shop.history_of(order.id)) == 1
 

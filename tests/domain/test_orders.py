@@ -5,10 +5,13 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from shop.domain.errors import InvalidField, MoveNotAllowed
+from shop.domain.errors import InvalidField, MoveNotAllowed, NotAmendable, NotOut, OrderChanged
 from shop.domain.orders import (
+    GIVEN_BACK,
     KEYED_ID_VERSION,
     LINES_MAX,
+    MOVES,
+    OWNER_MOVES,
     QUANTITY_MAX,
     OrderStatus,
     add_up,
@@ -52,6 +55,73 @@ def test_a_refused_move_says_what_would_be_allowed() -> None:
     assert refused.value.context["allowed"] == ["shipped", "cancelled"]
     with pytest.raises(MoveNotAllowed, match="none"):
         order(status=S.PAID).moved(S.CANCELLED, at=NOON, by_staff=False)
+
+
+def test_the_tables_of_moves_are_the_ones_above() -> None:
+    assert {(a, b) for a, moves in MOVES.items() for b in moves} == ALLOWED_TO_STAFF
+    assert {(a, b) for a, moves in OWNER_MOVES.items() for b in moves} == ALLOWED_TO_THE_OWNER
+    assert set(GIVEN_BACK) == {status for status in S if not MOVES[status]}
+
+
+def test_a_paid_order_knows_its_payment() -> None:
+    later = NOON + timedelta(hours=1)
+    paid = order().paid(reference="pay-1", at=later, by_staff=True)
+    assert (paid.status, paid.payment_reference, paid.version) == (S.PAID, "pay-1", 2)
+    with pytest.raises(MoveNotAllowed):
+        order().paid(reference="pay-1", at=later, by_staff=False)
+    with pytest.raises(MoveNotAllowed):
+        paid.paid(reference="pay-1", at=later, by_staff=True)
+
+
+@pytest.mark.parametrize("status", S)
+def test_only_a_placed_order_gets_other_lines(status: S) -> None:
+    before, lines = order(status=status), (order_line(2, quantity=7),)
+    if status is S.PLACED:
+        after = before.amended(lines, at=NOON + timedelta(hours=1))
+        assert (after.lines, after.version, after.digest) == (lines, 2, before.digest)
+    else:
+        with pytest.raises(NotAmendable):
+            before.amended(lines, at=NOON)
+
+
+def test_what_came_back_is_not_out_any_more() -> None:
+    lines = (order_line(1, quantity=3), order_line(2, quantity=1))
+    shipped = order(status=S.SHIPPED, lines=lines)
+    assert shipped.out == {1: 3, 2: 1}
+    some = shipped.given_back({1: 2, 2: 1}, at=NOON, by_staff=True)
+    assert (some.out, some.status, some.version) == ({1: 1}, S.SHIPPED, 2)
+    assert some.total == shipped.total
+    whole = some.given_back({1: 1}, at=NOON, by_staff=True)
+    assert (whole.out, whole.status, whole.version) == ({}, S.RETURNED, 3)
+
+
+def test_more_than_is_out_cannot_come_back() -> None:
+    shipped = order(status=S.SHIPPED, lines=(order_line(1, quantity=3),))
+    with pytest.raises(NotOut) as refused:
+        shipped.given_back({1: 4, 2: 1}, at=NOON, by_staff=True)
+    assert refused.value.context["lines"] == [
+        {"product_id": 1, "requested": 4, "available": 3},
+        {"product_id": 2, "requested": 1, "available": 0},
+    ]
+
+
+@pytest.mark.parametrize("status", S)
+@pytest.mark.parametrize("by_staff", [True, False])
+def test_only_staff_takes_back_and_only_what_has_left_the_house(status: S, by_staff: bool) -> None:
+    before = order(status=status)
+    if by_staff and status in (S.SHIPPED, S.DELIVERED):
+        assert before.given_back({1: 1}, at=NOON, by_staff=by_staff).status is S.RETURNED
+    else:
+        with pytest.raises(MoveNotAllowed):
+            before.given_back({1: 1}, at=NOON, by_staff=by_staff)
+
+
+def test_a_version_is_checked_where_one_is_expected() -> None:
+    order().check_version(None)
+    order().check_version([1, 5])
+    for expected in ([], [2]):
+        with pytest.raises(OrderChanged):
+            order().check_version(expected)
 
 
 def test_repeated_lines_add_up_in_order_of_first_mention() -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from shop.domain.errors import InvalidField
+from shop.domain.errors import InvalidField, ProductChanged
 from shop.domain.money import Money
 from shop.domain.products import (
     DESCRIPTION_LENGTH_MAX,
@@ -82,6 +82,20 @@ def test_a_change_keeps_what_it_does_not_name_and_counts_up() -> None:
 def test_a_change_follows_the_same_rules_as_a_new_product() -> None:
     with pytest.raises(InvalidField):
         product().changed(at=NOON, name="", description=None, price=None)
+
+
+def test_an_archived_product_is_another_version() -> None:
+    later = NOON + timedelta(days=1)
+    gone = product(stock=7).archive(at=later)
+    assert (gone.archived, gone.version, gone.modified_at, gone.stock) == (True, 2, later, 7)
+
+
+def test_a_version_is_checked_where_one_is_expected() -> None:
+    product().check_version(None)
+    product().check_version([1, 5])
+    for expected in ([], [2]):
+        with pytest.raises(ProductChanged):
+            product().check_version(expected)
 
 
 def test_the_longest_name_still_fits_its_search_key() -> None:

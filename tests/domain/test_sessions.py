@@ -4,7 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from shop.domain.sessions import SessionFamily, hash_token
+from shop.domain.sessions import (
+    CLIENT_LENGTH_MAX,
+    SessionFamily,
+    describe_client,
+    hash_token,
+)
 from tests.builders import NOON, order_id
 
 DAY = timedelta(days=1)
@@ -39,3 +44,17 @@ def test_any_token_has_a_hash_to_look_for(token: str) -> None:
 def test_the_token_is_not_in_its_hash() -> None:
     assert b"secret" not in hash_token("secret")
     assert hash_token("secret") != hash_token("secret ")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("", ""),
+        ("curl/8.5", "curl/8.5"),
+        ("Käse 🫖", "Käse 🫖"),
+        ("a\nforged: line\x1b[2J\x00\ud800", "a?forged: line?[2J??"),
+        ("x" * 500, "x" * CLIENT_LENGTH_MAX),
+    ],
+)
+def test_a_client_is_called_what_it_says_as_far_as_that_can_be_shown(said: str, kept: str) -> None:
+    assert describe_client(said) == kept

@@ -56,6 +56,27 @@ def test_a_movement_of_nothing_is_a_mistake() -> None:
         shelf(p1=1).move(1, 0, Reason.RESTOCK, at=NOON)
 
 
+@pytest.mark.parametrize("restock", [True, False])
+def test_what_comes_back_is_put_on_the_shelf_and_may_be_written_off(restock: bool) -> None:
+    tea = shelf(p1=5, p2=0)
+    tea.give_back(
+        {2: 3, 1: 1},
+        Reason.RETURN,
+        restock=restock,
+        at=NOON,
+        actor_id=7,
+        order_id=order_id(1),
+        note="broken",
+    )
+    assert (tea.on_hand(1), tea.on_hand(2)) == ((6, 3) if restock else (5, 0))
+    back = [(2, 3, 3, Reason.RETURN), (1, 1, 6, Reason.RETURN)]
+    if not restock:
+        back.insert(1, (2, -3, 0, Reason.WRITE_OFF))
+        back.append((1, -1, 5, Reason.WRITE_OFF))
+    assert [(m.product_id, m.quantity, m.balance, m.reason) for m in tea.movements] == back
+    assert {(m.actor_id, m.order_id, m.note) for m in tea.movements} == {(7, order_id(1), "broken")}
+
+
 @pytest.mark.parametrize(
     ("on_hand", "movements_sum", "last_balance", "sound"),
     [

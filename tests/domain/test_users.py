@@ -45,16 +45,38 @@ def test_what_no_name_has_never_reaches_a_query(name: str) -> None:
     looked_up.encode()
 
 
+def check(password: str, *, username: str = "anna") -> None:
+    check_password(password, username=username, is_common=lambda word: word == "password1")
+
+
 @pytest.mark.parametrize("length", [PASSWORD_LENGTH_MIN, PASSWORD_LENGTH_MAX])
-def test_a_password_may_be_anything_of_its_length(length: int) -> None:
-    check_password(" " * length)
+@pytest.mark.parametrize("character", [" ", "x", "\x00", "\n", "🔑"])
+def test_a_password_may_be_anything_of_its_length(length: int, character: str) -> None:
+    check(character * length)
 
 
-@pytest.mark.parametrize("length", [0, PASSWORD_LENGTH_MIN - 1, PASSWORD_LENGTH_MAX + 1])
-def test_a_password_too_short_or_too_long_is_refused(length: int) -> None:
-    with pytest.raises(InvalidField) as refused:
-        check_password("x" * length)
+@pytest.mark.parametrize(
+    ("password", "words"),
+    [
+        ("", "characters"),
+        ("x" * (PASSWORD_LENGTH_MIN - 1), "characters"),
+        ("x" * (PASSWORD_LENGTH_MAX + 1), "characters"),
+        ("long enough \ud800", "UTF-8"),
+        ("Annabella@Example.org", "user name"),
+        ("password1", "common"),
+    ],
+)
+def test_a_password_that_is_no_good_is_refused_with_the_reason(password: str, words: str) -> None:
+    with pytest.raises(InvalidField, match=words) as refused:
+        check(password, username="annabella@example.org")
     assert refused.value.context["errors"][0]["field"] == "password"
+
+
+def test_a_refused_password_is_named_by_the_field_it_came_in() -> None:
+    with pytest.raises(InvalidField) as refused:
+        check_password("short", username="anna", is_common=lambda _: False, field="new")
+    assert refused.value.context["errors"][0]["field"] == "new"
+    assert "short" not in str(refused.value)
 
 
 def test_a_user_does_not_show_the_hash() -> None:

@@ -65,9 +65,11 @@ def load_keys(settings: Settings) -> SigningKeys:
         secrets.append(settings.secret_key)
     verification = [_shared_key(secret) for secret in secrets]
     if settings.verification_keys_file:
-        pems = _read("verification_keys_file", settings.verification_keys_file)
+        pems = _read("verification_keys_file", settings.verification_keys_file).strip()
+        # What is after the last key must be one, too: an empty file, or half of one, is none.
         verification += [
-            _public_key(_parse_public(pem + _PEM_END)) for pem in pems.split(_PEM_END)[:-1]
+            _public_key(_parse_public(pem + _PEM_END))
+            for pem in pems.removesuffix(_PEM_END).split(_PEM_END)
         ]
     private_key: Any = settings.secret_key
     if settings.signing_key_file:
@@ -132,10 +134,12 @@ def _parse_public(pem: str) -> Ed25519PublicKey | RSAPublicKey:
         key = serialization.load_pem_public_key(pem.strip().encode())
     except (ValueError, UnsupportedAlgorithm):
         key = None
+    if isinstance(key, RSAPublicKey) and key.key_size < RSA_BITS_MIN:
+        key = None
     if not isinstance(key, Ed25519PublicKey | RSAPublicKey):
         raise SettingsError(
-            "SHOP_VERIFICATION_KEYS_FILE is wrong: it must hold Ed25519 or RSA public keys in PEM "
-            "form, such as from `openssl pkey -pubout`."
+            "SHOP_VERIFICATION_KEYS_FILE is wrong: it must hold Ed25519 or RSA public keys "
+            f"({RSA_BITS_MIN} bits or more) in PEM form, such as from `openssl pkey -pubout`."
         )
     return key
 

@@ -11,6 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from shop.domain.errors import StoreUnavailable
 
+# An error names its statement, not the values in it: password hashes are among them.
+_QUIET: dict[str, Any] = {"hide_parameters": True}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseOptions:
@@ -81,12 +84,13 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         pool_timeout=options.pool_timeout,
         pool_use_lifo=True,
         connect_args=connect_args,
+        **_QUIET,
     )
     event.listen(engine.sync_engine, "checkout", _replace_closed)
     bare = engine.execution_options(isolation_level="AUTOCOMMIT")
     # Behind PgBouncer even a read needs a transaction, or its parts reach different servers.
     patient = create_async_engine(
-        url, poolclass=NullPool, connect_args={"timeout": options.connect_timeout}
+        url, poolclass=NullPool, connect_args={"timeout": options.connect_timeout}, **_QUIET
     )
     return Engines(
         write=engine,
@@ -113,7 +117,12 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
         _make_folder(Path(url.database).parent)
     timeout = {"timeout": options.lock_timeout}
     write = create_async_engine(
-        url, pool_size=1, max_overflow=0, pool_timeout=options.pool_timeout, connect_args=timeout
+        url,
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=options.pool_timeout,
+        connect_args=timeout,
+        **_QUIET,
     )
     read = create_async_engine(
         url,
@@ -122,6 +131,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
         pool_timeout=options.pool_timeout,
         isolation_level="AUTOCOMMIT",
         connect_args=timeout,
+        **_QUIET,
     )
     for engine in (write, read):
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
@@ -143,7 +153,13 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     # None: the driver begins nothing by itself; `_begin_immediate` does.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    # Without recursive triggers REPLACE deletes rows of the ledger past the trigger that forbids it.
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "recursive_triggers=ON",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

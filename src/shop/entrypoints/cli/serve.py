@@ -13,6 +13,7 @@ from granian.http import HTTP1Settings
 from granian.server import Server
 
 from shop.entrypoints.cli.running import connected, require_schema
+from shop.entrypoints.keys import load_keys
 from shop.entrypoints.metrics import MULTIPROCESS_VARIABLE
 from shop.entrypoints.settings import SettingsError, load_settings
 
@@ -43,6 +44,8 @@ def serve(host: str, port: int, workers: int) -> None:
     SIGTERM or Ctrl-C stops it gracefully: requests under way are answered first.
     """
     settings = load_settings()
+    # Here, too, a wrong key file is one sentence, not a worker that dies again and again.
+    load_keys(settings)
     if settings.store == "memory":
         if workers > 1:
             raise SettingsError("memory:// is one process's own; use --workers 1.")

@@ -99,10 +99,13 @@ def _check_accept(scope: Scope) -> None:
 
 
 def _bearer_token(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            scheme, _, token = value.partition(b" ")
-            if scheme.lower() != b"bearer" or not token:
-                raise InvalidToken("Send the header `Authorization: Bearer <access token>`.")
-            return bytes(token.strip()).decode("latin-1")
-    raise Unauthenticated("Sign in at /api/token/ and send `Authorization: Bearer <access token>`.")
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    if not given:
+        raise Unauthenticated(
+            "Sign in at /api/token/ and send `Authorization: Bearer <access token>`."
+        )
+    scheme, _, token = given[0].partition(b" ")
+    # Of two, a proxy may have checked the other one.
+    if len(given) > 1 or scheme.lower() != b"bearer" or not token:
+        raise InvalidToken("Send one header `Authorization: Bearer <access token>`.")
+    return bytes(token.strip()).decode("latin-1")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from litestar.types import Scope
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -15,14 +16,16 @@ def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
     not a trusted proxy's is the client's, and what stands before it anybody may have made up.
     """
     client = scope.get("client")
-    address = client[0] if client else ""
-    if not _is_within(address, trusted):
-        return address
-    for hop in reversed(list(_forwarded(scope["headers"]))):
-        address = hop
-        if not _is_within(hop, trusted):
+    address = _parse(client[0]) if client else None
+    for hop in reversed(list(_forwarded(scope["headers"]))) if trusted else ():
+        if address is None or not any(address in network for network in trusted):
             break
-    return address
+        believed = _parse(hop)
+        if believed is None:
+            # Of a proxy that writes no addresses all clients count as one.
+            break
+        address = believed
+    return "" if address is None else str(address)
 
 
 def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[str]:
@@ -31,9 +34,10 @@ def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[str]:
             yield from (hop.strip() for hop in value.decode("latin-1").split(","))
 
 
-def _is_within(address: str, networks: Sequence[Network]) -> bool:
+def _parse(text: str) -> Address | None:
     try:
-        parsed = ipaddress.ip_address(address)
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+        return None
+    # A socket for both families shows IPv4 peers as ::ffff:192.0.2.1.
+    return getattr(address, "ipv4_mapped", None) or address

@@ -104,7 +104,7 @@ def build_app(container: Container) -> ASGIApp:
         cors_config=CORSConfig(allow_origins=settings.origins) if settings.origins else None,
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[partial(_running, container)],
-        openapi_config=docs.OPENAPI,
+        openapi_config=docs.openapi_config(),
         dto=StrictJSON,
         return_dto=None,
         request_max_body_size=settings.body_max,

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, get
+from litestar import Request, Response, Router, get
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import FromPath
 
@@ -35,27 +36,43 @@ _POLICY = {
 }
 _CACHED = {"Cache-Control": "public, max-age=86400"}
 
-OPENAPI = OpenAPIConfig(
-    title="Shop",
-    version=shop.__version__,
-    description=(
-        "Takes orders and deducts stock, and never sells what is not there.\n\n"
-        f"An order moves: {describe_moves()}. A move that is made already answers 200 with the "
-        "order as it is, one that is not allowed 409 with the moves that are."
-    ),
-    components=Components(
-        security_schemes={
-            "bearer": SecurityScheme(
-                type="http",
-                scheme="bearer",
-                bearer_format="JWT",
-                description="The `access` token from `/api/token/`.",
-            )
-        }
-    ),
-    security=[{"bearer": []}],
-    render_plugins=[],
-)
+
+def openapi_config() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Shop",
+        version=shop.__version__,
+        description=(
+            "Takes orders and deducts stock, and never sells what is not there.\n\n"
+            f"An order moves: {describe_moves()}. A move that is made already answers 200 with the "
+            "order as it is, one that is not allowed 409 with the moves that are."
+        ),
+        components=Components(
+            security_schemes={
+                "bearer": SecurityScheme(
+                    type="http",
+                    scheme="bearer",
+                    bearer_format="JWT",
+                    description="The `access` token from `/api/token/`.",
+                )
+            }
+        ),
+        security=[{"bearer": []}],
+        # Litestar serves the document at addresses of its own, too, and in pages that load scripts
+        # from elsewhere if it is given no plugin: nobody shall find them.
+        render_plugins=[JsonRenderPlugin()],
+        openapi_router=Router(
+            "/schema",
+            route_handlers=[],
+            before_request=_hide,
+            opt=PUBLIC_PAGE,
+            include_in_schema=False,
+            dto=None,
+        ),
+    )
+
+
+def _hide(_: Request[Any, Any, Any]) -> None:
+    raise NotFoundException
 
 
 @get("/openapi.json", opt=PUBLIC_PAGE, include_in_schema=False, sync_to_thread=False)

@@ -25,6 +25,10 @@ _HEADERS = (
     # The server's own banner would say which software to look up holes of.
     (b"server", b"shop"),
 )
+# Whatever a browser makes of an answer, it runs and frames nothing; the docs page has its own.
+_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_NO_STORE = (b"cache-control", b"no-store")
+_PRIVATE = ("/api/token", "/api/users")
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -85,11 +89,16 @@ class Edge:
             if message["type"] == "http.response.start":
                 nonlocal status
                 status = message["status"]
-                message["headers"] = [
+                headers = [
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
                     *_HEADERS,
                 ]
+                if not any(name == b"content-security-policy" for name, _ in headers):
+                    headers.append(_POLICY)
+                if (scope.get("path_template") or "").startswith(_PRIVATE):
+                    headers.append(_NO_STORE)
+                message["headers"] = headers
             await send(message)
 
         try:

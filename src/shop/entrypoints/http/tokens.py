@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Controller, Request, Response, get, post
+from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import Meta
@@ -19,7 +19,6 @@ from shop.entrypoints.keys import SigningKeys
 from shop.entrypoints.settings import Settings
 from shop.entrypoints.tokens import AccessTokens
 
-_NO_STORE = {"Cache-Control": "no-store"}
 _PROBLEMS = problems(400, 401, 406, 408, 413, 415, 429, 503)
 
 
@@ -67,7 +66,7 @@ class TokenController(Controller):
         settings: NamedDependency[Settings],
         sign_in: NamedDependency[SignIn],
         access_tokens: NamedDependency[AccessTokens],
-    ) -> Response[TokenPair]:
+    ) -> TokenPair:
         signed_in = await sign_in(
             username=data.username,
             password=data.password,
@@ -88,7 +87,7 @@ class TokenController(Controller):
         data: JSONBody[Refresh],
         refresh_session: NamedDependency[RefreshSession],
         access_tokens: NamedDependency[AccessTokens],
-    ) -> Response[TokenPair]:
+    ) -> TokenPair:
         return _pair(await refresh_session(refresh_token=data.refresh), access_tokens)
 
     @post(
@@ -136,8 +135,5 @@ def jwks(signing_keys: NamedDependency[SigningKeys]) -> JwkSet:
     return JwkSet(keys=signing_keys.jwks)
 
 
-def _pair(signed_in: SignedIn, access_tokens: AccessTokens) -> Response[TokenPair]:
-    return Response(
-        TokenPair(access=access_tokens.issue(signed_in.caller), refresh=signed_in.refresh_token),
-        headers=_NO_STORE,
-    )
+def _pair(signed_in: SignedIn, access_tokens: AccessTokens) -> TokenPair:
+    return TokenPair(access=access_tokens.issue(signed_in.caller), refresh=signed_in.refresh_token)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Controller, Request, Response, get, post
+from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import Meta
@@ -124,8 +124,6 @@ class UserController(Controller):
         self,
         request: Request[Caller, str, Any],
         list_sessions: NamedDependency[ListSessions],
-    ) -> Response[list[SessionOut]]:
+    ) -> list[SessionOut]:
         families = await list_sessions(caller=request.user)
-        return Response(
-            [SessionOut.of(family) for family in families], headers={"Cache-Control": "no-store"}
-        )
+        return [SessionOut.of(family) for family in families]

@@ -1,0 +1,308 @@
+"""The walk: every route, as whoever may come, against one table of what each must get."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import pytest
+from litestar import Litestar
+
+from shop.domain.orders import OrderItem, OrderStatus
+from shop.domain.pages import Part
+from shop.domain.services.check_user import BELIEVED_FOR
+from shop.domain.users import Caller, Role
+from shop.entrypoints.http.app import build_app
+from shop.entrypoints.http.edge import Edge
+from tests.builders import PASSWORD
+from tests.security.doors import Door, code_of, opened
+
+# `customer` owns {order}; `other` is another customer. A route without a line here fails.
+TABLE = """
+                                       nobody  customer  other  staff
+POST   /api/token/                        200       200    200    200
+POST   /api/token/refresh/                200       200    200    200
+POST   /api/token/revoke/                 204       204    204    204
+POST   /api/token/revoke-all/             401       204    204    204
+GET    /.well-known/jwks.json             200       200    200    200
+
+POST   /api/users/                        403       403    403    403
+GET    /api/users/me/                     401       200    200    200
+POST   /api/users/me/password/            401       204    204    204
+GET    /api/users/me/sessions/            401       200    200    200
+
+GET    /api/products/                     401       200    200    200
+POST   /api/products/                     401       403    403    201
+GET    /api/products/{product}/           401       200    200    200
+PATCH  /api/products/{product}/           401       403    403    200
+DELETE /api/products/{product}/           401       403    403    204
+POST   /api/products/{product}/stock/     401       403    403    200
+GET    /api/products/{product}/movements/ 401       403    403    200
+
+GET    /api/orders/                       401       200    200    200
+POST   /api/orders/                       401       201    201    201
+GET    /api/orders/{order}/               401       200    404    200
+POST   /api/orders/{order}/               401       200    409    409
+PATCH  /api/orders/{order}/               401       200    404    200
+POST   /api/orders/{order}/cancel/        401       200    404    200
+POST   /api/orders/{order}/pay/           401       403    403    200
+POST   /api/orders/{order}/ship/          401       403    403    200
+POST   /api/orders/{order}/deliver/       401       403    403    200
+POST   /api/orders/{order}/return/        401       403    403    200
+GET    /api/orders/{order}/history/       401       200    404    200
+
+GET    /api/health/                       200       200    200    200
+GET    /health/live                       200       200    200    200
+GET    /health/ready                      200       200    200    200
+GET    /metrics                           200       200    200    200
+GET    /openapi.json                      200       200    200    200
+GET    /docs/                             200       200    200    200
+GET    /docs/page.js                      200       200    200    200
+GET    /docs/assets/{name}                200       200    200    200
+"""
+
+UNDOCUMENTED = {"/metrics", "/openapi.json", "/docs/", "/docs/page.js", "/docs/assets/{name}"}
+
+HIDDEN = "/schema"
+"""What the framework insists on; see the test of it."""
+
+# Where an order must be for the route to have something to do.
+PAID, SHIPPED = OrderStatus.PAID, OrderStatus.SHIPPED
+MOVED_TO = {"ship": (PAID,), "deliver": (PAID, SHIPPED), "return": (PAID, SHIPPED)}
+
+_numbers = count(1)
+
+Route = tuple[str, str]
+
+
+def rows() -> dict[Route, dict[str, int]]:
+    """What each must get, by method and path."""
+    head, *lines = [line.split() for line in TABLE.splitlines() if line]
+    return {
+        (method, path): dict(zip(head, map(int, statuses), strict=True))
+        for method, path, *statuses in lines
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """A shop with an order that waits for the next route."""
+
+    door: Door
+    callers: dict[str, Caller]
+
+    async def call(self, route: Route, who: str) -> tuple[int, bool]:
+        """The status, and whether the order, its history or the product changed."""
+        method, path = route
+        container = self.door.container
+        product = await self.door.given_product(f"SKU-{next(_numbers)}")
+        items = {"items": [{"product_id": product.id, "quantity": 2}]}
+        placed = await container.place_order()(
+            caller=self.callers["customer"],
+            items=(OrderItem(product_id=product.id, quantity=2),),
+        )
+        order_id = placed.order.id
+        for status in MOVED_TO.get(path.split("/")[-2], ()):
+            await container.move_order()(caller=self.callers["staff"], order_id=order_id, to=status)
+        before = await self._looks(order_id, product.sku)
+        refresh = (await self.door.sign_in("somebody")).json()["refresh"]
+        bodies: dict[Route, Any] = {
+            ("POST", "/api/token/"): credentials("somebody"),
+            ("POST", "/api/token/refresh/"): {"refresh": refresh},
+            ("POST", "/api/token/revoke/"): {"refresh": refresh},
+            ("POST", "/api/users/"): credentials("newcomer"),
+            ("POST", "/api/users/me/password/"): {"current": PASSWORD, "new": PASSWORD},
+            ("POST", "/api/products/"): {"sku": f"NEW-{product.id}", "name": "N", "price": "1.00"},
+            ("PATCH", "/api/products/{product}/"): {"name": "Another"},
+            ("POST", "/api/products/{product}/stock/"): {"delta": 1, "reason": "restock"},
+            ("POST", "/api/orders/"): items,
+            ("POST", "/api/orders/{order}/"): items,
+            ("PATCH", "/api/orders/{order}/"): {
+                "items": [{"product_id": product.id, "quantity": 3}]
+            },
+        }
+        headers = self.door.signed_in(self.callers[who]) if who in self.callers else {}
+        response = await self.door.at().request(
+            method,
+            path.format(product=product.id, order=order_id, name="swagger-ui.css"),
+            headers=headers,
+            json=bodies.get(route),
+        )
+        if response.status_code >= 400:
+            assert code_of(response)
+        return response.status_code, await self._looks(order_id, product.sku) != before
+
+    async def _looks(self, order_id: UUID, sku: str) -> list[Any]:
+        container, staff = self.door.container, self.callers["staff"]
+        part = Part(limit=10)
+        return [
+            await container.read_order()(caller=staff, order_id=order_id),
+            await container.read_history()(caller=staff, order_id=order_id, part=part),
+            await container.find_product()(sku=sku),
+        ]
+
+
+def credentials(name: str) -> dict[str, str]:
+    return {"username": name, "password": PASSWORD}
+
+
+@asynccontextmanager
+async def opened_shop(database_url: str, **settings: Any) -> AsyncIterator[Shop]:
+    async with opened(database_url, refreshes_per_minute=0, **settings) as door:
+        await door.create("somebody")
+        callers = {
+            "customer": await door.create("customer"),
+            "other": await door.create("other"),
+            "staff": await door.create("staff", Role.STAFF),
+        }
+        yield Shop(door=door, callers=callers)
+
+
+async def walk(shop: Shop, who: str, expected: Callable[[dict[str, int]], int]) -> None:
+    """Every route that answers otherwise than it must, or changes what it refused to change."""
+    wrong = {}
+    for route, row in rows().items():
+        status, changed = await shop.call(route, who)
+        if status != expected(row) or (status >= 400 and changed):
+            wrong[route] = f"got {status}, must be {expected(row)}, changed something: {changed}"
+    assert not wrong
+
+
+@pytest.mark.parametrize("who", ["nobody", "customer", "other", "staff"])
+async def test_each_gets_from_every_route_what_the_table_says(who: str, database_url: str) -> None:
+    async with opened_shop(database_url) as shop:
+        await walk(shop, who, lambda row: row[who])
+
+
+async def test_a_disabled_user_is_nobody_where_users_are_checked(database_url: str) -> None:
+    async with opened_shop(database_url, check_users=True) as shop:
+        shop.callers["disabled"] = await shop.door.create("disabled", Role.STAFF)
+        await shop.door.container.switch_user()(username="disabled", disabled=True)
+        await walk(shop, "disabled", lambda row: row["nobody"])
+
+
+async def test_a_disabled_user_is_a_customer_until_the_token_ends_where_they_are_not(
+    database_url: str,
+) -> None:
+    async with opened_shop(database_url) as shop:
+        shop.callers["disabled"] = await shop.door.create("disabled")
+        await shop.door.container.switch_user()(username="disabled", disabled=True)
+        await walk(shop, "disabled", lambda row: row["other"])
+
+
+async def test_a_disabled_user_has_only_the_minutes_of_the_access_token(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(database_url) as door:
+        await door.create("customer")
+        tokens = (await door.sign_in("customer")).json()
+        await door.container.switch_user()(username="customer", disabled=True)
+        bearer = {"Authorization": f"Bearer {tokens['access']}"}
+        assert (await door.at().get("/api/orders/", headers=bearer)).status_code == 200
+        refused = await door.at().post("/api/token/refresh/", json={"refresh": tokens["refresh"]})
+        assert (refused.status_code, code_of(refused)) == (401, "invalid_token")
+        issuer = door.container.access_tokens()
+        settings = door.container.settings()
+        lifetime, then = settings.access_token_lifetime + settings.token_leeway, issuer._now()
+        monkeypatch.setattr(issuer, "_now", lambda: then + lifetime)
+        refused = await door.at().get("/api/orders/", headers=bearer)
+        assert (refused.status_code, code_of(refused)) == (401, "invalid_token")
+
+
+async def test_where_users_are_checked_a_disabled_one_is_out_within_seconds(
+    database_url: str,
+) -> None:
+    async with opened(database_url, check_users=True) as door:
+        header = door.signed_in(await door.create("customer"))
+        assert (await door.at().get("/api/orders/", headers=header)).status_code == 200
+        await door.container.switch_user()(username="customer", disabled=True)
+        door.clock.advance(BELIEVED_FOR + timedelta(microseconds=1))
+        assert (await door.at().get("/api/orders/", headers=header)).status_code == 401
+        await door.container.switch_user()(username="customer", disabled=False)
+        assert (await door.at().get("/api/orders/", headers=header)).status_code == 200
+
+
+async def test_where_users_are_checked_the_role_is_that_of_now(database_url: str) -> None:
+    body = {"sku": "TEA", "name": "Tea", "price": "1.00"}
+    for check_users, status in ((False, 201), (True, 403)):
+        async with opened(database_url, check_users=check_users) as door:
+            customer = await door.create(f"customer{status}")
+            header = door.signed_in(Caller(user_id=customer.user_id, role=Role.STAFF))
+            response = await door.at().post("/api/products/", json=body, headers=header)
+            assert response.status_code == status
+
+
+async def test_a_token_of_somebody_who_was_never_there_is_no_token_where_users_are_checked(
+    database_url: str,
+) -> None:
+    async with opened(database_url, check_users=True) as door:
+        header = door.signed_in(Caller(user_id=4711, role=Role.STAFF))
+        assert (await door.at().get("/api/orders/", headers=header)).status_code == 401
+
+
+# --- the table itself ---
+
+
+async def test_every_route_of_the_openapi_document_has_a_row() -> None:
+    async with opened() as door:
+        document = (await door.at().get("/openapi.json")).json()
+    documented = {
+        (method.upper(), shorter(path))
+        for path, operations in document["paths"].items()
+        for method in operations
+    }
+    assert documented == {(m, p) for m, p in rows() if p not in UNDOCUMENTED}
+
+
+async def test_every_route_of_the_application_has_a_row() -> None:
+    async with opened() as door:
+        edge = build_app(door.container)
+    assert isinstance(edge, Edge)
+    app = edge._app
+    assert isinstance(app, Litestar)
+    served = {
+        (method, shorter(route.path_format).rstrip("/"))
+        for route in app.routes
+        for method in getattr(route, "methods", {"(not HTTP)"})
+        if method != "OPTIONS" and not route.path_format.startswith(HIDDEN)
+    }
+    assert served == {(method, path.rstrip("/")) for method, path in rows()}
+
+
+@pytest.mark.parametrize("path", ["", "/", "/swagger", "/openapi.json", "/openapi.yaml", "/x"])
+async def test_the_pages_that_the_framework_would_serve_are_not_there(path: str) -> None:
+    async with opened_shop("memory://") as shop:
+        staff = shop.door.signed_in(shop.callers["staff"])
+        for headers in ({}, staff):
+            response = await shop.door.at().get(HIDDEN + path, headers=headers)
+            unknown = await shop.door.at().get("/nowhere/", headers=headers)
+            assert (response.status_code, response.content) == (404, unknown.content)
+
+
+def shorter(path: str) -> str:
+    return path.replace("_id}", "}")
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "TRACE", "CONNECT", "PROPFIND"])
+async def test_a_method_that_no_route_takes_tells_nobody_anything(method: str) -> None:
+    async with opened_shop("memory://") as shop:
+        for _, path in rows():
+            for who in ("nobody", "staff"):
+                where = path.format(product=1, order="0" * 32, name="swagger-ui.css")
+                headers = shop.door.signed_in(shop.callers[who]) if who != "nobody" else {}
+                response = await shop.door.at().request(method, where, headers=headers)
+                assert response.status_code == 405, (method, path)
+
+
+async def test_what_is_allowed_is_no_secret_and_does_nothing() -> None:
+    async with opened_shop("memory://") as shop:
+        for _, path in rows():
+            where = path.format(product=1, order="0" * 32, name="swagger-ui.css")
+            response = await shop.door.at().options(where)
+            assert (response.status_code, response.content) == (204, b"")
+            assert set(response.headers["allow"].split(", ")) - {"OPTIONS"} == {
+                method for method, other in rows() if other == path
+            }
