@@ -1,63 +1,148 @@
-"""The benchmark's command line."""
+"""Compare placing orders through this shop with other ways of doing the same work."""
 
 import argparse
+import asyncio
+import platform
 import shutil
+import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
-from bench.candidates import Case, Measurement, create_world, measure
-from tests.postgresql import running_postgresql
+import asyncpg
+import msgspec
 
+from bench.candidates import Case, Measurement, create_world, measure
+from bench.report import Report, show
+from tests.postgresql import PostgresServer, running_postgresql
+
+RESULTS = Path(__file__).with_name("results")
 WORKLOADS = ("hot", "spread")
 PGBENCH = ("pgbench separate", "pgbench cte")
 
 
-def quick_cases() -> list[Case]:
-    """Those that the targets are about."""
+def target_cases() -> list[Case]:
+    """Those that the targets are about, and the naive way."""
     return [
-        *(Case(name, load, 64) for load in WORKLOADS for name in ("shop", *PGBENCH)),
+        *(Case(name, load, 64) for load in WORKLOADS for name in ("shop", *PGBENCH, "naive")),
         *(Case(name, "hot", 64) for name in ("constant", "shop on SQLite")),
         *(Case(name, "hot", 1) for name in ("shop", "constant", *PGBENCH)),
-        *(Case("naive", load, 64) for load in WORKLOADS),
     ]
 
 
 def all_cases() -> list[Case]:
     connections = (1, 16, 64, 256)
-    cases = quick_cases()
-    cases += [Case("shop", w, n, workers) for w in WORKLOADS for n in connections for workers in (1, 2)]
-    cases += [Case(name, w, n) for w in WORKLOADS for n in (1, 8, 64) for name in PGBENCH]
+    cases = target_cases()
+    for load in WORKLOADS:
+        cases += [Case("shop", load, number, x) for number in connections for x in (1, 2)]
+        cases += [Case(name, load, number) for number in (1, 8, 64) for name in PGBENCH]
+        cases += [Case("naive", load, number) for number in (1, 16, 64)]
     cases += [Case(name, "hot", n) for n in connections for name in ("constant", "shop on SQLite")]
-    cases += [Case("constant", "spread", 64), Case("shop on SQLite", "spread", 64)]
+    cases += [Case(name, "spread", 64) for name in ("constant", "shop on SQLite")]
     return list(dict.fromkeys(cases))
 
 
 def main() -> int:
+    options = _options()
+    if options.show is not None:
+        report = msgspec.json.decode(options.show.read_bytes(), type=Report)
+    else:
+        report = _run(options)
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{report.started_at:%Y%m%d-%H%M%S}.json"
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+        print(f"Written to {path}")
+    show(report)
+    return 1 if report.problems else 0
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default="")
-    options = parser.parse_args()
-    cases = quick_cases() if options.quick else all_cases()
-    cases = [case for case in cases if options.only in str(case)]
-    folder = Path(tempfile.mkdtemp(prefix="shop-bench-"))
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each case (3)")
+    parser.add_argument("--seconds", type=int, default=4, help="length of one (4)")
+    parser.add_argument("--quick", action="store_true", help="only what the targets are about")
+    parser.add_argument(
+        "--only", action="append", help='only cases with this text, such as "shop, hot" (repeat it)'
+    )
+    parser.add_argument("--show", type=Path, help="show the results of this file, measure nothing")
+    return parser.parse_args()
+
+
+def _run(options: argparse.Namespace) -> Report:
+    cases = target_cases() if options.quick else all_cases()
+    if options.only:
+        cases = [case for case in cases if any(text in str(case) for text in options.only)]
+    started_at = datetime.now(UTC)
     measurements: list[Measurement] = []
+    folder = Path(tempfile.mkdtemp(prefix="shop-bench-"))
     try:
         with running_postgresql(durable=True) as postgres:
+            machine = _machine(postgres)
+            print("Filling the stores", flush=True)
             world = create_world(postgres, folder)
             for number in range(1, options.rounds + 1):
+                # To and fro, so that a machine that gets slower favours nobody.
                 for case in cases if number % 2 else reversed(cases):
-                    for _ in range(5):
-                        m = measure(world, case, number=number, seconds=options.seconds)
-                        if m.disturbance < 0.1:
-                            break
-                    measurements.append(m)
-                    print(f"{number} {case!s:45} {m.load.rate:8.0f}/s p50 {m.load.p50:7.2f} p99 {m.load.p99:7.2f} ms  cpu {m.server_cpu:.3f} pg {m.postgres_cpu:.3f} others {m.disturbance:.2f} {m.problems or ''}", flush=True)
+                    measured = measure(world, case, number=number, seconds=options.seconds)
+                    measurements.append(measured)
+                    _show_progress(options.rounds, measured)
     finally:
         shutil.rmtree(folder)
-    return int(any(m.problems for m in measurements))
+    return Report(
+        started_at=started_at,
+        machine=machine,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        measurements=measurements,
+    )
+
+
+def _show_progress(rounds: int, measured: Measurement) -> None:
+    load = measured.load
+    print(
+        f"{measured.round}/{rounds} {measured.case!s:40} {load.rate:7.0f} orders/s,"
+        f" p50 {load.p50:7.2f}, p99 {load.p99:7.2f} ms,"
+        f" CPU {measured.server_cpu:.3f} + {measured.postgres_cpu:.3f} ms,"
+        f" others {max(measured.disturbance, 0):.2f}",
+        *(f"\n    FAILED: {problem}" for problem in measured.problems),
+        flush=True,
+    )
+
+
+def _machine(postgres: PostgresServer) -> dict[str, str]:
+    """Where this was measured. Raises RuntimeError if PostgreSQL would not be durable."""
+    facts = asyncio.run(_postgres_facts(postgres))
+    if (facts["fsync"], facts["synchronous_commit"]) != ("on", "on"):
+        raise RuntimeError(f"PostgreSQL is not durable: {facts}")
+    filesystem = subprocess.run(
+        ["stat", "--file-system", "--format=%T", postgres.root], capture_output=True, text=True
+    )
+    processors = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "processor": f"{len(processors)} x {processors[0]}" if processors else platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "filesystem": filesystem.stdout.strip(),
+        "Python": platform.python_version(),
+        "PostgreSQL": facts["server_version"],
+        **{
+            name: version(name) for name in ("shop", "litestar", "granian", "sqlalchemy", "asyncpg")
+        },
+    }
+
+
+async def _postgres_facts(postgres: PostgresServer) -> dict[str, str]:
+    connection = await asyncpg.connect(host=str(postgres.root), user="shop", database="postgres")
+    try:
+        names = ("server_version", "fsync", "synchronous_commit")
+        return {name: await connection.fetchval(f"SHOW {name}") for name in names}
+    finally:
+        await connection.close()
 
 
 if __name__ == "__main__":

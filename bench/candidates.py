@@ -19,7 +19,9 @@ from bench.processes import cpu_seconds, machine_cpu_seconds, waited_cpu_seconds
 from tests.postgresql import PostgresServer
 
 TEMPLATE = "filled"
-WARM_UP_SECONDS = 2.0
+WARM_UP_SECONDS = 2
+DISTURBANCE_MAX = 0.15
+ATTEMPTS_MAX = 4
 
 
 class Case(msgspec.Struct, frozen=True, order=True):
@@ -66,7 +68,8 @@ class World:
 
     @contextmanager
     def copied_sqlite(self) -> Iterator[str]:
-        path = shutil.copy(self.sqlite, self.folder / "shop.sqlite3")
+        path = self.folder / "shop.sqlite3"
+        shutil.copy(self.sqlite, path)
         yield sqlite_url(path)
         for file in self.folder.glob("shop.sqlite3*"):
             file.unlink()
@@ -90,13 +93,23 @@ def create_world(postgres: PostgresServer, folder: Path) -> World:
     return world
 
 
-def measure(world: World, case: Case, *, number: int, seconds: float) -> Measurement:
-    """Warm a candidate up, load it, and prove that it did what it answered."""
+def measure(world: World, case: Case, *, number: int, seconds: int) -> Measurement:
+    """Warm a candidate up, load it, and prove that it did what it answered.
+
+    While somebody else keeps the processor busy it is measured again, and the quietest time counts.
+    """
     measure_one = _measure_pgbench if case.candidate.startswith("pgbench") else _measure_server
-    return measure_one(world, case, number, seconds)
+    attempts: list[Measurement] = []
+    while len(attempts) < ATTEMPTS_MAX:
+        attempts.append(measure_one(world, case, number, seconds))
+        if attempts[-1].problems:
+            return attempts[-1]
+        if attempts[-1].disturbance <= DISTURBANCE_MAX:
+            break
+    return min(attempts, key=lambda attempt: attempt.disturbance)
 
 
-def _measure_pgbench(world: World, case: Case, number: int, seconds: float) -> Measurement:
+def _measure_pgbench(world: World, case: Case, number: int, seconds: int) -> Measurement:
     with world.copied_postgres() as url:
         run = partial(
             run_transactions,
@@ -124,7 +137,7 @@ _NAIVE_PATIENCE = {
 }
 
 
-def _measure_server(world: World, case: Case, number: int, seconds: float) -> Measurement:
+def _measure_server(world: World, case: Case, number: int, seconds: int) -> Measurement:
     copied = world.copied_sqlite if case.candidate.endswith("SQLite") else world.copied_postgres
     environment = _NAIVE_PATIENCE if case.candidate == "naive" else {}
     with (
@@ -151,7 +164,7 @@ def _measured(
     world: World,
     case: Case,
     number: int,
-    seconds: float,
+    seconds: int,
     *,
     url: str,
     server: int | None,
@@ -173,7 +186,7 @@ def _measured(
         # pgbench ends with its last transaction; wrk hangs up on the requests under way.
         cut_off = 0 if server is None else 2 * case.clients
         answered = sum(each.answered for each in loads)
-        problems += asyncio.run(problems_of(url, answered=answered, cut_off=cut_off))
+        problems += problems_of(url, answered=answered, cut_off=cut_off)
     return Measurement(
         case=case,
         round=number,

@@ -1,5 +1,6 @@
 """The shop before the first measured order, and the proof after the last one."""
 
+import asyncio
 import random
 import subprocess
 import sys
@@ -57,7 +58,7 @@ async def fill(url: str) -> None:
         await container.schema().upgrade()
         await _add_buyers(container)
         await _add_products(container)
-        dice = random.Random(1)
+        dice = random.Random(1)  # noqa: S311  # baskets, not secrets
         for start in range(0, OLD_ORDERS, _PER_STEP):
             await container.place_orders()([_old_order(container, dice) for _ in range(_PER_STEP)])
             if start == 0:
@@ -128,11 +129,24 @@ def write_tokens(path: Path) -> None:
     path.write_text("".join(f"{tokens.issue(buyer)}\n" for buyer in buyers))
 
 
-async def problems_of(url: str, *, answered: int, cut_off: int) -> list[str]:
+def problems_of(url: str, *, answered: int, cut_off: int) -> list[str]:
     """What is wrong with the shop after `answered` new orders.
 
     `cut_off` is how many more there may be: placed, but their buyers had hung up by then.
     """
+    problems = asyncio.run(_problems_of(url, answered, cut_off))
+    verified = subprocess.run(
+        [Path(sys.executable).with_name("shop"), "stock", "verify"],
+        env=environment_of(url),
+        capture_output=True,
+        text=True,
+    )
+    if verified.returncode:
+        problems.append(f"shop stock verify: {verified.stdout}{verified.stderr}")
+    return problems
+
+
+async def _problems_of(url: str, answered: int, cut_off: int) -> list[str]:
     problems = []
     async with _opened(url) as container, container.engines().read.connect() as connection:
         stored = await connection.scalar(select(func.count()).select_from(orders)) or 0
@@ -155,12 +169,4 @@ async def problems_of(url: str, *, answered: int, cut_off: int) -> list[str]:
         )
         if wrong:
             problems.append(f"of {wrong} products the stock is not what the order lines say")
-    verified = subprocess.run(
-        [Path(sys.executable).with_name("shop"), "stock", "verify"],
-        env=environment_of(url),
-        capture_output=True,
-        text=True,
-    )
-    if verified.returncode:
-        problems.append(f"shop stock verify: {verified.stdout}{verified.stderr}")
     return problems

@@ -35,12 +35,12 @@ class Load(msgspec.Struct, frozen=True):
 
 
 def send_orders(
-    url: str, *, tokens: Path, workload: str, connections: int, seconds: float, seed: int
+    url: str, *, tokens: Path, workload: str, connections: int, seconds: int, seed: int
 ) -> Load:
     wrk = shutil.which("wrk")
     if wrk is None:
         raise RuntimeError("The benchmark needs wrk (on Debian and Ubuntu: apt install wrk).")
-    generator = [wrk, "--threads=1", f"--connections={connections}", f"--duration={seconds:g}s"]
+    generator = [wrk, "--threads=1", f"--connections={connections}", f"--duration={seconds}s"]
     generator += ["--latency", f"--timeout={TIMEOUT_SECONDS}s", f"--script={_SCRIPT}", url, "--"]
     arguments = [str(tokens), workload, str(PRODUCTS), str(LINES_MAX), str(seed)]
     run = subprocess.run([*generator, *arguments], check=True, capture_output=True, text=True)

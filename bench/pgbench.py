@@ -18,14 +18,14 @@ def run_transactions(
     *,
     transaction: str,
     clients: int,
-    seconds: float,
+    seconds: int,
     seed: int,
     folder: Path,
 ) -> Load:
     """Run a script of `transactions/` over and over."""
     command: list[str | Path] = [_pgbench(server), f"--host={server.root}", "--username=shop"]
     command += ["--no-vacuum", "--protocol=prepared", "--jobs=1", f"--client={clients}"]
-    command += [f"--time={max(1, round(seconds))}", f"--random-seed={seed}"]
+    command += [f"--time={seconds}", f"--random-seed={seed}"]
     command += [f"--define=buyers={BUYERS}", f"--define=products={PRODUCTS}"]
     command += ["--log", f"--log-prefix={folder / 'pgbench'}"]
     command += [f"--file={TRANSACTIONS / transaction}.sql", database]

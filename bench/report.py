@@ -1,6 +1,7 @@
 """What the measurements say: tables and the targets, for the terminal and for the docs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 
@@ -17,7 +18,7 @@ _BEGIN, _END = "<!-- bench: begin -->\n", "<!-- bench: end -->\n"
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A run of the benchmark, as its JSON files hold it."""
 
-    started_at: str
+    started_at: datetime
     machine: dict[str, str]
     rounds: int
     seconds: float
@@ -120,12 +121,28 @@ def targets(report: Report) -> list[Target]:
     hot, spread = Case("shop", "hot", 64), Case("shop", "spread", 64)
     ceiling = Case("constant", "hot", 64)
     found = [
-        _rate_target(report, "hot, to pgbench separate statements", 5, hot, _pgbench("separate", "hot", 64)),
+        _rate_target(
+            report, "hot, to pgbench separate statements", 5, hot, _pgbench("separate", "hot", 64)
+        ),
         _rate_target(report, "hot, to pgbench one CTE", 4, hot, _pgbench("cte", "hot", 64)),
-        _rate_target(report, "spread, to pgbench separate statements", 2, spread, _pgbench("separate", "spread", 64)),
-        _rate_target(report, "spread, to pgbench one CTE", 1, spread, _pgbench("cte", "spread", 64)),
+        _rate_target(
+            report,
+            "spread, to pgbench separate statements",
+            2,
+            spread,
+            _pgbench("separate", "spread", 64),
+        ),
+        _rate_target(
+            report, "spread, to pgbench one CTE", 1, spread, _pgbench("cte", "spread", 64)
+        ),
         _rate_target(report, "hot, share of the constant answer's rate", 0.6, hot, ceiling),
-        _rate_target(report, "SQLite hot, share of the constant answer's rate", 0.6, Case("shop on SQLite", "hot", 64), ceiling),
+        _rate_target(
+            report,
+            "SQLite hot, share of the constant answer's rate",
+            0.6,
+            Case("shop on SQLite", "hot", 64),
+            ceiling,
+        ),
         Target("p99 to p50, hot", 2.5, False, [m.load.p99 / m.load.p50 for m in report.of(hot)]),
         *(_latency_target(report, kind) for kind in ("separate", "cte")),
     ]

@@ -4,9 +4,12 @@
 """
 
 import sys
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
+from granian.server import Server
 from litestar.types import ASGIApp
 
 from bench.data import LINES_MAX
@@ -15,7 +18,7 @@ from shop.domain.money import Money
 from shop.domain.orders import Order, OrderItem, OrderLine, OrderRequest, OrderStatus, Placed
 from shop.domain.services.place_orders import PlaceOrder, PlaceOrders
 from shop.domain.users import Caller
-from shop.entrypoints.cli import serve
+from shop.entrypoints.cli.serve import serve
 from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.http.app import build_app
 from shop.entrypoints.settings import load_settings
@@ -89,13 +92,12 @@ def create_naive() -> ASGIApp:
 
 def main(variant: str, *arguments: str) -> None:
     """`shop serve` as it is, but the application that its server imports is the variant."""
-    create = serve.Server
+    with patch("shop.entrypoints.cli.serve.Server", partial(_serve_variant, variant)):
+        serve(list(arguments))
 
-    def server(_target: str, **options: Any) -> Any:
-        return create(f"bench.variants:create_{variant}", **options)
 
-    serve.Server = server  # type: ignore[misc,assignment]
-    serve.serve(list(arguments))
+def _serve_variant(variant: str, _target: str, **options: Any) -> Any:
+    return Server(f"bench.variants:create_{variant}", **options)
 
 
 if __name__ == "__main__":

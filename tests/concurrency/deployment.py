@@ -103,10 +103,18 @@ class Deployment:
 
     @asynccontextmanager
     async def sales_held(self, product_id: int) -> AsyncIterator[None]:
-        """Nobody's order for this product (on SQLite: for any) gets ahead inside the block."""
+        """No order for this product (on SQLite: for any) gets on inside the block."""
         async with sql_store(self.database.url) as store, store.unit_of_work() as uow:
             await uow.stock.lock([product_id])
             yield
+
+    async def requests_have_arrived(self) -> None:
+        """What was sent until now has reached the workers: later ones of others are answered."""
+        for _ in range(2):
+            with self.clients(16) as clients:
+                probes = [client.request("GET", "/health/live") for client in clients]
+                for answer in await all_at_once(clients, *probes):
+                    assert answer.status == 200
 
     async def verify_stock(self) -> None:
         """By the command that operators have for it."""
@@ -123,8 +131,10 @@ class Deployment:
 
     def check_logs(self) -> None:
         for server in self.servers:
+            log = server.log
             for failure in FAILURES:
-                assert failure not in server.log, server.log
+                _, found, context = log.partition(failure)
+                assert not found, f"in the log: {found}{context[:4_000]}"
 
 
 @contextmanager

@@ -48,11 +48,12 @@ async def test_who_hangs_up_leaves_the_neighbours_served(
             async with deployment.sales_held(product):
                 # All of them wait for the same piece of stock when the leavers go.
                 await asyncio.gather(*(client.connect() for client in leaving))
-                neighbours = asyncio.gather(all_at_once(staying, *wanted))
+                neighbours = asyncio.create_task(all_at_once(staying, *wanted))
                 await asyncio.gather(*(c.send(r) for c, r in zip(leaving, cut, strict=True)))
+                await deployment.requests_have_arrived()
                 for client in leaving:
                     client.close()
-            [answers] = await neighbours
+            answers = await neighbours
             assert [answer.status for answer in answers] == [201] * len(staying)
     with deployment.clients(1, deployment.staff) as [client]:
         for order_id in asked:

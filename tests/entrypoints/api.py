@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import count
 from typing import Any, ClassVar, cast
 from uuid import UUID
@@ -116,7 +117,9 @@ class Documented(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await self._transport.handle_async_request(request)
         await response.aread()
-        response.request = request
+        # Without the body, which may have been a stream.
+        response.request = httpx.Request(request.method, request.url, headers=request.headers)
+        response.elapsed = timedelta()
         operation = await self._operation(request)
         if operation is not None:
             documented = {str(status) for status in operation.definition.raw["responses"]}
@@ -131,10 +134,10 @@ class Documented(httpx.AsyncBaseTransport):
             )
             Documented._schema = schemathesis.openapi.from_dict(json.loads(await whole.aread()))
         path = request.url.path.rstrip("/")
-        for template, methods in Documented._schema.items():
+        for template, methods in Documented._schema.raw_schema["paths"].items():
             known = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template.rstrip("/")))
             if re.fullmatch(known, path) and request.method.lower() in methods:
-                return methods[request.method.lower()]
+                return Documented._schema[template][request.method]
         return None
 
 

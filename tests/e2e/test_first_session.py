@@ -1,0 +1,124 @@
+"""A stranger's first session, on the embedded database and on PostgreSQL."""
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.concurrency.servers import FAILURES, environment, shop_command
+from tests.e2e.conftest import Start
+from tests.e2e.shops import NO_SETTINGS, Shop, order_of, sign_in, stock_of
+
+README = Path(__file__).parents[2] / "README.md"
+FIRST_ANSWER_SECONDS_MAX = 10.0
+"""Generous, for machines that are busy with other tests; a quiet one needs less than 2."""
+
+
+@pytest.fixture(params=["embedded", "postgresql"])
+def shop(request: pytest.FixtureRequest, start: Start) -> Shop:
+    if request.param == "embedded":
+        return start()
+    return start(request.getfixturevalue("postgresql_url"), workers=2)
+
+
+def test_an_order_deducts_stock_and_outlives_a_restart(shop: Shop) -> None:
+    with shop.signed_in() as client:
+        before = stock_of(client, 1)
+        response = client.post("/api/orders/", json=order_of(1, 2))
+        assert response.status_code == 201, response.text
+        order = response.json()
+        assert stock_of(client, 1) == before - 2
+        refused = client.post("/api/orders/", json=order_of(1, before))
+        assert refused.status_code == 409
+        assert refused.json()["lines"] == [
+            {"product_id": 1, "requested": before, "available": before - 2}
+        ]
+    assert shop.server.stop() == 0
+    shop.server.start()
+    with shop.client() as again:
+        # Also the key is kept, so that a restart signs nobody out.
+        again.headers["Authorization"] = client.headers["Authorization"]
+        assert again.get(f"/api/orders/{order['id']}/").json() == order
+        assert again.get("/api/orders/").json()["count"] == 1
+        assert stock_of(again, 1) == before - 2
+    assert shop.server.stop() == 0
+    assert not [sign for sign in FAILURES if sign in shop.server.log]
+
+
+def test_every_worker_knows_who_is_signed_in(start: Start, postgresql_url: str) -> None:
+    shop = start(postgresql_url, workers=2)
+    with shop.client() as client:
+        headers = {"Authorization": f"Bearer {sign_in(client)['access']}"}
+    for _ in range(10):
+        with shop.client() as fresh:
+            assert fresh.get("/api/products/", headers=headers).status_code == 200
+
+
+def test_the_docs_and_health_are_served(start: Start) -> None:
+    with start().client() as client:
+        for path in ("/docs/", "/openapi.json", "/api/health/", "/health/live", "/health/ready"):
+            assert client.get(path).status_code == 200
+        assert client.get("/docs/assets/swagger-ui-bundle.js").status_code == 200
+
+
+def test_the_first_answer_comes_soon(start: Start) -> None:
+    shop = start()
+    shop.server.stop()
+    started = time.perf_counter()
+    shop.server.start()
+    with shop.client() as client:
+        assert client.get("/api/health/").status_code == 200
+    seconds = time.perf_counter() - started
+    assert seconds < FIRST_ANSWER_SECONDS_MAX, f"the first answer took {seconds:.1f} s"
+
+
+def test_the_session_of_the_readme_works_when_pasted(start: Start) -> None:
+    shop = start()
+    session = re.search(r"<!-- tested: session -->\n```sh\n(.*?)```", README.read_text(), re.DOTALL)
+    assert session is not None, "README.md marks its first session with <!-- tested: session -->"
+    script = session[1]
+    assert "http://127.0.0.1:8000" in script
+    with shop.signed_in() as client:
+        before = stock_of(client, 1)
+        ran = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script.replace("127.0.0.1:8000", shop.address[7:])],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert '"code":"out_of_stock"' in ran.stdout
+        assert '"code":"invalid_token"' not in ran.stdout
+        assert f'"stock":{before - 2}' in ran.stdout
+        assert stock_of(client, 1) == before - 2
+        assert client.get("/api/orders/").json()["count"] == 1
+
+
+def test_a_user_and_products_of_ones_own(tmp_path: Path, start: Start) -> None:
+    """The commands that the README goes on with, while the server runs."""
+    shop = start()
+
+    def run(*arguments: str, stdin: str = "") -> str:
+        return subprocess.run(
+            shop_command(*arguments),
+            cwd=shop.folder,
+            env=environment("", NO_SETTINGS),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    run("create-user", "ann", "--password-stdin", stdin="correct horse\n")
+    run("add-products", "--count", "20", "--seed", "9")
+    with shop.client() as client:
+        response = client.post("/api/token/", json={"username": "ann", "password": "correct horse"})
+        client.headers["Authorization"] = f"Bearer {response.json()['access']}"
+        assert client.get("/api/products/").json()["count"] == 70
+        placed = client.post("/api/orders/", json=order_of(60, 1))
+        assert placed.status_code == 201
+    assert placed.json()["code"] in run("orders", "list")
+    assert "agree" in run("stock", "verify")
