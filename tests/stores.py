@@ -113,20 +113,20 @@ class Store:
                 await connection.execute(change.values(status=status.value))
 
     async def set_line_behind_the_ledger(
-        self, order_id: UUID, *, position: int = 0, **values: int
+        self, order_id: UUID, *, position: int = 0, quantity: int | None = None, returned: int = 0
     ) -> None:
         if self.memory is not None:
             orders = self.memory.tables.orders
             lines = list(orders[order_id].lines)
-            lines[position] = replace(lines[position], **values)
+            line = lines[position]
+            lines[position] = replace(line, quantity=quantity or line.quantity, returned=returned)
             orders[order_id] = replace(orders[order_id], lines=tuple(lines))
         else:
             table = tables.order_lines
+            change = update(table).where(table.c.order_id == order_id, table.c.position == position)
             async with self.sql.write.begin() as connection:
                 await connection.execute(
-                    update(table)
-                    .where(table.c.order_id == order_id, table.c.position == position)
-                    .values(values)
+                    change.values(quantity=quantity or table.c.quantity, returned=returned)
                 )
 
     async def set_password_hash(self, user_id: int, password_hash: str) -> None:

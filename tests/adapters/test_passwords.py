@@ -59,6 +59,11 @@ async def test_an_unknown_user_costs_the_work_of_a_known_one(
     assert worked == [(19456, 2, 1)] * 2
 
 
+async def test_a_password_that_is_no_text_fits_nothing(hasher: Argon2Hasher) -> None:
+    for hashed in (None, await hasher.hash(PASSWORD), DJANGOS[PASSWORD][1]):
+        assert not await hasher.verify("\ud800", hashed)
+
+
 @pytest.mark.parametrize("hashed", ["", "x", "$argon2id$v=19$broken", "plain:password"])
 async def test_what_is_no_hash_fits_no_password(hasher: Argon2Hasher, hashed: str) -> None:
     assert not await hasher.verify(PASSWORD, hashed)
@@ -136,6 +141,7 @@ async def test_only_hashes_of_another_kind_or_cost_are_outdated(hasher: Argon2Ha
         "scrypt$0$salt$8$1$hash",
         "scrypt$2$salt$-8$1$hash",
         "argon2$argon2id$broken",
+        "pbkdf2_sha256$99999999999999999999$salt$hash",
         "md5$salt$hash",
     ],
 )

@@ -51,8 +51,10 @@ async def assert_pages(
         part = Part(limit=5, after=(page.items[-1].id,))
     assert forwards == list(expected)
     backwards = forwards[-1:]
+    start = backwards[0].id
     while True:
-        page = await read(Part(limit=5, before=(backwards[0].id,)))
+        page = await read(Part(limit=5, before=(start,)))
+        start = page.items[0].id if page.items else start
         backwards = [*page.items, *backwards]
         if not page.more:
             break

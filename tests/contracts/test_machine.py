@@ -332,11 +332,11 @@ class Trade(RuleBasedStateMachine):
                     )
 
         async def race() -> list[Placed | ShopError]:
-            answers, *_ = await asyncio.gather(
-                self.send(several, [self.shop]),
-                *(lay_hand((self.shop, self.other)[n % 2], hand) for n, hand in enumerate(hands)),
+            arriving = asyncio.create_task(self.send(several, [self.shop]))
+            await asyncio.gather(
+                *(lay_hand((self.shop, self.other)[n % 2], hand) for n, hand in enumerate(hands))
             )
-            return answers
+            return await arriving
 
         answers = self.run(race())
         self.follow(order, self.run(self.shop.read_order(caller=self.boss, order_id=order.id)))

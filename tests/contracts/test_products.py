@@ -211,3 +211,103 @@ async def test_a_product_is_read_back_as_it_was_stored(shop: UseCases) -> None:
         stock=10**12,
     )
     assert await shop.read_product(product_id=stored.id) == stored
+
+
+async def test_a_changed_product_is_read_back_and_found_by_what_it_is_called_now(
+    shop: UseCases, store: Store, catalogue: list[Product]
+) -> None:
+    before = catalogue[0]
+    shop.clock.advance(timedelta(hours=1))
+    changed = await shop.change_product(
+        actor_id=99,
+        product_id=before.id,
+        sku="NEW-1",
+        name=" Käse ",
+        description="line one\nline two",
+        price=money(777),
+        expected_versions=[1],
+    )
+    assert changed == replace(
+        before,
+        sku="NEW-1",
+        name="Käse",
+        description="line one\nline two",
+        price=money(777),
+        version=2,
+        modified_at=shop.clock(),
+    )
+    assert await shop.read_product(product_id=before.id) == changed
+    assert await shop.find_product(sku="NEW-1") == changed
+    with pytest.raises(ProductNotFound):
+        await shop.find_product(sku=before.sku)
+    assert await found(store, ProductQuery(search="KÄSE")) == {"Käse"}
+    kept = await shop.change_product(actor_id=99, product_id=before.id)
+    assert kept == replace(changed, version=3)
+    assert shop.audit.events[-1] == ("product.changed", {"user": 99, "product": before.id})
+
+
+async def test_a_change_of_what_somebody_else_changed_is_refused(
+    shop: UseCases, catalogue: list[Product]
+) -> None:
+    before = catalogue[0]
+    for expected in ([], [2], [0, 7]):
+        with pytest.raises(ProductChanged):
+            await shop.change_product(
+                actor_id=None, product_id=before.id, name="x", expected_versions=expected
+            )
+        with pytest.raises(ProductChanged):
+            await shop.archive_product(
+                actor_id=None, product_id=before.id, expected_versions=expected
+            )
+    assert await shop.read_product(product_id=before.id) == before
+
+
+async def test_a_sku_that_is_taken_stays_with_its_product(
+    shop: UseCases, catalogue: list[Product]
+) -> None:
+    mine, theirs, archived = catalogue[:3]
+    await shop.archive_product(actor_id=None, product_id=archived.id)
+    for taken in (theirs.sku, archived.sku):
+        with pytest.raises(SkuTaken, match=taken):
+            await shop.change_product(actor_id=None, product_id=mine.id, sku=taken, name="x")
+    assert await shop.read_product(product_id=mine.id) == mine
+    same = await shop.change_product(actor_id=None, product_id=mine.id, sku=mine.sku)
+    assert same.sku == mine.sku
+
+
+async def test_what_is_archived_is_not_changed_and_archived_once(
+    shop: UseCases, catalogue: list[Product]
+) -> None:
+    gone = catalogue[0]
+    await shop.archive_product(actor_id=1, product_id=gone.id, expected_versions=[1])
+    await shop.archive_product(actor_id=2, product_id=gone.id, expected_versions=[1])
+    assert (await shop.find_product(sku=gone.sku)).version == 2
+    archived = [fields for event, fields in shop.audit.events if event == "product.archived"]
+    assert archived == [{"user": 1, "product": gone.id}]
+    with pytest.raises(ProductNotFound):
+        await shop.change_product(actor_id=None, product_id=gone.id, name="x")
+
+
+async def test_a_product_that_is_not_there_is_neither_changed_archived_nor_found(
+    shop: UseCases,
+) -> None:
+    with pytest.raises(ProductNotFound):
+        await shop.change_product(actor_id=None, product_id=404, name="x")
+    with pytest.raises(ProductNotFound):
+        await shop.archive_product(actor_id=None, product_id=404)
+    with pytest.raises(ProductNotFound, match="TEA"):
+        await shop.find_product(sku="TEA")
+
+
+async def test_a_change_of_the_entry_leaves_the_stock_to_those_who_buy(
+    shop: UseCases, store: Store
+) -> None:
+    teapot = await shop.given_product(10)
+    async with store.unit_of_work() as uow:
+        locked = await uow.products.lock(teapot.id)
+        await uow.products.save(
+            replace(locked, name="Kettle", stock=999, version=locked.version + 1)
+        )
+        await uow.commit()
+    assert await shop.stock_of(teapot) == 10
+    assert await shop.differences() == []

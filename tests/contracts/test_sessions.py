@@ -5,11 +5,16 @@ from datetime import timedelta
 
 import pytest
 
-from shop.domain.errors import InvalidToken, UsernameTaken, WrongCredentials
-from shop.domain.sessions import hash_token
+from shop.domain.errors import InvalidField, InvalidToken, UsernameTaken, WrongCredentials
+from shop.domain.services import keep_users, sign_out
+from shop.domain.sessions import CLIENT_LENGTH_MAX, RefreshToken, hash_token
+from shop.domain.users import Caller, User
 from tests.builders import PASSWORD
 from tests.stores import Store
-from tests.use_cases import UseCases
+from tests.use_cases import ADDRESS, UseCases
+
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -137,3 +142,289 @@ async def test_a_name_is_given_once(shop: UseCases) -> None:
     with pytest.raises(UsernameTaken, match="anna"):
         await shop.given_customer("anna")
     await shop.given_customer("Anna")
+
+
+async def user(store: Store, username: str = "anna") -> User:
+    async with store.unit_of_work(read_only=True) as uow:
+        found = await uow.users.find(username)
+    assert found is not None
+    return found
+
+
+async def caller(store: Store, username: str = "anna") -> Caller:
+    found = await user(store, username)
+    return Caller(user_id=found.id, role=found.role)
+
+
+# --- open sessions ---
+
+
+async def test_open_sessions_are_listed_the_last_used_first(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    anna = await caller(store)
+    await shop.given_customer("bert")
+    shop.clock.advance(HOUR)
+    phone = await shop.sign_in(username="anna", password=PASSWORD, client="phone\n")
+    await shop.sign_in(username="bert", password=PASSWORD)
+    assert [s.client for s in await shop.list_sessions(caller=anna)] == ["phone?", ""]
+    shop.clock.advance(HOUR)
+    await refresh(shop, token)
+    first, second = await shop.list_sessions(caller=anna)
+    assert (first.client, first.started_at, first.last_used_at) == (
+        "",
+        shop.clock() - 2 * HOUR,
+        shop.clock(),
+    )
+    assert (first.expires_at, first.ends_at) == (shop.clock() + DAY, first.started_at + 30 * DAY)
+    assert second.last_used_at == second.started_at == shop.clock() - HOUR
+    await shop.sign_out(refresh_token=phone.refresh_token)
+    assert await shop.list_sessions(caller=anna) == [first]
+    shop.clock.advance(DAY)
+    assert await shop.list_sessions(caller=anna) == []
+
+
+async def test_the_longest_name_of_a_client_is_stored(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    await shop.sign_in(username="anna", password=PASSWORD, client="🫖" * 500)
+    sessions = await shop.list_sessions(caller=await caller(store))
+    assert {s.client for s in sessions} == {"", "🫖" * CLIENT_LENGTH_MAX}
+
+
+async def test_signing_out_everywhere_ends_all_of_ones_own(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    second = (await shop.sign_in(username="anna", password=PASSWORD)).refresh_token
+    await shop.given_customer("bert")
+    other = (await shop.sign_in(username="bert", password=PASSWORD)).refresh_token
+    anna = await caller(store)
+    await shop.sign_out_everywhere(caller=anna)
+    assert await shop.list_sessions(caller=anna) == []
+    assert not any([await is_good(shop, each) for each in (token, second)])
+    assert await is_good(shop, other)
+
+
+# --- forgetting ---
+
+
+async def test_expired_tokens_of_a_session_are_forgotten_as_it_goes_on(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    for _ in range(20):
+        shop.clock.advance(timedelta(hours=20))
+        token = await refresh(shop, token)
+    assert await store.count("tokens") <= 3
+    assert await is_good(shop, token)
+
+
+async def test_a_token_outlives_its_forgotten_predecessor(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    shop.clock.advance(23 * HOUR)
+    second = await refresh(shop, token)
+    shop.clock.advance(2 * HOUR)
+    await refresh(shop, second)
+    # The first has expired and is forgotten; the second goes on giving out successors.
+    assert await store.count("tokens") == 2
+    third = await refresh(shop, second)
+    assert not await is_good(shop, token)
+    assert await is_good(shop, third)
+
+
+async def test_a_token_forgotten_while_somebody_waits_for_its_session_is_unknown(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    shop.clock.advance(23 * HOUR)
+    second = await refresh(shop, token)
+    shop.clock.advance(2 * HOUR)
+    async with store.unit_of_work() as uow:
+        found = await uow.sessions.lock(hash_token(second))
+        assert found is not None
+        family, locked = found
+        waiting = asyncio.create_task(is_good(shop, token))
+        await asyncio.wait([waiting], timeout=0.05)
+        successor = RefreshToken(
+            token_hash=hash_token("successor"),
+            family_id=family.id,
+            predecessor=locked.token_hash,
+            expires_at=shop.clock() + DAY,
+        )
+        await uow.sessions.succeed(locked, successor, used_at=shop.clock())
+        await uow.commit()
+    assert not await waiting
+    assert await is_good(shop, "successor")
+
+
+async def test_sessions_that_expired_are_purged_and_others_kept(
+    shop: UseCases, store: Store, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_out, "PURGED_PER_STEP", 2)
+    for _ in range(4):
+        await shop.sign_in(username="anna", password=PASSWORD)
+    shop.clock.advance(20 * HOUR)
+    token = await refresh(shop, token)
+    assert await shop.purge_sessions() == 0
+    shop.clock.advance(5 * HOUR)
+    assert await shop.purge_sessions() == 4
+    assert (await store.count("families"), await shop.purge_sessions()) == (1, 0)
+    assert await is_good(shop, token)
+    shop.clock.advance(2 * DAY)
+    await shop.sign_in(username="anna", password=PASSWORD)
+    assert (await store.count("families"), await store.count("tokens")) == (1, 1)
+
+
+# --- changes of the user ---
+
+
+async def change_password(shop: UseCases, anna: Caller, current: str = PASSWORD) -> None:
+    await shop.change_password(
+        caller=anna, current=current, new="another password", address=ADDRESS
+    )
+
+
+async def test_changing_ones_password_ends_every_session(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    second = (await shop.sign_in(username="anna", password=PASSWORD)).refresh_token
+    await change_password(shop, await caller(store))
+    assert not any([await is_good(shop, each) for each in (token, second)])
+    with pytest.raises(WrongCredentials):
+        await shop.sign_in(username="anna", password=PASSWORD)
+    await shop.sign_in(username="anna", password="another password")
+
+
+async def test_a_password_is_not_changed_without_the_current_one_or_to_a_bad_one(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    anna = await caller(store)
+    with pytest.raises(InvalidField):
+        await change_password(shop, anna, current="wrong")
+    for new in ("short", "password1", "x" * 257):
+        with pytest.raises(InvalidField) as refused:
+            await shop.change_password(caller=anna, current=PASSWORD, new=new, address=ADDRESS)
+        assert refused.value.context["errors"][0]["field"] == "new"
+    assert await is_good(shop, token)
+    await shop.sign_in(username="anna", password=PASSWORD)
+
+
+async def test_of_two_who_change_a_password_at_once_one_does(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    anna = await caller(store)
+    answers = await asyncio.gather(
+        *(change_password(shop, anna) for _ in range(3)), return_exceptions=True
+    )
+    assert sorted(type(answer).__name__ for answer in answers) == [
+        "InvalidField",
+        "InvalidField",
+        "NoneType",
+    ]
+
+
+async def test_disabling_a_user_ends_every_session_and_enabling_lets_them_in_again(
+    shop: UseCases, token: str
+) -> None:
+    assert (await shop.switch_user(username="anna", disabled=True)).disabled
+    assert not await is_good(shop, token)
+    with pytest.raises(WrongCredentials):
+        await shop.sign_in(username="anna", password=PASSWORD)
+    await shop.switch_user(username="anna", disabled=False)
+    assert not await is_good(shop, token)
+    await shop.sign_in(username="anna", password=PASSWORD)
+
+
+@pytest.mark.parametrize("change", ["password", "disabled"])
+async def test_a_sign_in_that_began_before_a_change_does_not_outlive_it(
+    shop: UseCases, store: Store, token: str, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The change comes while the password is being verified."""
+    real = shop.hasher.verify
+
+    async def verify(password: str, password_hash: str | None) -> bool:
+        fits = await real(password, password_hash)
+        if change == "password":
+            await shop.set_password(username="anna", password="another password")
+        else:
+            await shop.switch_user(username="anna", disabled=True)
+        return fits
+
+    monkeypatch.setattr(shop.hasher, "verify", verify)
+    with pytest.raises(WrongCredentials):
+        await shop.sign_in(username="anna", password=PASSWORD)
+    assert await shop.list_sessions(caller=await caller(store)) == []
+
+
+@pytest.mark.usefixtures("token")
+async def test_sessions_that_race_a_disabling_are_all_ended(shop: UseCases, store: Store) -> None:
+    other = UseCases(store.unit_of_work, process=2)
+    tokens = [
+        (await shop.sign_in(username="anna", password=PASSWORD)).refresh_token for _ in range(4)
+    ]
+    answers = await asyncio.gather(
+        *(
+            process.sign_in(username="anna", password=PASSWORD)
+            for process in (shop, other)
+            for _ in range(2)
+        ),
+        shop.switch_user(username="anna", disabled=True),
+        *(refresh(other, each) for each in tokens),
+        return_exceptions=True,
+    )
+    assert {type(a) for a in answers if isinstance(a, Exception)} <= {
+        InvalidToken,
+        WrongCredentials,
+    }
+    assert await shop.list_sessions(caller=await caller(store)) == []
+
+
+async def test_reuse_is_noticed_among_many_who_refresh_at_once(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    second = await refresh(shop, token)
+    await refresh(shop, second)
+    other = UseCases(store.unit_of_work, process=2)
+    answers = await asyncio.gather(
+        *(is_good(process, each) for process in (shop, other) for each in (token, second) * 2)
+    )
+    assert not all(answers)
+    assert await shop.list_sessions(caller=await caller(store)) == []
+    reused = [
+        event
+        for process in (shop, other)
+        for event, _ in process.audit.events
+        if event == "token.reused"
+    ]
+    assert reused == ["token.reused"]
+
+
+async def test_an_outdated_hash_is_made_anew_when_the_password_is_at_hand(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    anna = await user(store)
+    await store.set_password_hash(anna.id, f"old:{PASSWORD}")
+    with pytest.raises(WrongCredentials):
+        await shop.sign_in(username="anna", password="wrong password")
+    assert (await user(store)).password_hash == f"old:{PASSWORD}"
+    for _ in range(2):
+        await shop.sign_in(username="anna", password=PASSWORD)
+        assert (await user(store)).password_hash == f"plain:{PASSWORD}"
+    upgraded = [event for event, _ in shop.audit.events if event == "password.hash_upgraded"]
+    assert len(upgraded) == 1
+    # Nobody is signed out for it.
+    assert await is_good(shop, token)
+
+
+async def test_users_are_listed_by_id_step_by_step(
+    shop: UseCases, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep_users, "USERS_PER_STEP", 3)
+    for name in ("d", "a", "c", "b", "ä", "e", "f"):
+        await shop.given_customer(name)
+    await shop.switch_user(username="c", disabled=True)
+    steps = [[(u.username, u.disabled) for u in step] async for step in shop.list_users()]
+    assert steps == [
+        [("d", False), ("a", False), ("c", True)],
+        [("b", False), ("ä", False), ("e", False)],
+        [("f", False)],
+    ]

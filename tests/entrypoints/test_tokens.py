@@ -10,10 +10,13 @@ import pytest
 from shop.domain.errors import InvalidToken
 from shop.domain.users import Role
 from shop.entrypoints import tokens as module
+from shop.entrypoints.keys import load_keys
+from shop.entrypoints.settings import Settings
 from shop.entrypoints.tokens import TOKEN_LENGTH_MAX, AccessTokens
 from tests.builders import customer, staff
 
 KEY = "k" * 32
+KID = load_keys(Settings(secret_key=KEY)).signing.kid
 LIFETIME = 300
 
 
@@ -36,9 +39,8 @@ def tokens(now: Now) -> AccessTokens:
 
 
 def access_tokens(now: Callable[[], float], *, secret_key: str = KEY) -> AccessTokens:
-    return AccessTokens(
-        secret_key=secret_key, issuer="shop", audience="clients", lifetime=LIFETIME, now=now
-    )
+    keys = load_keys(Settings(secret_key=secret_key))
+    return AccessTokens(keys=keys, issuer="shop", audience="clients", lifetime=LIFETIME, now=now)
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 def signed(claims: dict[str, Any], key: str = KEY, algorithm: str = "HS256") -> str:
-    return jwt.encode(claims, key, algorithm)
+    return jwt.encode(claims, key, algorithm, headers={"kid": KID})
 
 
 def test_a_token_says_who_is_calling_since_when_and_until_when(

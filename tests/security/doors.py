@@ -16,7 +16,7 @@ from shop.entrypoints.settings import Settings
 from tests.builders import PASSWORD, FakeClock, PlainHasher
 
 HOST = "http://shop.test"
-SECRET_KEY = "a key for tests, long enough to be one"
+SECRET_KEY = "a key for tests: long enough to be one"
 HERE = "192.0.2.1"
 
 

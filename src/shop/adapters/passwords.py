@@ -55,7 +55,8 @@ class Argon2Hasher(PasswordHasher):
             return _fits_django(password, password_hash)
         try:
             return self._argon2.verify(password_hash.removeprefix("argon2"), password)
-        except (VerificationError, InvalidHashError):
+        except (VerificationError, ValueError):
+            # No fit, no hash, or a password that is no text.
             return False
 
     async def _run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -89,9 +90,9 @@ def _fits_django(password: str, password_hash: str) -> bool:
                 )
             case _:
                 return False
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return False
-    return hmac.compare_digest(base64.b64encode(digest).decode("ascii"), expected)
+    return hmac.compare_digest(base64.b64encode(digest), expected.encode())
 
 
 @lru_cache(maxsize=1)

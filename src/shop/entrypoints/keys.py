@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 
-from shop.entrypoints.settings import Settings, SettingsError, check_secret_key, variable
+from shop.entrypoints.settings import Settings, SettingsError, variable
 
 RSA_BITS_MIN = 2_048
 _PEM_END = "-----END PUBLIC KEY-----"
@@ -58,9 +58,7 @@ def load_keys(settings: Settings) -> SigningKeys:
 
     Raises `SettingsError`.
     """
-    secrets = [secret.strip() for secret in settings.old_secret_keys.split(",") if secret.strip()]
-    for secret in secrets:
-        check_secret_key("old_secret_keys", secret)
+    secrets = settings.old_secrets
     if settings.secret_key:
         secrets.append(settings.secret_key)
     verification = [_shared_key(secret) for secret in secrets]

@@ -66,7 +66,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     token_leeway: Annotated[float, Meta(ge=0, le=60)] = 5.0
 
     trusted_proxies: str = ""
-    cors_origins: str = ""
+    cors_origins: Annotated[
+        str, Meta(pattern=r"^(https?://[^/,\s]+(,\s*https?://[^/,\s]+)*)?$")
+    ] = ""
     registration: bool = False
     check_users: bool = False
     orders_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
@@ -86,6 +88,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         return _networks(self.trusted_proxies)
+
+    @property
+    def old_secrets(self) -> list[str]:
+        return [secret.strip() for secret in self.old_secret_keys.split(",") if secret.strip()]
 
     @property
     def origins(self) -> list[str]:
@@ -114,6 +120,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             raise SettingsError(_unknown(name))
     settings = _convert(values)
     _check_database_url(settings.database_url)
+    for secret in settings.old_secrets:
+        check_secret_key("old_secret_keys", secret)
     try:
         _networks(settings.trusted_proxies)
     except ValueError as error:

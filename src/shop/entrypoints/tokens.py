@@ -100,5 +100,5 @@ class AccessTokens:
             if self._now() >= expires_at:
                 raise InvalidToken
             return expires_at, Caller(user_id=int(claims["sub"]), role=Role(claims["role"]))
-        except (jwt.InvalidTokenError, ValueError, TypeError):
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
             raise InvalidToken from None

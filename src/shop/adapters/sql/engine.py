@@ -55,6 +55,11 @@ def create_engines(url: str, options: DatabaseOptions | None = None) -> Engines:
     return _postgresql_engines(parsed, options)
 
 
+# The statements are few and short, and the same plan fits whatever their arrays hold: planning each
+# anew costs more than running it.
+_PLANS = {"jit": "off", "plan_cache_mode": "force_generic_plan"}
+
+
 def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
     timeouts = {
         "statement_timeout": _milliseconds(options.statement_timeout),
@@ -73,9 +78,10 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         connect_args["statement_cache_size"] = 0
         connect_args["prepared_statement_cache_size"] = 0
         connect_args["prepared_statement_name_func"] = lambda: f"shop_{uuid4().hex}"
-        begin = "BEGIN; " + "; ".join(f"SET LOCAL {name} = {ms}" for name, ms in timeouts.items())
+        local = timeouts | _PLANS
+        begin = "BEGIN; " + "; ".join(f"SET LOCAL {name} = {to}" for name, to in local.items())
     else:
-        connect_args["server_settings"] |= timeouts | {"jit": "off"}
+        connect_args["server_settings"] |= timeouts | _PLANS
         begin = "BEGIN"
     engine = create_async_engine(
         url,
@@ -153,7 +159,7 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     # None: the driver begins nothing by itself; `_begin_immediate` does.
     connection.isolation_level = None
     cursor = connection.cursor()
-    # Without recursive triggers REPLACE deletes rows of the ledger past the trigger that forbids it.
+    # Without recursive triggers a REPLACE would delete rows of the ledger past its trigger.
     for pragma in (
         "journal_mode=WAL",
         "synchronous=FULL",

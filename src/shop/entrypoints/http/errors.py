@@ -175,8 +175,11 @@ def problem(
 
 def _invalid_parameters(error: ValidationException) -> InvalidFields:
     extra = error.extra if isinstance(error.extra, list) else []
+    # Litestar also names a body that may be left out, and is, when something else is wrong.
+    others = [item for item in extra if item.get("key") != "data"]
     return InvalidFields(
-        [_invalid_parameter(item) for item in extra] or [("request", "the request is not valid")]
+        [_invalid_parameter(item) for item in others or extra]
+        or [("request", "the request is not valid")]
     )
 
 
