@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -105,6 +105,21 @@ async def test_whoever_takes_no_json_is_told_that_there_is_nothing_else(
     for path in ("/api/health/", "/api/products/", "/api/orders/"):
         response = await api.customer.get(path, headers={"Accept": accepted})
         problem(response, 406, "not_acceptable")
+
+
+# --- slow bodies ---
+
+
+async def test_a_body_that_does_not_arrive_in_time_is_refused() -> None:
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b'{"username": '
+        await asyncio.Event().wait()
+
+    async with client_of(container_for(settings_for(request_timeout=0.05))) as client:
+        response = await client.post(
+            "/api/token/", content=stalled(), headers={"Content-Type": "application/json"}
+        )
+    problem(response, 408, "body_too_slow")
 
 
 # --- request ids ---

@@ -1,0 +1,68 @@
+"""The application's life: what it makes when it starts, and what it waits for when it ends."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import httpx
+from litestar.types import ASGIApp
+
+from shop.domain.orders import OrderRequest
+from shop.entrypoints.demo import DEMO_USERS
+from shop.entrypoints.http.app import build_app
+from tests.builders import items, order_id
+from tests.entrypoints.api import ADDRESS, container_for, problem, settings_for
+
+
+@asynccontextmanager
+async def running(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
+    """Started and stopped as a server does it."""
+    to_app: asyncio.Queue[Any] = asyncio.Queue()
+    from_app: asyncio.Queue[Any] = asyncio.Queue()
+    scope: Any = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    life = asyncio.create_task(cast("Any", app)(scope, to_app.get, from_app.put))
+    await to_app.put({"type": "lifespan.startup"})
+    assert (await from_app.get())["type"] == "lifespan.startup.complete"
+    try:
+        transport = httpx.ASGITransport(cast("Any", app))
+        async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as client:
+            yield client
+    finally:
+        await to_app.put({"type": "lifespan.shutdown"})
+        assert (await from_app.get())["type"] == "lifespan.shutdown.complete"
+        await life
+        gc.unfreeze()
+
+
+async def test_an_in_memory_shop_starts_with_demo_data() -> None:
+    async with running(build_app(container_for(settings_for()))) as client:
+        for user in DEMO_USERS:
+            response = await client.post(
+                "/api/token/", json={"username": user.username, "password": user.password}
+            )
+            assert response.status_code == 200
+            headers = {"Authorization": f"Bearer {response.json()['access']}"}
+            products = await client.get("/api/products/", headers=headers)
+            assert products.json()["count"] == 50
+
+
+async def test_any_other_shop_starts_with_what_is_stored(sqlite_url: str) -> None:
+    container = container_for(settings_for(sqlite_url))
+    async with running(build_app(container)) as client:
+        assert (await client.get("/health/ready")).status_code == 200
+        response = await client.post(
+            "/api/token/", json={"username": "demo", "password": "demo-password"}
+        )
+        problem(response, 401, "wrong_credentials")
+
+
+async def test_stopping_serves_who_is_waiting() -> None:
+    container = container_for(settings_for())
+    async with running(build_app(container)):
+        request = OrderRequest(order_id=order_id(1), user_id=1, items=items((1, 1)))
+        waiting = asyncio.create_task(container.intake()(request))
+        # It has queued up by then, and nobody has served it yet.
+        await asyncio.sleep(0)
+    assert (await waiting).created
