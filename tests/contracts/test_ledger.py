@@ -16,7 +16,7 @@ from tests.builders import items, order_id
 from tests.stores import Store
 from tests.use_cases import UseCases
 
-T = TypeVar("T", StockMovement, OrderEvent)
+T = TypeVar("T", bound=StockMovement | OrderEvent)
 
 
 @pytest.fixture
@@ -51,10 +51,8 @@ async def assert_pages(
         part = Part(limit=5, after=(page.items[-1].id,))
     assert forwards == list(expected)
     backwards = forwards[-1:]
-    start = backwards[0].id
     while True:
-        page = await read(Part(limit=5, before=(start,)))
-        start = page.items[0].id if page.items else start
+        page = await read(Part(limit=5, before=(backwards[0].id,)))
         backwards = [*page.items, *backwards]
         if not page.more:
             break

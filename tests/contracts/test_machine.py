@@ -68,6 +68,9 @@ baskets = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), min_size=1, 
     tuple
 )
 
+small_baskets = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(1, 4)), min_size=1, max_size=2
+).map(tuple)
 moves = st.sampled_from([status for status in OrderStatus if status is not OrderStatus.PLACED])
 
 
@@ -146,7 +149,7 @@ class Trade(RuleBasedStateMachine):
 
     # --- what is done ---
 
-    @initialize(stock=st.lists(st.integers(0, 6), min_size=1, max_size=2))
+    @initialize(stock=st.lists(st.integers(0, 9), min_size=1, max_size=2))
     def the_shop_opens(self, stock: list[int]) -> None:
         for pieces in stock:
             self.a_product_is_added(pieces)
@@ -245,7 +248,18 @@ class Trade(RuleBasedStateMachine):
     @precondition(lambda self: self.orders)
     @rule(choice=st.integers(0, 99), who=st.integers(0, USERS), to=moves, restock=st.booleans())
     def an_order_is_moved(self, choice: int, who: int, to: OrderStatus, restock: bool) -> None:
-        order, caller = self.order(choice), self.people[who]
+        self.try_to_move(self.order(choice), self.people[who], to, restock=restock)
+
+    @precondition(lambda self: self.moving)
+    @rule(choice=st.integers(0, 99), way=st.integers(0, 1), restock=st.booleans())
+    def an_order_is_moved_along(self, choice: int, way: int, restock: bool) -> None:
+        order = self.moving[choice % len(self.moving)]
+        to = MOVES[order.status][way % len(MOVES[order.status])]
+        self.try_to_move(order, self.boss, to, restock=restock)
+
+    def try_to_move(
+        self, order: ModelOrder, caller: Caller, to: OrderStatus, *, restock: bool
+    ) -> None:
         restock = restock or not caller.is_staff
         move = self.move(self.shop, caller, order, to, restock=restock)
         if caller.user_id != order.user_id and not caller.is_staff:
@@ -261,7 +275,7 @@ class Trade(RuleBasedStateMachine):
                 self.run(move)
 
     @precondition(lambda self: self.orders)
-    @rule(choice=st.integers(0, 99), who=st.integers(0, USERS), basket=baskets)
+    @rule(choice=st.integers(0, 99), who=st.integers(0, USERS), basket=small_baskets)
     def an_order_is_amended(self, choice: int, who: int, basket: Basket) -> None:
         order, caller = self.order(choice), self.people[who]
         wanted = self.wanted(basket)
@@ -291,9 +305,18 @@ class Trade(RuleBasedStateMachine):
             assert order.out == wanted
 
     @precondition(lambda self: self.orders)
-    @rule(choice=st.integers(0, 99), basket=baskets, restock=st.booleans())
+    @rule(choice=st.integers(0, 99), basket=small_baskets, restock=st.booleans())
     def some_of_an_order_comes_back(self, choice: int, basket: Basket, restock: bool) -> None:
-        order, wanted = self.order(choice), self.wanted(basket)
+        self.try_to_give_back(self.order(choice), self.wanted(basket), restock=restock)
+
+    @precondition(lambda self: self.away)
+    @rule(choice=st.integers(0, 99), number=st.integers(0, 2), restock=st.booleans())
+    def a_piece_comes_back(self, choice: int, number: int, restock: bool) -> None:
+        order = self.away[choice % len(self.away)]
+        product_id = list(order.out)[number % len(order.out)]
+        self.try_to_give_back(order, {product_id: 1}, restock=restock)
+
+    def try_to_give_back(self, order: ModelOrder, wanted: dict[int, int], *, restock: bool) -> None:
         give_back = self.shop.return_order(
             caller=self.boss, order_id=order.id, items=items(*wanted.items()), restock=restock
         )
@@ -312,7 +335,7 @@ class Trade(RuleBasedStateMachine):
     @precondition(lambda self: self.orders)
     @rule(
         choice=st.integers(0, 99),
-        hands=st.lists(moves | baskets, min_size=2, max_size=6),
+        hands=st.lists(moves | small_baskets, min_size=2, max_size=6),
         several=st.lists(attempts, max_size=3),
     )
     def many_hands_are_on_an_order_while_others_arrive(
@@ -395,6 +418,14 @@ class Trade(RuleBasedStateMachine):
 
     def order(self, choice: int) -> ModelOrder:
         return list(self.orders.values())[choice % len(self.orders)]
+
+    @property
+    def moving(self) -> list[ModelOrder]:
+        return [order for order in self.orders.values() if MOVES[order.status]]
+
+    @property
+    def away(self) -> list[ModelOrder]:
+        return [o for o in self.orders.values() if OrderStatus.RETURNED in MOVES[o.status]]
 
     def caller(self, attempt: Attempt) -> Caller:
         return self.users[attempt.user]

@@ -118,8 +118,8 @@ def _swagger_ui() -> Path:
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
     """The document with what Litestar leaves out.
 
-    Paths end in the slash that clients use, bodies that refuse unknown fields say so, and a
-    parameter may be left out but is never null.
+    Paths end in the slash that clients use, bodies that refuse unknown fields say so, and what may
+    be left out, a parameter or a body, is never null.
     """
     document["paths"] = {
         f"{path}/" if path.startswith("/api/") else path: operations
@@ -134,6 +134,10 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     for operation in operations:
         for parameter in operation.get("parameters", ()):
             _forget_null(parameter["schema"])
+        for media in operation.get("requestBody", {}).get("content", {}).values():
+            # A body that may be null is one that may be left out.
+            operation["requestBody"]["required"] = "oneOf" not in media["schema"]
+            _forget_null(media["schema"])
     schemas = document["components"]["schemas"]
     schemas["StockChange"]["oneOf"] = _STOCK_CHANGES
     pending = [

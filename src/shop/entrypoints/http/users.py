@@ -12,7 +12,14 @@ from msgspec import Meta
 from shop.domain.services.keep_users import ChangePassword, ReadUser, RegisterUser
 from shop.domain.services.sign_out import ListSessions
 from shop.domain.sessions import SessionFamily
-from shop.domain.users import PASSWORD_LENGTH_MAX, USERNAME_LENGTH_MAX, Caller, Role, User
+from shop.domain.users import (
+    PASSWORD_LENGTH_MAX,
+    PASSWORD_LENGTH_MIN,
+    USERNAME_LENGTH_MAX,
+    Caller,
+    Role,
+    User,
+)
 from shop.entrypoints.http.access import PUBLIC
 from shop.entrypoints.http.addresses import client_address
 from shop.entrypoints.http.errors import problems
@@ -21,7 +28,7 @@ from shop.entrypoints.settings import Settings
 
 class NewUser(msgspec.Struct, forbid_unknown_fields=True):
     username: Annotated[str, Meta(min_length=1, max_length=USERNAME_LENGTH_MAX)]
-    password: Annotated[str, Meta(min_length=1, max_length=PASSWORD_LENGTH_MAX)]
+    password: Annotated[str, Meta(min_length=PASSWORD_LENGTH_MIN, max_length=PASSWORD_LENGTH_MAX)]
 
     def __repr__(self) -> str:
         return "NewUser(...)"
@@ -29,7 +36,7 @@ class NewUser(msgspec.Struct, forbid_unknown_fields=True):
 
 class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
     current: Annotated[str, Meta(min_length=1, max_length=PASSWORD_LENGTH_MAX)]
-    new: Annotated[str, Meta(min_length=1, max_length=PASSWORD_LENGTH_MAX)]
+    new: Annotated[str, Meta(min_length=PASSWORD_LENGTH_MIN, max_length=PASSWORD_LENGTH_MAX)]
 
     def __repr__(self) -> str:
         return "PasswordChange(...)"
