@@ -51,8 +51,8 @@ def signed_in_schema(role: Role) -> Any:
     return schema
 
 
-# What a document cannot say: which products, keys, versions and cursors there are, how much stock is left
-# below its limit, and that 2.0 is no 2.
+# What a document cannot say: which products, keys, versions and cursors there are, how much stock
+# is left below its limit, and that 2.0 is no 2.
 BEYOND_A_DOCUMENT = (
     "items.*.product_id: no such product",
     "cursor: is not one of this list's links",

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Generator
-from typing import Any, ClassVar
+from types import NoneType
+from typing import Any, ClassVar, get_args
 
 import msgspec
 from litestar.dto import AbstractDTO, DTOConfig
@@ -44,7 +45,11 @@ class StrictJSON(AbstractDTO[Any]):
     def create_for_field_definition(
         cls, field_definition: FieldDefinition, handler_id: str, backend_cls: Any = None
     ) -> None:
-        cls._decoders[handler_id] = msgspec.json.Decoder(field_definition.annotation)
+        kind = field_definition.annotation
+        if field_definition.is_optional:
+            # A body that may be left out is still not null when it is there.
+            [kind] = [inner for inner in get_args(kind) if inner is not NoneType]
+        cls._decoders[handler_id] = msgspec.json.Decoder(kind)
 
     @classmethod
     def create_openapi_schema(
