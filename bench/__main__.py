@@ -15,6 +15,7 @@ import asyncpg
 import msgspec
 
 from bench.candidates import Case, Measurement, create_world, measure
+from bench.page import write_page
 from bench.report import Report, show
 from tests.postgresql import PostgresServer, running_postgresql
 
@@ -55,6 +56,8 @@ def main() -> int:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
         print(f"Written to {path}")
     show(report)
+    if options.docs:
+        write_page(report)
     return 1 if report.problems else 0
 
 
@@ -65,6 +68,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="only what the targets are about")
     parser.add_argument(
         "--only", action="append", help='only cases with this text, such as "shop, hot" (repeat it)'
+    )
+    parser.add_argument(
+        "--docs", action="store_true", help="put the results into docs/performance.md"
     )
     parser.add_argument("--show", type=Path, help="show the results of this file, measure nothing")
     return parser.parse_args()

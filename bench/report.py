@@ -12,7 +12,7 @@ from rich.table import Table
 from bench.candidates import Case, Measurement
 
 DOCS = Path(__file__).parent.parent / "docs"
-_BEGIN, _END = "<!-- bench: begin -->\n", "<!-- bench: end -->\n"
+BEGIN, END = "<!-- bench: begin -->\n", "<!-- bench: end -->\n"
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
