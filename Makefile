@@ -72,6 +72,18 @@ lint: venv ## Run the checks that need no database: style, types, layers, Docker
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint Dockerfile
 
+# `--strict`: a package that the source does not know is no package without holes.
+.PHONY: audit
+audit: venv ## Look up the locked dependencies in a database of known holes (osv.dev)
+	@report=$$($(BIN)/pip-audit --requirement requirements.txt --require-hashes --disable-pip --strict \
+		--vulnerability-service osv --progress-spinner off 2>&1) && { echo "$$report"; exit 0; }; \
+	case "$$report" in \
+		*ConnectionError* | *ProxyError* | *"Max retries"* | *[Tt]imed?out* | *ReadTimeout*) \
+			echo "Nothing was checked: api.osv.dev, which knows the holes, cannot be reached from here." >&2 ;; \
+		*) echo "$$report" >&2 ;; \
+	esac; \
+	exit 1
+
 .PHONY: format
 format: venv ## Format the code and fix what can be fixed by itself
 	$(BIN)/ruff check --fix

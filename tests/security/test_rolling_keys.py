@@ -1,0 +1,135 @@
+"""The tutorial, played: two processes restart one after the other, and no client is signed out."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.security.forging import header_of
+
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorials" / "rolling-keys.md"
+PASSWORD = "correct horse battery staple"
+
+
+class Shell:
+    """The reader's, in a folder of their own: a block after the other."""
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        own = {k: v for k, v in os.environ.items() if not k.startswith("SHOP_")}
+        self._process = subprocess.Popen(
+            ["bash"],
+            cwd=folder,
+            env=own | variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, commands: str) -> str:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{commands}\necho done\n")
+        self._process.stdin.flush()
+        lines = []
+        while (line := self._process.stdout.readline()) not in ("done\n", ""):
+            lines.append(line)
+        assert line, "".join(lines)
+        return "".join(lines)
+
+    def close(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate(timeout=30)
+
+
+class Client:
+    """Signed in once; goes to both processes with whatever token it has."""
+
+    def __init__(self, ports: list[int]) -> None:
+        self._ports = ports
+        self._http = httpx.Client(trust_env=False)
+        self.tokens: dict[str, Any] = self._post(
+            ports[0], "/api/token/", username="alice", password=PASSWORD
+        ).json()
+
+    def _post(self, port: int, path: str, **body: str) -> httpx.Response:
+        return self._http.post(f"http://127.0.0.1:{port}{path}", json=body)
+
+    def is_served(self, access: str | None = None) -> list[int]:
+        """The status at each process."""
+        header = {"Authorization": f"Bearer {access or self.tokens['access']}"}
+        urls = [f"http://127.0.0.1:{port}/api/orders/" for port in self._ports]
+        return [self._http.get(url, headers=header).status_code for url in urls]
+
+    def refresh(self, port: int) -> None:
+        response = self._post(port, "/api/token/refresh/", refresh=self.tokens["refresh"])
+        assert response.status_code == 200, response.text
+        self.tokens = response.json()
+
+    def jwks(self) -> list[list[str]]:
+        urls = [f"http://127.0.0.1:{port}/.well-known/jwks.json" for port in self._ports]
+        return [[key["alg"] for key in self._http.get(url).json()["keys"]] for url in urls]
+
+    def close(self) -> None:
+        self._http.close()
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    command = tmp_path / "bin" / "shop"
+    command.parent.mkdir()
+    command.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -c "
+        "'from shop.entrypoints.cli.main import main; main()' \"$@\"\n"
+    )
+    command.chmod(0o755)
+    shell = Shell(tmp_path, PATH=f"{command.parent}:{os.environ['PATH']}")
+    yield shell
+    shell.close()
+
+
+def test_a_key_is_rolled_on_a_running_service_and_no_client_is_signed_out(shell: Shell) -> None:
+    marked = r"<!-- tested: rolling -->\n```sh\n(.*?)```"
+    start, announce, sign, forget, announce_pair, sign_pair = re.findall(
+        marked, TUTORIAL.read_text(), re.DOTALL
+    )
+    ports = free_ports(2)
+    shell.run(f'export PORTS="{ports[0]} {ports[1]}"\n{start}')
+    shell.run(f"echo '{PASSWORD}' | shop create-user alice --password-stdin")
+    client = Client(ports)
+    first = client.tokens["access"]
+    kids = [header_of(first)["kid"]]
+    for step in (announce, sign, forget, announce_pair, sign_pair):
+        before = client.tokens["access"]
+        shell.run(step.replace("restart_all", ""))
+        # One by one: between them the processes do not have the same keys.
+        for port in ports:
+            shell.run(f"restart {port}")
+            assert client.is_served() == [200, 200]
+            client.refresh(port)
+            assert client.is_served() == [200, 200]
+        assert client.is_served(before) == [200, 200]
+        forgotten = step in (forget, announce_pair, sign_pair)
+        assert client.is_served(first) == ([401, 401] if forgotten else [200, 200])
+        kids.append(header_of(client.tokens["access"])["kid"])
+    assert kids[0] == kids[1] != kids[2] == kids[3] == kids[4] != kids[5]
+    assert client.jwks() == [["EdDSA"], ["EdDSA"]]
+    client.close()
