@@ -182,7 +182,9 @@ async def _sign_up(database_url: str) -> tuple[list[Caller], Caller, dict[Caller
     container.hasher.override(PlainHasher())
 
     async def user(username: str, role: Role) -> Caller:
-        user = await container.create_user()(username=username, password="not a common one", role=role)
+        user = await container.create_user()(
+            username=username, password="not a common one", role=role
+        )
         return Caller(user_id=user.id, role=role)
 
     customers = [await user(f"customer-{i}", Role.CUSTOMER) for i in range(CUSTOMERS)]
