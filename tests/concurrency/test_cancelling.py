@@ -15,6 +15,7 @@ from tests.concurrency.deployment import (
 from tests.concurrency.wire import Client
 
 CANCELS = 4
+MOVES = ("pay", "ship", "cancel")
 
 
 async def test_placing_against_cancelling_against_staff_loses_no_piece(
@@ -113,3 +114,36 @@ async def test_an_order_cancelled_by_many_at_once_gives_back_once(
             assert all(answer.body == answers[0].body for answer in answers)
     books = await deployment.books(products)
     assert books.on_hand == dict.fromkeys(products, 100)
+
+
+async def test_amending_against_cancelling_against_shipping_has_one_outcome(
+    deployment: Deployment, effort: Callable[[int, int], int]
+) -> None:
+    [product] = await deployment.given_products(1, stock=100)
+    [buyer] = deployment.customers[:1]
+    out = 0
+    with deployment.clients(2, buyer) as owners, deployment.clients(3, deployment.staff) as staff:
+        for _ in range(effort(6, 60)):
+            placed = await owners[0].post("/api/orders/", basket((product, 5)))
+            assert placed.status == 201
+            path = f"/api/orders/{placed.body['id']}/"
+            answers = await all_at_once(
+                [*owners, *staff],
+                owners[0].request("PATCH", path, basket((product, 2))),
+                owners[1].request("POST", f"{path}cancel/"),
+                *(
+                    client.request("POST", f"{path}{move}/")
+                    for client, move in zip(staff, MOVES, strict=True)
+                ),
+            )
+            assert {answer.status for answer in answers} <= {200, 409}
+            order = (await owners[0].get(path)).body
+            if order["status"] == "cancelled":
+                assert answers[1].status == 200 or answers[4].status == 200
+            else:
+                assert answers[2].status == 200, "it was paid, so it could not be cancelled"
+                out += order["items"][0]["quantity"]
+        shown = await owners[0].get(f"/api/products/{product}/")
+    assert shown.body["stock"] == 100 - out
+    # It also holds each order's movements against its status and lines.
+    await deployment.verify_stock()
