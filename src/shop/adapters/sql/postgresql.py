@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import refusing_unknown_user, translating
 from shop.adapters.sql.orders import SqlOrderRepository
+from shop.adapters.sql.products import product_from
 from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
-from shop.domain.money import Money
 from shop.domain.orders import Order
 from shop.domain.products import Product
 from shop.domain.stock import StockMovement
@@ -190,7 +190,7 @@ class PostgresStockRepository(SqlStockRepository):
 
     async def lock(self, product_ids: Collection[int]) -> dict[int, Product]:
         rows = await self._driver.fetch(_LOCK_STOCK, list(product_ids))
-        return {row["id"]: _product_from(row) for row in rows}
+        return {row["id"]: product_from(tuple(row)) for row in rows}
 
     async def record(self, movements: Sequence[StockMovement]) -> None:
         if not movements:
@@ -209,31 +209,3 @@ class PostgresStockRepository(SqlStockRepository):
             [movement.note for movement in movements],
             [movement.at for movement in movements],
         )
-
-
-def _product_from(row: asyncpg.Record) -> Product:
-    (
-        product_id,
-        sku,
-        name,
-        description,
-        price,
-        currency,
-        on_hand,
-        archived,
-        version,
-        created_at,
-        modified_at,
-    ) = row
-    return Product(
-        id=product_id,
-        sku=sku,
-        name=name,
-        description=description,
-        price=Money(amount=price, currency=currency),
-        stock=on_hand,
-        archived=archived,
-        version=version,
-        created_at=created_at,
-        modified_at=modified_at,
-    )

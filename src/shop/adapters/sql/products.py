@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -126,18 +126,32 @@ def select_products() -> Select[Any]:
     ).join_from(_products, _stock)
 
 
-def product_from(row: Row[Any]) -> Product:
+def product_from(row: Sequence[Any]) -> Product:
+    """The product of a row with the columns of `select_products`, which any driver gives in order."""
+    (
+        product_id,
+        sku,
+        name,
+        description,
+        price,
+        currency,
+        on_hand,
+        archived,
+        version,
+        created_at,
+        modified_at,
+    ) = row
     return Product(
-        id=row.id,
-        sku=row.sku,
-        name=row.name,
-        description=row.description,
-        price=Money(amount=row.price, currency=row.currency),
-        stock=row.on_hand,
-        archived=row.archived,
-        version=row.version,
-        created_at=row.created_at,
-        modified_at=row.modified_at,
+        id=product_id,
+        sku=sku,
+        name=name,
+        description=description,
+        price=Money(amount=price, currency=currency),
+        stock=on_hand,
+        archived=archived,
+        version=version,
+        created_at=created_at,
+        modified_at=modified_at,
     )
 
 

@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import refusing_unknown_user
 from shop.adapters.sql.orders import SqlOrderRepository
+from shop.adapters.sql.products import product_from
 from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
-from shop.domain.money import Money
 from shop.domain.orders import Order
 from shop.domain.products import Product
 from shop.domain.stock import StockMovement
@@ -177,28 +177,10 @@ def _stored_time(time: datetime) -> str:
 
 
 def _product_from(row: Any) -> Product:
-    (
-        product_id,
-        sku,
-        name,
-        description,
-        price,
-        currency,
-        on_hand,
-        archived,
-        version,
-        created_at,
-        modified_at,
-    ) = row
-    return Product(
-        id=product_id,
-        sku=sku,
-        name=name,
-        description=description,
-        price=Money(amount=price, currency=currency),
-        stock=on_hand,
-        archived=bool(archived),
-        version=version,
-        created_at=datetime.fromisoformat(created_at).replace(tzinfo=UTC),
-        modified_at=datetime.fromisoformat(modified_at).replace(tzinfo=UTC),
-    )
+    *columns, archived, version, created_at, modified_at = row
+    times = (_read_time(created_at), _read_time(modified_at))
+    return product_from((*columns, bool(archived), version, *times))
+
+
+def _read_time(stored: str) -> datetime:
+    return datetime.fromisoformat(stored).replace(tzinfo=UTC)
