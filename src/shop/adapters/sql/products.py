@@ -127,7 +127,7 @@ def select_products() -> Select[Any]:
 
 
 def product_from(row: Sequence[Any]) -> Product:
-    """The product of a row with the columns of `select_products`, which any driver gives in order."""
+    """The product of a row with the columns of `select_products`, in their order."""
     (
         product_id,
         sku,
