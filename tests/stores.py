@@ -74,7 +74,7 @@ class Store:
             users = self.memory.tables.users
             users[user_id] = replace(users[user_id], disabled=True)
         else:
-            async with self.sql.write.begin() as connection:
+            async with self.sql.patient.begin() as connection:
                 change = update(tables.users).where(tables.users.c.id == user_id)
                 await connection.execute(change.values(disabled=True))
 
@@ -89,7 +89,7 @@ class Store:
             products = self.memory.tables.products
             products[product_id] = replace(products[product_id], stock=on_hand)
         else:
-            async with self.sql.write.begin() as connection:
+            async with self.sql.patient.begin() as connection:
                 change = update(tables.stock).where(tables.stock.c.product_id == product_id)
                 await connection.execute(change.values(on_hand=on_hand))
 
@@ -100,7 +100,7 @@ class Store:
         else:
             values = asdict(movement)
             del values["id"]
-            async with self.sql.write.begin() as connection:
+            async with self.sql.patient.begin() as connection:
                 await connection.execute(insert(tables.stock_movements).values(values))
 
     async def set_status_behind_the_ledger(self, order_id: UUID, status: OrderStatus) -> None:
@@ -108,7 +108,7 @@ class Store:
             orders = self.memory.tables.orders
             orders[order_id] = replace(orders[order_id], status=status)
         else:
-            async with self.sql.write.begin() as connection:
+            async with self.sql.patient.begin() as connection:
                 change = update(tables.orders).where(tables.orders.c.id == order_id)
                 await connection.execute(change.values(status=status.value))
 
@@ -124,7 +124,7 @@ class Store:
         else:
             table = tables.order_lines
             change = update(table).where(table.c.order_id == order_id, table.c.position == position)
-            async with self.sql.write.begin() as connection:
+            async with self.sql.patient.begin() as connection:
                 await connection.execute(
                     change.values(quantity=quantity or table.c.quantity, returned=returned)
                 )
@@ -192,7 +192,7 @@ class Store:
             products = self.memory.tables.products
             products[product_id] = replace(products[product_id], archived=True)
         else:
-            async with self.sql.write.begin() as connection:
+            async with self.sql.patient.begin() as connection:
                 change = update(tables.products).where(tables.products.c.id == product_id)
                 await connection.execute(change.values(archived=True))
 

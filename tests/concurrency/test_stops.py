@@ -72,19 +72,19 @@ async def _commits_held(deployment: Deployment) -> AsyncIterator[Callable[[], Aw
     async with sql_store(deployment.database.url) as store:
 
         async def run(statement: str) -> bool:
-            async with store.sql.bare.connect() as connection:
+            async with store.sql.read.connect() as connection:
                 return bool((await connection.execute(text(statement))).scalar())
 
-        async with store.sql.bare.connect() as holder:
+        async with store.sql.read.connect() as holder:
             await holder.execute(text("SELECT pg_advisory_lock(1)"))
-            async with store.sql.write.begin() as connection:
+            async with store.sql.patient.begin() as connection:
                 for statement in _HOLD_COMMITS:
                     await connection.execute(text(statement))
             try:
                 yield lambda: run("SELECT count(*) FROM pg_locks WHERE objid = 1 AND NOT granted")
             finally:
                 await holder.execute(text("SELECT pg_advisory_unlock(1)"))
-                async with store.sql.write.begin() as connection:
+                async with store.sql.patient.begin() as connection:
                     await connection.execute(text("DROP FUNCTION wait_for_test CASCADE"))
 
 

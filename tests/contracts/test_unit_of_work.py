@@ -39,9 +39,11 @@ async def write_everything(uow: UnitOfWork) -> None:
     [teapot] = await uow.products.add([product(0, sku="TEA")])
     shelf = Shelf({teapot.id: teapot})
     shelf.move(teapot.id, 5, Reason.INITIAL, at=NOON)
-    await uow.orders.add([order(1, user_id=user.id, lines=(order_line(teapot.id),))])
-    shelf.move(teapot.id, -1, Reason.ORDER, at=NOON, order_id=order_id(1))
     await uow.stock.record(shelf.movements)
+    shelf = Shelf(await uow.stock.lock([teapot.id]))
+    shelf.move(teapot.id, -1, Reason.ORDER, at=NOON, order_id=order_id(1))
+    placed = order(1, user_id=user.id, lines=(order_line(teapot.id),))
+    await uow.placing.add([placed], shelf.movements)
 
 
 async def is_empty(store: Store) -> bool:
@@ -133,9 +135,11 @@ async def test_one_sees_what_one_has_written_oneself(store: Store) -> None:
         await write_everything(uow)
         [teapot] = await uow.products.read_part(ProductQuery(search="tea"), Part(limit=10))
         assert teapot.stock == 4
-        assert await uow.orders.find([order_id(1), order_id(2)]) == {
-            order_id(1): await uow.orders.get(order_id(1))
-        }
+        known, locked = await uow.placing.lock(
+            order_ids=[order_id(1), order_id(2)], product_ids=[teapot.id, 404]
+        )
+        assert known == {order_id(1): await uow.orders.get(order_id(1))}
+        assert locked == {teapot.id: teapot}
 
 
 async def test_what_is_not_there_is_not_found(store: Store) -> None:
@@ -152,7 +156,8 @@ async def test_what_is_not_there_is_not_found(store: Store) -> None:
         assert await uow.sessions.lock(b"nothing") is None
         assert await uow.stock.lock([404]) == {}
         assert await uow.stock.lock([]) == {}
-        assert await uow.orders.find([]) == {}
+        assert await uow.placing.lock(order_ids=[], product_ids=[404]) == ({}, {})
+        assert await uow.placing.lock(order_ids=[order_id(1)], product_ids=[]) == ({}, {})
         assert await uow.products.find_skus(["A"]) == set()
         assert await uow.products.find_skus([]) == set()
 
@@ -212,11 +217,12 @@ async def test_an_order_id_or_code_in_use_is_a_race_lost(shop: UseCases, store: 
     async def add(*numbers_and_codes: tuple[int, str]) -> None:
         lines = (order_line(teapot.id),)
         async with store.unit_of_work() as uow:
-            await uow.orders.add(
+            await uow.placing.add(
                 [
                     order(number, user_id=user.user_id, lines=lines, code=code)
                     for number, code in numbers_and_codes
-                ]
+                ],
+                [],
             )
             await uow.commit()
 

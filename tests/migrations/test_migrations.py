@@ -53,7 +53,7 @@ async def engines(url: str) -> AsyncIterator[Engines]:
 
 
 async def run(engines: Engines, work: Callable[[Connection], Any]) -> Any:
-    async with engines.write.begin() as connection:
+    async with engines.patient.begin() as connection:
         return await connection.run_sync(work)
 
 
@@ -149,7 +149,7 @@ async def test_a_schema_is_current_when_it_is_migrated_and_only_then(engines: En
 async def test_a_schema_of_a_newer_shop_is_not_current(engines: Engines) -> None:
     schema = SqlSchema(engines=engines)
     await schema.upgrade()
-    async with engines.write.begin() as connection:
+    async with engines.patient.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     assert not await schema.is_current()
 

@@ -190,7 +190,7 @@ async def test_a_statement_that_fails_does_not_tell_what_was_in_it(
     async with opened_shop(request.getfixturevalue(f"{kind}_url")) as door:
         await door.container.create_user()(username="customer", password=PASSWORD)
         refresh = (await door.sign_in("customer", PASSWORD)).json()["refresh"]
-        async with door.container.engines().write.begin() as connection:
+        async with door.container.engines().patient.begin() as connection:
             await connection.execute(text(f"ALTER TABLE {table} RENAME TO gone"))
         # People type their password as their name at times.
         answers = [

@@ -121,20 +121,29 @@ class OrderRepository(Listed[OrderQuery, Order], Protocol):
         """Like `get`, and nobody else changes the order until the transaction ends."""
         ...
 
-    async def find(self, order_ids: Collection[UUID]) -> Mapping[UUID, Order]:
-        """Those of the orders that exist."""
-        ...
-
-    async def add(self, orders: Sequence[Order]) -> None:
-        """Store new orders with their lines. Raises `WriteConflict` when an id or code is taken."""
-        ...
-
     async def save(self, order: Order) -> None:
         """Store a locked order but for its lines. Raises `PaymentReferenceTaken`."""
         ...
 
     async def save_lines(self, order: Order) -> None:
         """Store a locked order's lines in place of those it had."""
+        ...
+
+
+class PlacingRepository(Protocol):
+    """What placing a batch of orders reads and writes, each in one go whatever their number."""
+
+    async def lock(
+        self, *, order_ids: Collection[UUID], product_ids: Collection[int]
+    ) -> tuple[Mapping[UUID, Order], Mapping[int, Product]]:
+        """Those of the orders that exist, and the products, locked as by `StockRepository.lock`."""
+        ...
+
+    async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
+        """Store new orders with their lines, and record movements as `StockRepository.record` does.
+
+        Raises `WriteConflict` when an id or code is taken, `InvalidToken` when a user is unknown.
+        """
         ...
 
 
@@ -230,6 +239,8 @@ class UnitOfWork(Protocol):
     def stock(self) -> StockRepository: ...
     @property
     def orders(self) -> OrderRepository: ...
+    @property
+    def placing(self) -> PlacingRepository: ...
     @property
     def history(self) -> HistoryRepository: ...
     @property

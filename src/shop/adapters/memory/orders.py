@@ -1,12 +1,12 @@
 """Orders in memory."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
 from shop.adapters.memory.pages import cut_part
-from shop.domain.errors import OrderNotFound, PaymentReferenceTaken, WriteConflict
+from shop.domain.errors import OrderNotFound, PaymentReferenceTaken
 from shop.domain.orders import Order, OrderQuery
 from shop.domain.pages import Part
 from shop.domain.ports import OrderRepository
@@ -25,22 +25,11 @@ class MemoryOrderRepository(OrderRepository):
     async def lock(self, order_id: UUID) -> Order:
         return await self.get(order_id)
 
-    async def find(self, order_ids: Collection[UUID]) -> Mapping[UUID, Order]:
-        return {id_: self._orders[id_] for id_ in order_ids if id_ in self._orders}
-
     async def read_part(self, query: OrderQuery, part: Part) -> Sequence[Order]:
         return cut_part(self._matching(query), part, lambda order: order.key, descending=True)
 
     async def count(self, query: OrderQuery) -> int:
         return len(self._matching(query))
-
-    async def add(self, orders: Sequence[Order]) -> None:
-        codes = {order.code for order in self._orders.values()}
-        for order in orders:
-            if order.id in self._orders or order.code in codes:
-                raise WriteConflict("Another request was faster; try again.")
-            codes.add(order.code)
-            self._orders[order.id] = order
 
     async def save(self, order: Order) -> None:
         reference = order.payment_reference

@@ -7,6 +7,7 @@ from shop.adapters.memory.attempts import MemoryAttemptRepository
 from shop.adapters.memory.database import MemoryDatabase, Tables
 from shop.adapters.memory.history import MemoryHistoryRepository
 from shop.adapters.memory.orders import MemoryOrderRepository
+from shop.adapters.memory.placing import MemoryPlacingRepository
 from shop.adapters.memory.products import MemoryProductRepository
 from shop.adapters.memory.sessions import MemorySessionRepository
 from shop.adapters.memory.stock import MemoryStockRepository
@@ -56,6 +57,10 @@ class MemoryUnitOfWork(UnitOfWork):
     @property
     def orders(self) -> MemoryOrderRepository:
         return MemoryOrderRepository(self._open)
+
+    @property
+    def placing(self) -> MemoryPlacingRepository:
+        return MemoryPlacingRepository(self._open)
 
     @property
     def history(self) -> MemoryHistoryRepository:

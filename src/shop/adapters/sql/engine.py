@@ -31,16 +31,17 @@ class DatabaseOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
+    """Connections in autocommit mode: units of work begin and end their transactions by themselves.
+
+    The patient ones are for migrations, which take as long as they take; those begin transactions.
+    """
+
     write: AsyncEngine
-    """Its connections begin a transaction."""
     read: AsyncEngine
-    """Its connections are in autocommit mode, which saves the BEGIN and ROLLBACK round trips."""
     patient: AsyncEngine
-    """For migrations, which take as long as they take."""
-    bare: AsyncEngine
-    """In autocommit mode always, for a unit of work that begins and ends by itself."""
-    begin: str = "BEGIN"
-    """The statement it begins with."""
+    begin: str
+    begin_reading: str | None
+    """None: a read sees its own moment, and saves two round trips."""
 
     async def dispose(self) -> None:
         await self.write.dispose()
@@ -80,30 +81,27 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         connect_args["prepared_statement_name_func"] = lambda: f"shop_{uuid4().hex}"
         local = timeouts | _PLANS
         begin = "BEGIN; " + "; ".join(f"SET LOCAL {name} = {to}" for name, to in local.items())
+        # Even a read needs a transaction, or its parts reach different servers.
+        begin_reading = begin
     else:
         connect_args["server_settings"] |= timeouts | _PLANS
-        begin = "BEGIN"
+        begin, begin_reading = "BEGIN", None
     engine = create_async_engine(
         url,
         pool_size=options.pool_size,
         max_overflow=0,
         pool_timeout=options.pool_timeout,
         pool_use_lifo=True,
+        isolation_level="AUTOCOMMIT",
         connect_args=connect_args,
         **_QUIET,
     )
     event.listen(engine.sync_engine, "checkout", _replace_closed)
-    bare = engine.execution_options(isolation_level="AUTOCOMMIT")
-    # Behind PgBouncer even a read needs a transaction, or its parts reach different servers.
     patient = create_async_engine(
         url, poolclass=NullPool, connect_args={"timeout": options.connect_timeout}, **_QUIET
     )
     return Engines(
-        write=engine,
-        read=engine if options.pgbouncer else bare,
-        patient=patient,
-        bare=bare,
-        begin=begin,
+        write=engine, read=engine, patient=patient, begin=begin, begin_reading=begin_reading
     )
 
 
@@ -117,32 +115,36 @@ def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:
         raise DisconnectionError
 
 
+_BEGIN_IMMEDIATE = "BEGIN IMMEDIATE"
+
+
 def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
     """SQLite has one writer at a time: with a pool of one they queue fairly for it."""
     if url.database:
         _make_folder(Path(url.database).parent)
-    timeout = {"timeout": options.lock_timeout}
-    write = create_async_engine(
-        url,
-        pool_size=1,
-        max_overflow=0,
-        pool_timeout=options.pool_timeout,
-        connect_args=timeout,
-        **_QUIET,
+    connect_args = {"timeout": options.lock_timeout}
+    write, read = (
+        create_async_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=options.pool_timeout,
+            isolation_level="AUTOCOMMIT",
+            # A rollback of nothing would still be a trip to the connection's thread and back.
+            skip_autocommit_rollback=True,
+            connect_args=connect_args,
+            **_QUIET,
+        )
+        for pool_size in (1, options.pool_size)
     )
-    read = create_async_engine(
-        url,
-        pool_size=options.pool_size,
-        max_overflow=0,
-        pool_timeout=options.pool_timeout,
-        isolation_level="AUTOCOMMIT",
-        connect_args=timeout,
-        **_QUIET,
-    )
-    for engine in (write, read):
+    patient = create_async_engine(url, poolclass=NullPool, connect_args=connect_args, **_QUIET)
+    for engine in (write, read, patient):
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
-    event.listen(write.sync_engine, "begin", _begin_immediate)
-    return Engines(write=write, read=read, patient=write, bare=read)
+    event.listen(patient.sync_engine, "begin", _begin_immediate)
+    # A transaction that reads first and writes later could lose the lock in between: take it first.
+    return Engines(
+        write=write, read=read, patient=patient, begin=_BEGIN_IMMEDIATE, begin_reading=None
+    )
 
 
 def _make_folder(folder: Path) -> None:
@@ -156,7 +158,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
-    # None: the driver begins nothing by itself; `_begin_immediate` does.
+    # None: the driver begins nothing by itself.
     connection.isolation_level = None
     cursor = connection.cursor()
     # Without recursive triggers a REPLACE would delete rows of the ledger past its trigger.
@@ -171,8 +173,7 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    # A transaction that reads first and writes later could lose the lock in between: take it now.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql(_BEGIN_IMMEDIATE)
 
 
 def _milliseconds(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """Orders in SQL."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -22,8 +22,6 @@ _orders, _lines = tables.orders, tables.order_lines
 
 
 class SqlOrderRepository(OrderRepository):
-    """All but adding orders, which SQLite and PostgreSQL each do in their own way."""
-
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
@@ -39,7 +37,7 @@ class SqlOrderRepository(OrderRepository):
             raise OrderNotFound(order_id)
         return await self.get(order_id)
 
-    async def find(self, order_ids: Collection[UUID]) -> Mapping[UUID, Order]:
+    async def find(self, order_ids: Collection[UUID]) -> dict[UUID, Order]:
         orders = await self._read(select(_orders).where(_orders.c.id.in_(order_ids)))
         return {order.id: order for order in orders}
 

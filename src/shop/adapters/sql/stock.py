@@ -1,6 +1,6 @@
 """Stock and its ledger in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,19 +8,24 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Select,
+    bindparam,
     case,
     func,
+    insert,
     literal,
     select,
     union_all,
+    update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.pages import select_part
+from shop.adapters.sql.products import product_from, select_products
 from shop.domain.orders import GIVEN_BACK
 from shop.domain.pages import Part
 from shop.domain.ports import StockRepository
+from shop.domain.products import Product
 from shop.domain.stock import (
     ORDER_REASONS,
     MovementQuery,
@@ -35,10 +40,47 @@ _orders, _lines = tables.orders, tables.order_lines
 
 
 class SqlStockRepository(StockRepository):
-    """All but locking and recording, which SQLite and PostgreSQL each do in their own way."""
-
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
+
+    async def lock(self, product_ids: Collection[int]) -> dict[int, Product]:
+        # KEY SHARE: a lock that the foreign-key checks of other orders need not wait for. In id
+        # order, so that two transactions that want the same products never wait for each other in
+        # a circle. SQLite has one writer at a time anyway.
+        rows = await self._connection.execute(
+            select_products()
+            .where(_stock.c.product_id.in_(product_ids))
+            .order_by(_stock.c.product_id)
+            .with_for_update(key_share=True, of=_stock)
+        )
+        return {row.id: product_from(row) for row in rows}
+
+    async def record(self, movements: Sequence[StockMovement]) -> None:
+        if not movements:
+            return
+        balances = {movement.product_id: movement.balance for movement in movements}
+        await self._connection.execute(
+            update(_stock)
+            .where(_stock.c.product_id == bindparam("of_product"))
+            .values(on_hand=bindparam("balance")),
+            [{"of_product": product, "balance": balance} for product, balance in balances.items()],
+        )
+        await self._connection.execute(
+            insert(_movements),
+            [
+                {
+                    "product_id": movement.product_id,
+                    "quantity": movement.quantity,
+                    "balance": movement.balance,
+                    "reason": movement.reason.value,
+                    "order_id": movement.order_id,
+                    "actor_id": movement.actor_id,
+                    "note": movement.note,
+                    "at": movement.at,
+                }
+                for movement in movements
+            ],
+        )
 
     async def read_part(self, query: MovementQuery, part: Part) -> Sequence[StockMovement]:
         statement = select_part(

@@ -78,9 +78,11 @@ class PlaceOrders:
 
     async def __call__(self, requests: Sequence[OrderRequest]) -> list[Placed | ShopError]:
         async with self._unit_of_work() as uow:
-            orders = dict(await uow.orders.find([request.order_id for request in requests]))
-            wanted = _products_of(requests, orders)
-            shelf = Shelf(await uow.stock.lock(wanted) if wanted else {})
+            known, products = await uow.placing.lock(
+                order_ids={request.order_id for request in requests},
+                product_ids={product for request in requests for product in request.wanted},
+            )
+            orders, shelf = dict(known), Shelf(products)
             now = self._clock()
             answers: list[Placed | ShopError] = []
             for request in requests:
@@ -90,8 +92,7 @@ class PlaceOrders:
                 answers.append(answer)
             created = [a.order for a in answers if isinstance(a, Placed) and a.created]
             if created:
-                await uow.orders.add(created)
-                await uow.stock.record(shelf.movements)
+                await uow.placing.add(created, shelf.movements)
                 await uow.commit()
         return answers
 
@@ -150,12 +151,3 @@ class PlaceOrders:
             created_at=now,
             modified_at=now,
         )
-
-
-def _products_of(requests: Sequence[OrderRequest], known: Mapping[UUID, Order]) -> set[int]:
-    return {
-        product_id
-        for request in requests
-        if request.order_id not in known
-        for product_id in request.wanted
-    }

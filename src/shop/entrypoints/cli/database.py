@@ -32,5 +32,5 @@ async def makemigrations(message: str) -> None:
             schema.config(connection), message=message, autogenerate=True, rev_id=revision
         )
 
-    async with connected() as container, container.engines().write.begin() as connection:
+    async with connected() as container, container.engines().patient.begin() as connection:
         await connection.run_sync(draft)

@@ -16,6 +16,7 @@ from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.demo import make_demo
 from shop.entrypoints.http import docs
 from shop.entrypoints.http.access import CheckAccess
+from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.bodies import StrictJSON
 from shop.entrypoints.http.dependencies import use
 from shop.entrypoints.http.edge import Edge
@@ -107,6 +108,7 @@ def build_app(container: Container) -> ASGIApp:
         openapi_config=docs.openapi_config(),
         dto=StrictJSON,
         return_dto=None,
+        response_class=JSONAnswer,
         request_max_body_size=settings.body_max,
         logging_config=None,
     )

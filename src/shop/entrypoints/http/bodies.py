@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Generator
+from functools import lru_cache
+from operator import attrgetter
 from types import NoneType
 from typing import Any, ClassVar, get_args
 
@@ -76,7 +78,7 @@ class StrictJSON(AbstractDTO[Any]):
         media_type = self.asgi_connection.headers.get("content-type", "")
         if media_type.partition(";")[0].strip().lower() != "application/json":
             raise UnsupportedMediaType
-        decoder = self._decoders[self.asgi_connection.route_handler.handler_id]
+        decoder = self._decoders[_handler_id(self.asgi_connection.route_handler)]
         try:
             body = decoder.decode(value)
         except msgspec.ValidationError as error:
@@ -86,6 +88,10 @@ class StrictJSON(AbstractDTO[Any]):
         # What fits the type is small and shallow by now, so the slower second look is cheap.
         _REPEATED.decode(value.decode())
         return body
+
+
+# Litestar makes it up anew from strings each time it is asked for.
+_handler_id = lru_cache(256)(attrgetter("handler_id"))
 
 
 def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
+import os
 import re
 import time
 from collections.abc import Iterable
-from uuid import uuid4
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
@@ -32,6 +32,9 @@ _PRIVATE = ("/api/token", "/api/users")
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+_TOO_SLOW = "the body came too slowly"
 
 
 class BodyTooSlow(Invalid):
@@ -72,15 +75,24 @@ class Edge:
         request_id = _request_id(scope["headers"])
         context = request_id_of_context.set(request_id)
         started = time.perf_counter()
-        give_up_at = asyncio.get_running_loop().time() + self._body_seconds_max
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._body_seconds_max
         status = 0
 
         async def receive_in_time() -> ReceiveMessage:
+            # As `asyncio.timeout_at` does it, at a third of its price.
+            task = asyncio.current_task()
+            assert task is not None
+            timer = loop.call_at(give_up_at, task.cancel, _TOO_SLOW)
             try:
-                async with asyncio.timeout_at(give_up_at):
-                    message = await receive()
-            except TimeoutError:
+                message = await receive()
+            except asyncio.CancelledError as cancelled:
+                if cancelled.args != (_TOO_SLOW,):
+                    raise
+                task.uncancel()
                 raise BodyTooSlow from None
+            finally:
+                timer.cancel()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             return message
@@ -128,4 +140,4 @@ def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
             return value.decode("ascii")
-    return uuid4().hex
+    return os.urandom(16).hex()

@@ -26,6 +26,7 @@ from shop.domain.errors import (
     Unavailable,
 )
 from shop.entrypoints.http.access import NotAcceptable
+from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.bodies import UnsupportedMediaType
 from shop.entrypoints.http.edge import BodyTooSlow
 from shop.entrypoints.logs import request_id_of_context
@@ -158,7 +159,7 @@ def problem(
     context: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response[Any]:
-    return Response(
+    return JSONAnswer(
         {
             "type": f"urn:shop:problem:{code}",
             "title": title,

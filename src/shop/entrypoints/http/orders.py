@@ -34,6 +34,7 @@ from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
 from shop.domain.services.return_order import ReturnOrder
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
+from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.errors import problems
 from shop.entrypoints.http.pagination import (
     KeyNumber,
@@ -198,7 +199,7 @@ def order_etag(order: Order) -> str:
 
 
 def _respond(order: Order, *, status_code: int = 200, **headers: str) -> Response[OrderOut]:
-    return Response(
+    return JSONAnswer(
         OrderOut.of(order),
         status_code=status_code,
         headers={"ETag": order_etag(order), **headers},

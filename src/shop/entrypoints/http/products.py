@@ -36,6 +36,7 @@ from shop.domain.services.keep_catalogue import (
 from shop.domain.stock import NOTE_LENGTH_MAX, Reason, StockMovement
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
+from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.errors import problems
 from shop.entrypoints.http.pagination import (
     KeyNumber,
@@ -182,7 +183,7 @@ def product_etag(product: Product) -> str:
 
 
 def _respond(product: Product, *, status_code: int = 200, **headers: str) -> Response[ProductOut]:
-    return Response(
+    return JSONAnswer(
         ProductOut.of(product),
         status_code=status_code,
         headers={"ETag": product_etag(product), **headers},

@@ -24,7 +24,7 @@ def run(connection: Connection) -> None:
 
 async def connect_and_run() -> None:
     engines = create_engines(os.environ["SHOP_DATABASE_URL"])
-    async with engines.write.begin() as connection:
+    async with engines.patient.begin() as connection:
         await connection.run_sync(run)
     await engines.dispose()
 

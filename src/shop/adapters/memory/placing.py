@@ -1,0 +1,33 @@
+"""Placing orders in memory."""
+
+from collections.abc import Collection, Mapping, Sequence
+from uuid import UUID
+
+from shop.adapters.memory.database import Tables
+from shop.adapters.memory.stock import MemoryStockRepository
+from shop.domain.errors import WriteConflict
+from shop.domain.orders import Order
+from shop.domain.ports import PlacingRepository
+from shop.domain.products import Product
+from shop.domain.stock import StockMovement
+
+
+class MemoryPlacingRepository(PlacingRepository):
+    def __init__(self, tables: Tables) -> None:
+        self._orders = tables.orders
+        self._stock = MemoryStockRepository(tables)
+
+    async def lock(
+        self, *, order_ids: Collection[UUID], product_ids: Collection[int]
+    ) -> tuple[Mapping[UUID, Order], Mapping[int, Product]]:
+        known = {id_: self._orders[id_] for id_ in order_ids if id_ in self._orders}
+        return known, await self._stock.lock(product_ids)
+
+    async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
+        codes = {order.code for order in self._orders.values()}
+        for order in orders:
+            if order.id in self._orders or order.code in codes:
+                raise WriteConflict("Another request was faster; try again.")
+            codes.add(order.code)
+            self._orders[order.id] = order
+        await self._stock.record(movements)
