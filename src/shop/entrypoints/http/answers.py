@@ -38,7 +38,7 @@ class JSONAnswer(Response[T]):
             "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
         }
 
-        async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             await send(start)
             await send({"type": "http.response.body", "body": body, "more_body": False})
 
