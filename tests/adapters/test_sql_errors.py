@@ -45,6 +45,27 @@ async def test_a_file_that_cannot_be_opened_is_away(tmp_path: Path) -> None:
             await asyncio.to_thread(thread.join, 5)
 
 
+@pytest.mark.parametrize("wrong", [("shop@", "nobody@"), ("?host", "-other?host")])
+async def test_a_server_that_refuses_the_user_or_has_no_such_database_is_away(
+    postgresql_url: str, wrong: tuple[str, str]
+) -> None:
+    async with sql_store(postgresql_url.replace(*wrong)) as store:
+        with pytest.raises(StoreUnavailable, match="refuses") as refused:
+            await read_something(store)
+    assert "does not exist" in str(refused.value.__cause__)
+
+
+async def test_a_certificate_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PGSSLROOTCERT", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    async with sql_store("postgresql+asyncpg://shop@localhost/shop?ssl=verify-full") as store:
+        with pytest.raises(StoreUnavailable) as refused:
+            await read_something(store)
+    assert f"{tmp_path}/.postgresql/root.crt" in str(refused.value.__cause__)
+
+
 async def test_a_connection_that_was_cut_is_away_and_the_next_one_works(
     postgresql_url: str, migrated_postgresql: PostgresServer
 ) -> None:

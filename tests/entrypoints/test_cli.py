@@ -176,7 +176,7 @@ def test_a_database_that_is_not_migrated_is_refused_with_the_command(
 def test_a_database_that_is_away_is_one_sentence(shop: Shop, command: str) -> None:
     url = "postgresql+asyncpg://shop:hunter2@/shop?host=/nowhere"
     message = refusal(shop(command, stdin=PASSWORD, SHOP_DATABASE_URL=url))
-    assert "database" in message
+    assert "Check SHOP_DATABASE_URL ([Errno 2] No such file or directory)." in message
     assert "hunter2" not in message
 
 

@@ -71,7 +71,7 @@ class Overloaded(Unavailable):
 
 
 class StoreUnavailable(Unavailable):
-    """The database cannot be reached, or did not answer in time."""
+    """The database cannot be reached, or did not answer in time; its cause says more."""
 
     code = "database_unavailable"
     title = "The database is away"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shop.domain.errors import InvalidToken, ShopError, StoreUnavailable, WriteConflict
@@ -18,6 +18,8 @@ _Interrupted = asyncpg.InternalClientError
 # and whole classes: connection, resources, operator intervention, system.
 _AWAY = frozenset({"55P03", "57014", "25006"})
 _AWAY_CLASSES = frozenset({"08", "53", "57", "58"})
+# invalid_authorization_specification, invalid_catalog_name: refused before there is a connection.
+_REFUSED_CLASSES = frozenset({"28", "3D"})
 
 _SQLITE_CONFLICTS = frozenset(
     {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
@@ -39,7 +41,7 @@ def translated(error: BaseException) -> ShopError | None:
     """The domain's error for what the database raised; None if it is a bug or not ours."""
     if isinstance(error, PoolTimeoutError):
         return StoreUnavailable("All database connections are busy; try again shortly.")
-    cause = error.orig if isinstance(error, DBAPIError) else error
+    cause = driver_error(error)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return _away()
     if isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError, _Interrupted)):
@@ -54,7 +56,17 @@ def translated(error: BaseException) -> ShopError | None:
         return _conflict()
     if state is not None and (state in _AWAY or state[:2] in _AWAY_CLASSES):
         return _away()
+    if state is not None and state[:2] in _REFUSED_CLASSES:
+        return StoreUnavailable("The database refuses the shop's connections.")
     return None
+
+
+def driver_error(error: BaseException) -> BaseException:
+    """What the driver raised, below what SQLAlchemy makes of it."""
+    # Around asyncpg's errors it has one of its own, and bare ones where a connection is made.
+    if isinstance(error, DBAPIError | EmulatedDBAPIException):
+        return error.driver_exception
+    return error
 
 
 @contextmanager
@@ -64,7 +76,7 @@ def translating() -> Iterator[None]:
         yield
     except Exception as error:
         if (known := translated(error)) is not None:
-            raise known from error
+            raise known from driver_error(error)
         raise
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from shop.adapters.sql.attempts import SqlAttemptRepository
 from shop.adapters.sql.engine import Engines
-from shop.adapters.sql.errors import translated, translating
+from shop.adapters.sql.errors import driver_error, translated, translating
 from shop.adapters.sql.history import SqlHistoryRepository
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.products import SqlProductRepository
@@ -62,7 +62,7 @@ class SqlUnitOfWork(UnitOfWork):
         else:
             await self._give_back()
         if exc is not None and (known := translated(exc)) is not None:
-            raise known from exc
+            raise known from driver_error(exc)
 
     async def commit(self) -> None:
         assert self._in_transaction, "use it inside `async with`, and commit once"

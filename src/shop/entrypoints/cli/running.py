@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import rich_click as click
 
-from shop.domain.errors import ShopError
+from shop.domain.errors import ShopError, StoreUnavailable
 from shop.domain.users import Caller, Role
 from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
@@ -26,6 +26,9 @@ class ShopGroup(click.RichGroup):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except StoreUnavailable as error:
+            reason = f" ({error.__cause__})" if error.__cause__ else ""
+            raise click.ClickException(f"{error} Check SHOP_DATABASE_URL{reason}.") from error
         except (SettingsError, ShopError) as error:
             raise click.ClickException(str(error)) from error
 
