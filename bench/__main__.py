@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
-from bench.candidates import Case, Measurement, create_world, measure
+from bench.candidates import SIGNING_IN_CANDIDATE, Case, Measurement, create_world, measure
 from bench.page import write_page
 from bench.report import Report, show
 from tests.postgresql import PostgresServer, running_postgresql
@@ -29,6 +29,7 @@ def target_cases() -> list[Case]:
     return [
         *(Case(name, load, 64) for load in WORKLOADS for name in ("shop", *PGBENCH, "naive")),
         *(Case(name, "hot", 64) for name in ("constant", "shop on SQLite")),
+        *(Case(name, "hot", 64) for name in ("unguarded", SIGNING_IN_CANDIDATE)),
         *(Case(name, "hot", 1) for name in ("shop", "constant", *PGBENCH)),
     ]
 
@@ -111,7 +112,7 @@ def _show_progress(rounds: int, measured: Measurement) -> None:
         f"{measured.round}/{rounds} {measured.case!s:40} {load.rate:7.0f} orders/s,"
         f" p50 {load.p50:7.2f}, p99 {load.p99:7.2f} ms,"
         f" CPU {measured.server_cpu:.3f} + {measured.postgres_cpu:.3f} ms,"
-        f" others {max(measured.disturbance, 0):.2f}",
+        f" others {max(measured.disturbance, 0):.2f}, slowdown {measured.slowdown:.2f}",
         *(f"\n    FAILED: {problem}" for problem in measured.problems),
         flush=True,
     )

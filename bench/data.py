@@ -25,12 +25,23 @@ LINES_MAX = 5
 OLD_ORDERS = 50_000
 """PostgreSQL plans for the sizes it knows: on empty tables foreign keys are checked by scans."""
 
+SIGNING_IN = 50
+"""Those of the buyers who have a password."""
+PASSWORD = "the password of the benchmark"
+
 SECRET_KEY = "of the benchmark, and of nothing else"
 _PER_STEP = 250
 
 
 def settings_of(url: str) -> Settings:
-    return Settings(database_url=url, secret_key=SECRET_KEY, access_token_lifetime=86_400)
+    return Settings(
+        database_url=url,
+        secret_key=SECRET_KEY,
+        access_token_lifetime=86_400,
+        # So that counting orders has its price, and refuses none.
+        orders_per_minute=1_000_000,
+        trusted_proxies="127.0.0.1",
+    )
 
 
 def environment_of(url: str) -> Mapping[str, str]:
@@ -40,6 +51,8 @@ def environment_of(url: str) -> Mapping[str, str]:
         "SHOP_DATABASE_URL": settings.database_url,
         "SHOP_SECRET_KEY": settings.secret_key,
         "SHOP_ACCESS_TOKEN_LIFETIME": str(settings.access_token_lifetime),
+        "SHOP_ORDERS_PER_MINUTE": str(settings.orders_per_minute),
+        "SHOP_TRUSTED_PROXIES": settings.trusted_proxies,
     }
 
 
@@ -67,13 +80,14 @@ async def fill(url: str) -> None:
 
 
 async def _add_buyers(container: Container) -> None:
+    password_hash = await container.hasher().hash(PASSWORD)
     async with container.unit_of_work() as uow:
         for number in range(1, BUYERS + 1):
             buyer = await uow.users.add(
                 User(
                     id=0,
                     username=f"buyer-{number}",
-                    password_hash="none",
+                    password_hash=password_hash if number <= SIGNING_IN else "none",
                     role=Role.CUSTOMER,
                     disabled=False,
                     created_at=container.clock()(),

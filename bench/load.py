@@ -2,14 +2,17 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from bench.data import LINES_MAX, PRODUCTS
+from bench.data import LINES_MAX, PASSWORD, PRODUCTS, SIGNING_IN
 
 TIMEOUT_SECONDS = 60
-_SCRIPT = Path(__file__).with_name("orders.lua")
+_ORDERS = Path(__file__).with_name("orders.lua")
+_SIGN_INS = Path(__file__).with_name("sign_ins.lua")
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -37,11 +40,36 @@ class Load(msgspec.Struct, frozen=True):
 def send_orders(
     url: str, *, tokens: Path, workload: str, connections: int, seconds: int, seed: int
 ) -> Load:
+    arguments = [str(tokens), workload, str(PRODUCTS), str(LINES_MAX), str(seed)]
+    run = subprocess.run(
+        [*_wrk(url, _ORDERS, connections, seconds), *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return msgspec.json.decode(run.stdout.splitlines()[-1], type=Load)
+
+
+@contextmanager
+def people_signing_in(url: str) -> Iterator[None]:
+    """While the block runs, so many are always waiting to be signed in."""
+    arguments = [str(SIGNING_IN), PASSWORD]
+    process = subprocess.Popen(
+        [*_wrk(url, _SIGN_INS, SIGNING_IN, seconds=TIMEOUT_SECONDS), *arguments],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wrk(url: str, script: Path, connections: int, seconds: int) -> list[str]:
     wrk = shutil.which("wrk")
     if wrk is None:
         raise RuntimeError("The benchmark needs wrk (on Debian and Ubuntu: apt install wrk).")
-    generator = [wrk, "--threads=1", f"--connections={connections}", f"--duration={seconds}s"]
-    generator += ["--latency", f"--timeout={TIMEOUT_SECONDS}s", f"--script={_SCRIPT}", url, "--"]
-    arguments = [str(tokens), workload, str(PRODUCTS), str(LINES_MAX), str(seed)]
-    run = subprocess.run([*generator, *arguments], check=True, capture_output=True, text=True)
-    return msgspec.json.decode(run.stdout.splitlines()[-1], type=Load)
+    return [
+        *(wrk, "--threads=1", f"--connections={connections}", f"--duration={seconds}s"),
+        *("--latency", f"--timeout={TIMEOUT_SECONDS}s", f"--script={script}", url, "--"),
+    ]

@@ -1,7 +1,8 @@
-"""What processes cost, from /proc."""
+"""What processes cost, from /proc, and what the machine is worth just now."""
 
 import os
 import resource
+import time
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -39,3 +40,25 @@ def waited_cpu_seconds() -> float:
     """Of the children of this process that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+class _Pace:
+    """How fast the machine is: its host may give it less for a while, which /proc does not show."""
+
+    def __init__(self) -> None:
+        self._fastest = float("inf")
+
+    def slowdown(self) -> float:
+        """How much longer a fixed piece of work takes now than at its fastest so far."""
+        took = min(_fixed_work() for _ in range(5))
+        self._fastest = min(self._fastest, took)
+        return took / self._fastest
+
+
+def _fixed_work() -> float:
+    began = time.perf_counter()
+    sum(number * number for number in range(100_000))
+    return time.perf_counter() - began
+
+
+pace = _Pace()

@@ -1,26 +1,32 @@
-"""The shop with one part exchanged: what orders cost without being placed, or without batches.
+"""The shop with one part exchanged: what orders cost without being placed, batched or guarded.
 
 `python -m bench.variants constant --port 8000` is `shop serve --port 8000` but for that part.
 """
 
+import os
 import sys
+import time
 from functools import partial
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
+from dependency_injector import providers
 from granian.server import Server
-from litestar.types import ASGIApp
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from bench.data import LINES_MAX
 from shop.domain.errors import ShopError
 from shop.domain.money import Money
 from shop.domain.orders import Order, OrderItem, OrderLine, OrderRequest, OrderStatus, Placed
 from shop.domain.services.place_orders import PlaceOrder, PlaceOrders
-from shop.domain.users import Caller
+from shop.domain.users import Caller, Role
 from shop.entrypoints.cli.serve import serve
 from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.http.app import build_app
+from shop.entrypoints.http.edge import Edge
+from shop.entrypoints.logs import request_id_of_context
 from shop.entrypoints.settings import load_settings
 
 
@@ -76,6 +82,56 @@ class OneByOne:
         return answer
 
     async def close(self) -> None: ...
+
+
+class LetIn:
+    """In the place of `CheckAccess`: whoever comes is a customer."""
+
+    def __init__(self, app: ASGIApp, **_: object) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["user"] = Caller(user_id=1, role=Role.CUSTOMER)
+        await self._app(scope, receive, send)
+
+
+class UnguardedEdge(Edge):
+    """An edge that waits for a body for ever and adds no header but the request's id."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        request_id = os.urandom(16).hex()
+        context = request_id_of_context.set(request_id)
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                nonlocal status
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+        self._metrics.request_done(
+            method=scope["method"],
+            route=scope["path_template"],
+            status=status,
+            seconds=time.perf_counter() - started,
+        )
+        request_id_of_context.reset(context)
+
+
+def create_unguarded() -> ASGIApp:
+    container = build_container(load_settings())
+    container.order_limit.override(providers.Object(lambda _user_id: None))
+    with patch.multiple("shop.entrypoints.http.app", CheckAccess=LetIn, Edge=UnguardedEdge):
+        return build_app(container)
 
 
 def create_constant() -> ASGIApp:

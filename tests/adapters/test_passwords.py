@@ -1,6 +1,8 @@
 """Password hashes: the right algorithm at the right cost, and bounded."""
 
 import asyncio
+import os
+import sys
 
 import pytest
 from argon2 import PasswordHasher as Argon2
@@ -167,3 +169,12 @@ async def test_a_hash_that_is_unusable_or_broken_fits_nothing(
 )
 def test_what_everybody_has_is_common_whatever_its_case(password: str, is_common: bool) -> None:
     assert is_common_password(password) is is_common
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives threads priorities (issue 5)")
+def test_hashing_leaves_the_processor_to_orders() -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    hasher = Argon2Hasher(concurrent_max=1)
+    of_thread = hasher._threads.submit(os.getpriority, os.PRIO_PROCESS, 0).result()
+    assert of_thread == min(own + 10, 19)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
