@@ -13,6 +13,7 @@ from pathlib import Path
 
 import asyncpg
 import msgspec
+from msgspec.structs import replace
 
 from bench.candidates import SIGNING_IN_CANDIDATE, Case, Measurement, create_world, measure
 from bench.page import write_page
@@ -52,10 +53,6 @@ def main() -> int:
         report = msgspec.json.decode(options.show.read_bytes(), type=Report)
     else:
         report = _run(options)
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{report.started_at:%Y%m%d-%H%M%S}.json"
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-        print(f"Written to {path}")
     show(report)
     if options.docs:
         write_page(report)
@@ -81,29 +78,37 @@ def _run(options: argparse.Namespace) -> Report:
     cases = target_cases() if options.quick else all_cases()
     if options.only:
         cases = [case for case in cases if any(text in str(case) for text in options.only)]
-    started_at = datetime.now(UTC)
-    measurements: list[Measurement] = []
     folder = Path(tempfile.mkdtemp(prefix="shop-bench-"))
     try:
         with running_postgresql(durable=True) as postgres:
-            machine = _machine(postgres)
+            report = Report(
+                started_at=datetime.now(UTC),
+                machine=_machine(postgres),
+                rounds=0,
+                seconds=options.seconds,
+                measurements=[],
+            )
             print("Filling the stores", flush=True)
             world = create_world(postgres, folder)
             for number in range(1, options.rounds + 1):
                 # To and fro, so that a machine that gets slower favours nobody.
                 for case in cases if number % 2 else reversed(cases):
                     measured = measure(world, case, number=number, seconds=options.seconds)
-                    measurements.append(measured)
+                    report.measurements.append(measured)
                     _show_progress(options.rounds, measured)
+                report = replace(report, rounds=number)
+                _save(report)
     finally:
         shutil.rmtree(folder)
-    return Report(
-        started_at=started_at,
-        machine=machine,
-        rounds=options.rounds,
-        seconds=options.seconds,
-        measurements=measurements,
-    )
+    return report
+
+
+def _save(report: Report) -> None:
+    """After every round, so that a run that is cut short leaves what it had."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{report.started_at:%Y%m%d-%H%M%S}.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    print(f"Written to {path}", flush=True)
 
 
 def _show_progress(rounds: int, measured: Measurement) -> None:

@@ -24,7 +24,7 @@ SIGNING_IN_CANDIDATE = f"shop, {SIGNING_IN} sign-ins"
 WARM_UP_SECONDS = 2
 DISTURBANCE_MAX = 0.15
 SLOWDOWN_MAX = 1.25
-ATTEMPTS_MAX = 4
+ATTEMPTS_MAX = 3
 
 
 class Case(msgspec.Struct, frozen=True, order=True):
