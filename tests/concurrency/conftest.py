@@ -24,18 +24,10 @@ SHAPES = {
 _numbers = count(1)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--long",
-        action="store_true",
-        help="tests/concurrency: more rounds and more buyers (name the folder to use this)",
-    )
-
-
 @pytest.fixture(scope="session")
 def effort(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """How much to do: the first number, or with `--long` the second."""
-    is_long = request.config.getoption("--long", default=False)
+    is_long = request.config.getoption("--long")
     return lambda short, long: long if is_long else short
 
 
