@@ -664,6 +664,9 @@ async def test_a_named_origin_is_allowed_and_none_that_resembles_it() -> None:
             ):
                 assert response.is_success
                 assert response.headers["access-control-allow-origin"] == origin
+                if response.request.method == "GET":
+                    exposed = response.headers["access-control-expose-headers"].lower()
+                    assert {"etag", "location", "retry-after"} <= set(exposed.split(", "))
                 assert "Origin" in response.headers["vary"]
                 assert "access-control-allow-credentials" not in response.headers
         for origin in EVIL:

@@ -30,6 +30,10 @@ from shop.entrypoints.http.users import UserController
 from shop.entrypoints.logs import set_up_logging
 from shop.entrypoints.settings import load_settings
 
+# What a page of another origin may read beside the body: without them it could not amend an order,
+# nor know when to come again.
+EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-ID", "Allow"]
+
 logger = logging.getLogger("shop.http")
 
 
@@ -102,7 +106,9 @@ def build_app(container: Container) -> ASGIApp:
                 check_user=container.check_user() if settings.check_users else None,
             )
         ],
-        cors_config=CORSConfig(allow_origins=settings.origins) if settings.origins else None,
+        cors_config=CORSConfig(allow_origins=settings.origins, expose_headers=EXPOSED_HEADERS)
+        if settings.origins
+        else None,
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[partial(_running, container)],
         openapi_config=docs.openapi_config(),
