@@ -3,6 +3,8 @@
 import asyncio
 from collections import Counter
 
+import pytest
+
 from shop.domain.errors import IdempotencyKeyReused, OrderIdTaken, OutOfStock, ShopError
 from shop.domain.orders import OrderStatus, Placed
 from shop.domain.products import Product
@@ -184,6 +186,20 @@ async def test_an_order_is_read_back_as_it_was_answered(shop: UseCases) -> None:
     stored = await shop.read_order(caller=buyer, order_id=answer.order.id)
     assert stored == answer.order
     assert [(line.product_id, line.quantity) for line in stored.lines] == wanted
+
+
+@pytest.mark.parametrize(
+    "name", ['"\\"', "it's; DROP TABLE orders", "{}[],:", "\u2028 Ünï\U0001f98a", "null", "\\x00"]
+)
+async def test_an_order_keeps_the_name_of_its_product_to_the_letter(
+    shop: UseCases, store: Store, name: str
+) -> None:
+    buyer = await shop.given_customer()
+    product = await shop.given_product(name=name)
+    answered = await shop.place_order(caller=buyer, items=items((product.id, 1)))
+    assert answered.order.lines[0].name == product.name
+    async with store.unit_of_work(read_only=True) as uow:
+        assert await uow.orders.get(answered.order.id) == answered.order
 
 
 async def test_a_full_order_fits(shop: UseCases) -> None:
