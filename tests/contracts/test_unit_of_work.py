@@ -19,7 +19,7 @@ from shop.domain.products import ProductQuery
 from shop.domain.stock import Reason, Shelf
 from shop.domain.users import Role, User
 from tests.builders import NOON, items, order, order_id, order_line, product
-from tests.stores import Store
+from tests.stores import Store, sql_store
 from tests.use_cases import UseCases
 
 
@@ -72,6 +72,27 @@ async def test_leaving_without_a_commit_leaves_nothing(store: Store) -> None:
     async with store.unit_of_work() as uow:
         await write_everything(uow)
     assert await is_empty(store)
+
+
+async def test_after_its_commit_it_is_over(sql: Store) -> None:
+    async with sql.unit_of_work() as uow:
+        await write_everything(uow)
+        await uow.commit()
+        with pytest.raises(AssertionError):
+            await uow.products.find("TEA")
+        with pytest.raises(AssertionError):
+            await uow.commit()
+
+
+async def test_a_transaction_that_had_failed_is_not_taken_for_committed(
+    postgresql_url: str,
+) -> None:
+    async with sql_store(postgresql_url) as store, store.unit_of_work() as uow:
+        await uow.products.add([product(0, sku="TEA")])
+        with pytest.raises(SkuTaken):
+            await uow.products.add([product(0, sku="TEA")])
+        with pytest.raises(RuntimeError, match="nothing was committed"):
+            await uow.commit()
 
 
 async def test_an_error_leaves_nothing_and_comes_through(store: Store) -> None:

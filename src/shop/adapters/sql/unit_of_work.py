@@ -67,7 +67,11 @@ class SqlUnitOfWork(UnitOfWork):
     async def commit(self) -> None:
         assert self._in_transaction, "use it inside `async with`, and commit once"
         self._in_transaction = False
-        await self._begin_or_end("COMMIT")
+        if await self._begin_or_end("COMMIT") == "ROLLBACK":
+            # PostgreSQL's answer if a statement failed before and that was taken for nothing.
+            raise RuntimeError("nothing was committed: a statement of the transaction had failed")
+        # At once, so that nothing is read or written past the end of the transaction.
+        await self._give_back()
 
     async def _roll_back(self) -> None:
         # Nothing was committed either way; what failed before is what matters.
@@ -75,9 +79,10 @@ class SqlUnitOfWork(UnitOfWork):
             await self._begin_or_end("ROLLBACK")
         await self._give_back()
 
-    async def _begin_or_end(self, statement: str) -> None:
+    async def _begin_or_end(self, statement: str) -> object:
+        """What the driver answers."""
         try:
-            await self.driver.execute(statement)
+            return await self.driver.execute(statement)
         except BaseException:
             # Whether it was done is unknown, and so is the connection's state: drop it.
             await asyncio.shield(asyncio.create_task(self._give_back(sound=False)))

@@ -26,16 +26,17 @@ class JSONAnswer(Response[T]):
         **_unused: object,
     ) -> ASGIApp:
         body = b"" if self.content is None else _encode(self.content)
-        sent = {**(headers or {}), **self.headers}
+        given = {**(headers or {}), **self.headers}
+        sent = {name.lower(): value for name, value in given.items()}
         if body:
-            sent |= {
-                "content-type": self.media_type or "application/json",
-                "content-length": str(len(body)),
-            }
+            sent["content-type"] = self.media_type or "application/json"
+            sent["content-length"] = str(len(body))
         start: Message = {
             "type": "http.response.start",
             "status": self.status_code or status_code or 200,
-            "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
+            "headers": [
+                (name.encode("latin-1"), value.encode("latin-1")) for name, value in sent.items()
+            ],
         }
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:

@@ -83,13 +83,14 @@ class Edge:
             # As `asyncio.timeout_at` does it, at a third of its price.
             task = asyncio.current_task()
             assert task is not None
+            cancelling = task.cancelling()
             timer = loop.call_at(give_up_at, task.cancel, _TOO_SLOW)
             try:
                 message = await receive()
             except asyncio.CancelledError as cancelled:
-                if cancelled.args != (_TOO_SLOW,):
+                # Somebody else may have cancelled as well; theirs goes on.
+                if cancelled.args != (_TOO_SLOW,) or task.uncancel() > cancelling:
                     raise
-                task.uncancel()
                 raise BodyTooSlow from None
             finally:
                 timer.cancel()
