@@ -1,6 +1,6 @@
 """Orders in SQL."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -78,7 +78,7 @@ class SqlOrderRepository(OrderRepository):
 
     async def save_lines(self, order: Order) -> None:
         await self._connection.execute(delete(_lines).where(_lines.c.order_id == order.id))
-        await self._connection.execute(insert(_lines), _line_values([order]))
+        await self._connection.execute(insert(_lines), list(line_rows(order)))
 
     async def _one(self, chosen: Select[Any], order_id: UUID) -> Order:
         orders = await self._read(chosen)
@@ -130,9 +130,10 @@ def _order_from(rows: list[Row[Any]]) -> Order:
     )
 
 
-def _line_values(orders: Sequence[Order]) -> list[dict[str, Any]]:
-    return [
-        {
+def line_rows(order: Order) -> Iterator[dict[str, object]]:
+    """What is stored of an order's lines, by column."""
+    for position, line in enumerate(order.lines):
+        yield {
             "order_id": order.id,
             "position": position,
             "product_id": line.product_id,
@@ -141,9 +142,6 @@ def _line_values(orders: Sequence[Order]) -> list[dict[str, Any]]:
             "quantity": line.quantity,
             "returned": line.returned,
         }
-        for order in orders
-        for position, line in enumerate(order.lines)
-    ]
 
 
 def _conditions(query: OrderQuery) -> Iterable[ColumnElement[bool]]:

@@ -6,14 +6,16 @@ the ways tried it asks least of Python and as much of PostgreSQL as an array for
 which the driver looks through element by element. See docs/decisions/0002.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
 from shop.adapters.sql.errors import refusing_unknown_user
+from shop.adapters.sql.orders import line_rows
 from shop.adapters.sql.products import product_from
+from shop.adapters.sql.stock import last_balances, movement_row
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.orders import Order
 from shop.domain.ports import PlacingRepository
@@ -43,7 +45,8 @@ FROM (SELECT ARRAY(SELECT id FROM orders WHERE id = ANY($1::uuid[])) AS order_id
 LEFT JOIN locked ON true
 """
 
-# Balances are an array: its length is guessed low enough for a plan that looks rows up by key.
+# Of each JSON object it takes the columns it names: `returned` has its default. Balances are an
+# array: its length is guessed low enough for a plan that looks rows up by key.
 _ADD = """
 WITH added_orders AS (
     INSERT INTO orders
@@ -84,15 +87,15 @@ class PostgresPlacing(PlacingRepository):
         return orders, {row["id"]: product_from(row[1:]) for row in rows if row["id"] is not None}
 
     async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
-        balances = {movement.product_id: movement.balance for movement in movements}
+        balances = last_balances(movements)
         with refusing_unknown_user():
             await self._driver.execute(
                 _ADD,
                 _json([_order_row(order) for order in orders]),
-                _json([row for order in orders for row in _line_rows(order)]),
+                _json([row for order in orders for row in line_rows(order)]),
                 list(balances.keys()),
                 list(balances.values()),
-                _json([_movement_row(movement) for movement in movements]),
+                _json([movement_row(movement) for movement in movements]),
             )
 
     @property
@@ -117,29 +120,4 @@ def _order_row(order: Order) -> dict[str, object]:
         "version": order.version,
         "created_at": order.created_at,
         "modified_at": order.modified_at,
-    }
-
-
-def _line_rows(order: Order) -> Iterator[dict[str, object]]:
-    for position, line in enumerate(order.lines):
-        yield {
-            "order_id": order.id,
-            "position": position,
-            "product_id": line.product_id,
-            "name": line.name,
-            "price": line.price.amount,
-            "quantity": line.quantity,
-        }
-
-
-def _movement_row(movement: StockMovement) -> dict[str, object]:
-    return {
-        "product_id": movement.product_id,
-        "quantity": movement.quantity,
-        "balance": movement.balance,
-        "reason": movement.reason.value,
-        "order_id": movement.order_id,
-        "actor_id": movement.actor_id,
-        "note": movement.note,
-        "at": movement.at,
     }

@@ -14,6 +14,7 @@ import aiosqlite
 
 from shop.adapters.sql.errors import refusing_unknown_user
 from shop.adapters.sql.products import product_from
+from shop.adapters.sql.stock import last_balances
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.orders import Order
 from shop.domain.ports import PlacingRepository
@@ -74,7 +75,7 @@ class SqlitePlacing(PlacingRepository):
         return orders, {row[1]: _product_from(row[1:]) for row in rows if row[1] is not None}
 
     async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
-        balances = {movement.product_id: movement.balance for movement in movements}
+        balances = last_balances(movements)
         with refusing_unknown_user():
             await self._driver.executemany(_ADD_ORDERS, map(_order_row, orders))
         lines = [row for order in orders for row in _line_rows(order)]

@@ -58,7 +58,7 @@ class SqlStockRepository(StockRepository):
     async def record(self, movements: Sequence[StockMovement]) -> None:
         if not movements:
             return
-        balances = {movement.product_id: movement.balance for movement in movements}
+        balances = last_balances(movements)
         await self._connection.execute(
             update(_stock)
             .where(_stock.c.product_id == bindparam("of_product"))
@@ -66,20 +66,7 @@ class SqlStockRepository(StockRepository):
             [{"of_product": product, "balance": balance} for product, balance in balances.items()],
         )
         await self._connection.execute(
-            insert(_movements),
-            [
-                {
-                    "product_id": movement.product_id,
-                    "quantity": movement.quantity,
-                    "balance": movement.balance,
-                    "reason": movement.reason.value,
-                    "order_id": movement.order_id,
-                    "actor_id": movement.actor_id,
-                    "note": movement.note,
-                    "at": movement.at,
-                }
-                for movement in movements
-            ],
+            insert(_movements), [movement_row(movement) for movement in movements]
         )
 
     async def read_part(self, query: MovementQuery, part: Part) -> Sequence[StockMovement]:
@@ -166,6 +153,25 @@ class SqlStockRepository(StockRepository):
         taken, moved = audits.selected_columns.taken, audits.selected_columns.moved
         rows = await self._connection.execute(audits.having(taken != moved))
         return [_order_audit(row) for row in rows], last
+
+
+def last_balances(movements: Sequence[StockMovement]) -> dict[int, int]:
+    """What the movements leave of each product."""
+    return {movement.product_id: movement.balance for movement in movements}
+
+
+def movement_row(movement: StockMovement) -> dict[str, object]:
+    """What the ledger stores of a movement, by column."""
+    return {
+        "product_id": movement.product_id,
+        "quantity": movement.quantity,
+        "balance": movement.balance,
+        "reason": movement.reason.value,
+        "order_id": movement.order_id,
+        "actor_id": movement.actor_id,
+        "note": movement.note,
+        "at": movement.at,
+    }
 
 
 def _order_audits(which: Sequence[ColumnElement[bool]]) -> Select[Any]:
