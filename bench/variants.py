@@ -3,9 +3,7 @@
 `python -m bench.variants constant --port 8000` is `shop serve --port 8000` but for that part.
 """
 
-import os
 import sys
-import time
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -13,8 +11,7 @@ from uuid import UUID
 
 from dependency_injector import providers
 from granian.server import Server
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from bench.data import LINES_MAX
 from shop.domain.errors import ShopError
@@ -25,8 +22,7 @@ from shop.domain.users import Caller, Role
 from shop.entrypoints.cli.serve import serve
 from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.http.app import build_app
-from shop.entrypoints.http.edge import Edge
-from shop.entrypoints.logs import request_id_of_context
+from shop.entrypoints.http.edge import Edge, Headers
 from shop.entrypoints.settings import load_settings
 
 
@@ -98,33 +94,11 @@ class LetIn:
 class UnguardedEdge(Edge):
     """An edge that waits for a body for ever and adds no header but the request's id."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await self._app(scope, receive, send)
-            return
-        request_id = os.urandom(16).hex()
-        context = request_id_of_context.set(request_id)
-        started = time.perf_counter()
-        status = 0
+    def _headers(self, scope: Scope) -> Headers:
+        return ()
 
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                nonlocal status
-                status = message["status"]
-                message["headers"] = [
-                    *message["headers"],
-                    (b"x-request-id", request_id.encode()),
-                ]
-            await send(message)
-
-        await self._app(scope, receive, send_with_id)
-        self._metrics.request_done(
-            method=scope["method"],
-            route=scope["path_template"],
-            status=status,
-            seconds=time.perf_counter() - started,
-        )
-        request_id_of_context.reset(context)
+    def _in_time(self, receive: Receive) -> Receive:
+        return receive
 
 
 def create_unguarded() -> ASGIApp:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from shop.adapters.deadlines import Deadlines
 from shop.domain.errors import Overloaded, ShopError, Unavailable, WriteConflict
 
 Q = TypeVar("Q")
@@ -42,7 +43,7 @@ class IntakeObserver:
     def rejected(self) -> None: ...
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Call(Generic[Q, A]):
     request: Q
     answer: asyncio.Future[A]
@@ -68,6 +69,7 @@ class Intake(Generic[Q, A]):
         self._limits = limits or IntakeLimits()
         self._observer = observer or IntakeObserver()
         self._queue: deque[_Call[Q, A]] = deque()
+        self._deadlines = Deadlines[_Call[Q, A]](self._expire)
         self._worker: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -85,12 +87,11 @@ class Intake(Generic[Q, A]):
         self._queue.append(call)
         if self._worker is None:
             self._worker = asyncio.create_task(self._serve_queue())
-        # A timer and not `asyncio.timeout`, which costs several times as much on this path.
-        timer = loop.call_later(self._limits.deadline, self._expire, call)
+        self._deadlines.watch(call, call.since + self._limits.deadline)
         try:
             return await call.answer
         finally:
-            timer.cancel()
+            self._deadlines.forget(call)
 
     def _expire(self, call: _Call[Q, A]) -> None:
         if not call.answer.done():

@@ -21,7 +21,7 @@ class AccessTokens:
     """Issues access tokens and verifies them.
 
     Verifying a signature costs a quarter of a placed order, so a verified token is remembered until
-    it expires: by its SHA-256, never as itself, and only so many.
+    it expires: by its hash, never as itself, and only so many.
     """
 
     def __init__(
@@ -61,7 +61,8 @@ class AccessTokens:
 
     def verify(self, token: str) -> Caller:
         """Who the token stands for. Raises `InvalidToken`."""
-        key = hashlib.sha256(token.encode("latin-1", "replace")).digest()
+        # As strong as SHA-256, at half its price.
+        key = hashlib.blake2b(token.encode("latin-1", "replace"), digest_size=32).digest()
         known = self._verified.get(key)
         if known is not None:
             expires_at, caller = known

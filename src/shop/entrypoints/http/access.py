@@ -1,5 +1,6 @@
 """Who may call a route: said on the route, checked here before its body is read."""
 
+from collections.abc import Iterable
 from enum import Enum
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -52,13 +53,15 @@ class CheckAccess:
         if scope.get("method") == "OPTIONS":
             await _send_methods(scope, send)
             return
-        _check_query(scope["query_string"])
+        if query := scope["query_string"]:
+            _check_query(query)
+        authorization, accept = _authorization_and_accept(scope["headers"])
         opt = scope["route_handler"].opt
-        if opt.get("answers_json", True):
-            _check_accept(scope)
+        if accept and opt.get("answers_json", True):
+            _check_accept(accept)
         access = opt.get("access", Access.SIGNED_IN)
         if access is not Access.PUBLIC:
-            caller = self._tokens.verify(_bearer_token(scope))
+            caller = self._tokens.verify(_bearer_token(authorization))
             if self._check_user is not None:
                 caller = await self._check_user(caller)
             if access is Access.STAFF and not caller.is_staff:
@@ -89,23 +92,34 @@ def _check_query(query: bytes) -> None:
                 raise InvalidField(name, "must not be null; leave it out")
 
 
-def _check_accept(scope: Scope) -> None:
-    accepted = [value for name, value in scope["headers"] if name == b"accept"]
-    if not accepted or accepted == [b"*/*"]:
+def _authorization_and_accept(
+    headers: Iterable[tuple[bytes, bytes]],
+) -> tuple[bytes | None, bytes | None]:
+    """Both in one look; what was sent several times is joined by commas, as RFC 9110 has it."""
+    authorization = accept = None
+    for name, value in headers:
+        if name == b"authorization":
+            authorization = value if authorization is None else authorization + b"," + value
+        elif name == b"accept":
+            accept = value if accept is None else accept + b"," + value
+    return authorization, accept
+
+
+def _check_accept(accept: bytes) -> None:
+    if accept == b"*/*":
         return
-    ranges = (item.partition(b";")[0] for value in accepted for item in value.split(b","))
+    ranges = (item.partition(b";")[0] for item in accept.split(b","))
     if not any(item.strip().lower() in _JSON_RANGES for item in ranges):
         raise NotAcceptable
 
 
-def _bearer_token(scope: Scope) -> str:
-    given = [value for name, value in scope["headers"] if name == b"authorization"]
-    if not given:
+def _bearer_token(authorization: bytes | None) -> str:
+    if authorization is None:
         raise Unauthenticated(
             "Sign in at /api/token/ and send `Authorization: Bearer <access token>`."
         )
-    scheme, _, token = given[0].partition(b" ")
-    # Of two, a proxy may have checked the other one.
-    if len(given) > 1 or scheme.lower() != b"bearer" or not token:
+    scheme, _, token = authorization.partition(b" ")
+    # No token has a comma, so neither have two: a proxy may have checked the other one.
+    if scheme.lower() != b"bearer" or not token or b"," in token:
         raise InvalidToken("Send one header `Authorization: Bearer <access token>`.")
-    return bytes(token.strip()).decode("latin-1")
+    return token.strip().decode("latin-1")

@@ -6,29 +6,35 @@ import os
 import re
 import time
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import TypeAlias
 
 from litestar.enums import ScopeType
+from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
+from shop.adapters.deadlines import Deadlines
 from shop.domain.errors import Invalid
 from shop.entrypoints.logs import request_id_of_context
 from shop.entrypoints.metrics import Metrics
 
 access_logger = logging.getLogger("shop.access")
 
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
+# Of every answer. The server's own banner would say which software to look up holes of.
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    # The server's own banner would say which software to look up holes of.
     (b"server", b"shop"),
 )
-# Whatever a browser makes of an answer, it runs and frames nothing; the docs page has its own.
-_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _NO_STORE = (b"cache-control", b"no-store")
 _PRIVATE = ("/api/token", "/api/users")
+# Whatever a browser makes of an answer, it runs and frames nothing; a page says what it needs.
+_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -67,6 +73,7 @@ class Edge:
         self._metrics = metrics
         self._log_access = log_access
         self._body_seconds_max = body_seconds_max
+        self._bodies = Deadlines[asyncio.Task[object]](lambda task: task.cancel(_TOO_SLOW))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -75,47 +82,21 @@ class Edge:
         request_id = _request_id(scope["headers"])
         context = request_id_of_context.set(request_id)
         started = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._body_seconds_max
         status = 0
-
-        async def receive_in_time() -> ReceiveMessage:
-            # As `asyncio.timeout_at` does it, at a third of its price.
-            task = asyncio.current_task()
-            assert task is not None
-            cancelling = task.cancelling()
-            timer = loop.call_at(give_up_at, task.cancel, _TOO_SLOW)
-            try:
-                message = await receive()
-            except asyncio.CancelledError as cancelled:
-                # Somebody else may have cancelled as well; theirs goes on.
-                if cancelled.args != (_TOO_SLOW,) or task.uncancel() > cancelling:
-                    raise
-                raise BodyTooSlow from None
-            finally:
-                timer.cancel()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            return message
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 nonlocal status
                 status = message["status"]
-                headers = [
+                message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
-                    *_HEADERS,
+                    *self._headers(scope),
                 ]
-                if not any(name == b"content-security-policy" for name, _ in headers):
-                    headers.append(_POLICY)
-                if (scope.get("path_template") or "").startswith(_PRIVATE):
-                    headers.append(_NO_STORE)
-                message["headers"] = headers
             await send(message)
 
         try:
-            await self._app(scope, receive_in_time, send_with_id)
+            await self._app(scope, self._in_time(receive), send_with_id)
         finally:
             seconds = time.perf_counter() - started
             self._metrics.request_done(
@@ -134,6 +115,42 @@ class Edge:
                     seconds * 1000,
                 )
             request_id_of_context.reset(context)
+
+    def _headers(self, scope: Scope) -> Headers:
+        """What makes an answer safe to show, the same for all of a route."""
+        return _headers_of(scope.get("path_template"), scope.get("route_handler"))
+
+    def _in_time(self, receive: Receive) -> Receive:
+        """Receives until the body must be there; then it raises `BodyTooSlow`."""
+        give_up_at = asyncio.get_running_loop().time() + self._body_seconds_max
+
+        async def receive_in_time() -> ReceiveMessage:
+            # As `asyncio.timeout_at` does it, for less.
+            task = asyncio.current_task()
+            assert task is not None
+            cancelling = task.cancelling()
+            self._bodies.watch(task, give_up_at)
+            try:
+                message = await receive()
+            except asyncio.CancelledError as cancelled:
+                # Somebody else may have cancelled as well; theirs goes on.
+                if cancelled.args != (_TOO_SLOW,) or task.uncancel() > cancelling:
+                    raise
+                raise BodyTooSlow from None
+            finally:
+                self._bodies.forget(task)
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            return message
+
+        return receive_in_time
+
+
+@lru_cache(256)
+def _headers_of(path_template: str | None, route_handler: BaseRouteHandler | None) -> Headers:
+    policy = route_handler.opt.get("policy", _POLICY) if route_handler else _POLICY
+    private = (_NO_STORE,) if (path_template or "").startswith(_PRIVATE) else ()
+    return (*_HEADERS, (b"content-security-policy", policy.encode()), *private)
 
 
 def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -1,0 +1,44 @@
+"""Deadlines of many waits, looked after by one timer."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Deadlines(Generic[T]):
+    """Calls `expire` with whatever is still watched when its time has come, and forgets it.
+
+    A timer of its own for each wait would cost more than the wait's whole token check: uvloop makes
+    and destroys one for hardly any that ever fires. Here one is set, for the earliest deadline, and
+    left alone when that wait ends; what it finds when it fires is a look at those who wait then.
+    """
+
+    def __init__(self, expire: Callable[[T], object]) -> None:
+        self._expire = expire
+        self._watched: dict[T, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, item: T, until: float) -> None:
+        """`until` is in the time of the running loop."""
+        self._watched[item] = until
+        if self._timer is None or until < self._timer.when():
+            self._set(until)
+
+    def forget(self, item: T) -> None:
+        self._watched.pop(item, None)
+
+    def _set(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(when, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for item in [item for item, until in self._watched.items() if until <= now]:
+            del self._watched[item]
+            self._expire(item)
+        if self._watched:
+            self._set(min(self._watched.values()))
