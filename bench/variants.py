@@ -11,7 +11,7 @@ from uuid import UUID
 
 from dependency_injector import providers
 from granian.server import Server
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 
 from bench.data import LINES_MAX
 from shop.domain.errors import ShopError
@@ -22,7 +22,7 @@ from shop.domain.users import Caller, Role
 from shop.entrypoints.cli.serve import serve
 from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.http.app import build_app
-from shop.entrypoints.http.edge import Edge, Headers
+from shop.entrypoints.http.edge import Edge, Headers, announced_length
 from shop.entrypoints.settings import load_settings
 
 
@@ -97,8 +97,19 @@ class UnguardedEdge(Edge):
     def _headers(self, scope: Scope) -> Headers:
         return ()
 
-    def _in_time(self, receive: Receive) -> Receive:
-        return receive
+    def _in_time(self, scope: Scope, receive: Receive) -> Receive:
+        missing = announced_length(scope["headers"])
+
+        async def receive_whole() -> ReceiveMessage:
+            nonlocal missing
+            message = await receive()
+            assert message["type"] == "http.request"
+            missing -= len(message["body"])
+            if missing == 0:
+                message["more_body"] = False
+            return message
+
+        return receive_whole
 
 
 def create_unguarded() -> ASGIApp:

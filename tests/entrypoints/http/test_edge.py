@@ -5,10 +5,14 @@ import io
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
+from typing import Any, cast
 
 import pytest
+from litestar.types import Receive, Scope, Send
 
+from shop.entrypoints.http.edge import Edge
 from shop.entrypoints.logs import JsonFormatter
+from shop.entrypoints.metrics import Metrics
 from tests.entrypoints.api import (
     ADDRESS,
     Api,
@@ -203,3 +207,37 @@ async def test_nothing_is_logged_about_requests_unless_asked_for(
     await api.customer.get("/api/products/")
     await api.customer.get("/nowhere")
     assert log.getvalue() == ""
+
+
+# --- the end of a body ---
+
+
+@pytest.mark.parametrize(
+    ("length", "received"), [(b"4", 2), (b"5", 3), (b"3", 3), (None, 3), (b"x", 3), (b"-4", 3)]
+)
+async def test_a_body_is_complete_when_as_much_came_as_was_announced(
+    length: bytes | None, received: int
+) -> None:
+    """The server says so with one more message only; what it announced wrongly changes nothing."""
+    left = [(b"ab", True), (b"cd", True), (b"", False)]
+    read = []
+
+    async def receive() -> Any:
+        body, more = left.pop(0)
+        return {"type": "http.request", "body": body, "more_body": more}
+
+    async def send(_: Any) -> None: ...
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        more = True
+        while more:
+            message = await receive()
+            assert message["type"] == "http.request"
+            read.append(message["body"])
+            more = message["more_body"]
+
+    headers = [(b"host", b"x")] + ([(b"content-length", length)] if length is not None else [])
+    scope = {"type": "http", "method": "POST", "headers": headers}
+    edge = Edge(app, metrics=Metrics(), log_access=False, body_seconds_max=60)
+    await edge(cast("Scope", scope), receive, send)
+    assert (len(read), b"".join(read)) == (received, b"abcd")

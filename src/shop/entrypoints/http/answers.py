@@ -44,3 +44,13 @@ class JSONAnswer(Response[T]):
             await send({"type": "http.response.body", "body": body, "more_body": False})
 
         return answer
+
+
+async def send_json(
+    send: Send, *, status: int, content: object, headers: list[tuple[bytes, bytes]]
+) -> None:
+    """The same where there is no Litestar around."""
+    body = _encode(content)
+    described = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers + described})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

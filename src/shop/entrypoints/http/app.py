@@ -24,6 +24,7 @@ from shop.entrypoints.http.errors import EXCEPTION_HANDLERS
 from shop.entrypoints.http.health import HealthController, metrics_text
 from shop.entrypoints.http.orders import OrderController
 from shop.entrypoints.http.pagination import provide_page_request
+from shop.entrypoints.http.placing import PlaceDirectly
 from shop.entrypoints.http.products import ProductController
 from shop.entrypoints.http.tokens import TokenController, jwks, revoke_all
 from shop.entrypoints.http.users import UserController
@@ -104,7 +105,10 @@ def build_app(container: Container) -> ASGIApp:
                 CheckAccess,
                 tokens=container.access_tokens(),
                 check_user=container.check_user() if settings.check_users else None,
-            )
+            ),
+            DefineMiddleware(
+                PlaceDirectly, place_order=container.place_order, body_max=settings.body_max
+            ),
         ],
         cors_config=CORSConfig(allow_origins=settings.origins, expose_headers=EXPOSED_HEADERS)
         if settings.origins

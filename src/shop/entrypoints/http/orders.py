@@ -207,12 +207,20 @@ def _respond(order: Order, *, status_code: int = 200, **headers: str) -> Respons
 
 
 def _respond_placed(placed: Placed) -> Response[OrderOut]:
-    return _respond(
-        placed.order,
-        status_code=201 if placed.created else 200,
-        Location=f"/api/orders/{placed.order.id}/",
-    )
+    order = placed.order
+    return _respond(order, status_code=placed_status(placed), Location=order_address(order))
 
+
+def placed_status(placed: Placed) -> int:
+    return 201 if placed.created else 200
+
+
+def order_address(order: Order) -> str:
+    return f"/api/orders/{order.id}/"
+
+
+# For `PlaceDirectly`: it may answer plain requests in the place of the handler.
+DIRECT = {"direct": True}
 
 _PLACING = problems(400, 401, 406, 408, 409, 413, 415, 429, 503) | {
     200: ResponseSpec(
@@ -287,6 +295,7 @@ class OrderController(Controller):
             "With an `Idempotency-Key`, repeating the request answers 200 with the first order; "
             "another body under that key is refused with 422."
         ),
+        opt=DIRECT,
         responses=_PLACING | problems(422),
         response_headers=[ETAG, LOCATION],
     )
@@ -318,6 +327,7 @@ class OrderController(Controller):
             "Repeating the request answers 200 with the stored order; an id that is taken by "
             "anything else is refused with 409. Ids of UUID version 8 are kept for the server."
         ),
+        opt=DIRECT,
         responses=_PLACING,
         response_headers=[ETAG, LOCATION],
     )
