@@ -141,6 +141,7 @@ _COMMANDS = {
     SIGNING_IN_CANDIDATE: servers.SHOP,
     "unguarded": servers.UNGUARDED,
     "constant": servers.CONSTANT,
+    "constant, directly": servers.DIRECT,
     "naive": servers.NAIVE,
 }
 # One transaction for each order queues long for the pool's connections; it shall not fail by that.
@@ -201,7 +202,7 @@ def _measured(
     loads = (warm_up, load)
     problems = [f"{each.refused} orders refused" for each in loads if each.refused]
     problems += [f"{each.broken} requests without an answer" for each in loads if each.broken]
-    if case.candidate != "constant":
+    if not case.candidate.startswith("constant"):
         # pgbench ends with its last transaction; wrk hangs up on the requests under way.
         cut_off = 0 if server is None else 2 * case.clients
         answered = sum(each.answered for each in loads)
