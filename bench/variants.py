@@ -21,8 +21,8 @@ from shop.domain.services.place_orders import PlaceOrder, PlaceOrders
 from shop.domain.users import Caller, Role
 from shop.entrypoints.cli.serve import serve
 from shop.entrypoints.container import Container, build_container
+from shop.entrypoints.edge import Edge, Headers, announced_length
 from shop.entrypoints.http.app import build_app
-from shop.entrypoints.http.edge import Edge, Headers, announced_length
 from shop.entrypoints.settings import load_settings
 
 

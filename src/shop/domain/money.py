@@ -53,7 +53,8 @@ class Money:
         digits = currency_digits(self.currency)
         if digits == 0:
             return str(self.amount)
-        return f"{self.amount // 10**digits}.{self.amount % 10**digits:0{digits}d}"
+        whole, fraction = divmod(self.amount, 10**digits)
+        return f"{whole}.{str(fraction).zfill(digits)}"
 
     def __mul__(self, quantity: int) -> "Money":
         return Money(amount=self.amount * quantity, currency=self.currency)

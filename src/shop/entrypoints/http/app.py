@@ -14,12 +14,12 @@ from litestar.types import ASGIApp
 
 from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.demo import make_demo
+from shop.entrypoints.edge import Edge
 from shop.entrypoints.http import docs
 from shop.entrypoints.http.access import CheckAccess
 from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.bodies import StrictJSON
 from shop.entrypoints.http.dependencies import use
-from shop.entrypoints.http.edge import Edge
 from shop.entrypoints.http.errors import EXCEPTION_HANDLERS
 from shop.entrypoints.http.health import HealthController, metrics_text
 from shop.entrypoints.http.orders import OrderController

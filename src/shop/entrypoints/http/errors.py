@@ -25,10 +25,10 @@ from shop.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from shop.entrypoints.edge import BodyTooSlow
 from shop.entrypoints.http.access import NotAcceptable
 from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.bodies import UnsupportedMediaType
-from shop.entrypoints.http.edge import BodyTooSlow
 from shop.entrypoints.logs import request_id_of_context
 
 logger = logging.getLogger("shop.http")

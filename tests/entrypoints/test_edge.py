@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from litestar.types import Receive, Scope, Send
 
-from shop.entrypoints.http.edge import Edge
+from shop.entrypoints.edge import Edge
 from shop.entrypoints.logs import JsonFormatter
 from shop.entrypoints.metrics import Metrics
 from tests.entrypoints.api import (
