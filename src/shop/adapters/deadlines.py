@@ -10,9 +10,10 @@ T = TypeVar("T", bound=Hashable)
 class Deadlines(Generic[T]):
     """Calls `expire` with whatever is still watched when its time has come, and forgets it.
 
-    A timer of its own for each wait would cost more than the wait's whole token check: uvloop makes
-    and destroys one for hardly any that ever fires. Here one is set, for the earliest deadline, and
-    left alone when that wait ends; what it finds when it fires is a look at those who wait then.
+    A timer for each wait costs more than checking its caller's token: uvloop makes and destroys
+    one, and hardly any ever fires. Here one is set, for the earliest deadline, and left alone when
+    that wait ends; when it fires it looks at those who wait then. All of it belongs to one event
+    loop.
     """
 
     def __init__(self, expire: Callable[[T], object]) -> None:
@@ -37,8 +38,10 @@ class Deadlines(Generic[T]):
     def _look(self) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
-        for item in [item for item, until in self._watched.items() if until <= now]:
+        late = [item for item, until in self._watched.items() if until <= now]
+        for item in late:
             del self._watched[item]
-            self._expire(item)
         if self._watched:
             self._set(min(self._watched.values()))
+        for item in late:
+            self._expire(item)
