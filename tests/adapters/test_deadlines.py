@@ -9,6 +9,12 @@ from shop.adapters.deadlines import Deadlines
 SOON = 0.02
 
 
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """The server runs on uvloop, whose timers differ."""
+    return "asyncio", {"use_uvloop": request.param}
+
+
 @pytest.fixture
 def expired() -> "asyncio.Queue[str]":
     return asyncio.Queue()
@@ -90,3 +96,12 @@ async def test_it_goes_on_after_all_have_expired(
     for item in ("a", "b"):
         deadlines.watch(item, now() + SOON)
         assert await expired.get() == item
+
+
+async def test_what_is_nearly_due_is_no_hindrance_to_others(
+    deadlines: Deadlines[str], expired: "asyncio.Queue[str]"
+) -> None:
+    for item, seconds in (("soonest", 0.0003), ("past", -1.0), ("next", SOON)):
+        deadlines.watch(item, now() + seconds)
+    assert {await expired.get() for _ in range(3)} == {"soonest", "past", "next"}
+    assert await nothing_more(expired)

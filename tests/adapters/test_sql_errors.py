@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,34 @@ async def test_a_mistake_of_ours_does_not_pass_for_a_database_that_is_away(sql: 
     assert isinstance(bad, Exception)
     assert not isinstance(bad, Unavailable)
     await shop.intake.close()
+
+
+async def test_a_full_disk_takes_no_stock_without_its_orders(sqlite_url: str) -> None:
+    """SQLite gives the transaction up by itself then; nothing may be written past its end."""
+    async with sql_store(sqlite_url) as store:
+        shop = UseCases(store.unit_of_work)
+        buyer = await shop.given_customer()
+        teapot = await shop.given_product(10_000)
+        numbers = count(1)
+
+        async def allow(more_pages: int) -> None:
+            async with store.sql.write.connect() as connection:
+                used = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
+                await connection.exec_driver_sql(f"PRAGMA max_page_count = {used + more_pages}")
+
+        async def fill() -> None:
+            while True:
+                await shop.place_orders(
+                    [
+                        request((teapot.id, 1), number=next(numbers), user_id=buyer.user_id)
+                        for _ in range(20)
+                    ]
+                )
+
+        # So that one or the other statement is the first that finds no page.
+        for spare in range(6):
+            await allow(spare)
+            with pytest.raises(StoreUnavailable):
+                await fill()
+            await allow(100_000)
+            assert await shop.differences() == []

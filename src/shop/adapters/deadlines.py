@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Hashable
+from math import inf
 from typing import Generic, TypeVar
 
 T = TypeVar("T", bound=Hashable)
@@ -19,12 +20,14 @@ class Deadlines(Generic[T]):
     def __init__(self, expire: Callable[[T], object]) -> None:
         self._expire = expire
         self._watched: dict[T, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._due = inf
+        """When the timer fires; uvloop does not say it of a timer that is due at once."""
 
     def watch(self, item: T, until: float) -> None:
         """`until` is in the time of the running loop."""
         self._watched[item] = until
-        if self._timer is None or until < self._timer.when():
+        if until < self._due:
             self._set(until)
 
     def forget(self, item: T) -> None:
@@ -34,9 +37,10 @@ class Deadlines(Generic[T]):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_at(when, self._look)
+        self._due = when
 
     def _look(self) -> None:
-        self._timer = None
+        self._timer, self._due = None, inf
         now = asyncio.get_running_loop().time()
         late = [item for item, until in self._watched.items() if until <= now]
         for item in late:

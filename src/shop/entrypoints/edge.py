@@ -40,6 +40,9 @@ _POLICY = "default-src 'none'; frame-ancestors 'none'"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
+# Of no body that fits a disk.
+_LENGTH_DIGITS_MAX = 18
+
 _TOO_SLOW = "the body came too slowly"
 
 
@@ -147,7 +150,7 @@ class Edge:
                 self._bodies.forget(task)
             if message["type"] != "http.request":
                 raise ClientGone
-            missing -= len(message["body"])
+            missing -= len(message.get("body", b""))
             if missing == 0:
                 message["more_body"] = False
             return message
@@ -166,7 +169,7 @@ def announced_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
     """What the body's length is said to be; -1 if nothing is, or nonsense."""
     for name, value in headers:
         if name == b"content-length":
-            return int(value) if value.isdigit() else -1
+            return int(value) if value.isdigit() and len(value) <= _LENGTH_DIGITS_MAX else -1
     return -1
 
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from litestar.types import Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shop.domain.orders import Placed
 from shop.domain.services.place_orders import PlaceOrder
@@ -28,6 +28,8 @@ class Placing:
     asked: list[Mapping[str, Any]] = field(default_factory=list)
     handed_on: list[bytes] = field(default_factory=list)
     answers: list[Mapping[str, Any]] = field(default_factory=list)
+    left: list[bytes] = field(default_factory=list)
+    """What was sent and not received yet."""
 
     async def place_order(self, **asked: Any) -> Placed:
         self.asked.append(asked)
@@ -46,13 +48,14 @@ class Placing:
         *chunks: bytes,
         headers: tuple[tuple[bytes, bytes], ...] = (JSON,),
         opt: Mapping[str, Any] = DIRECT,
+        handler: ASGIApp | None = None,
         **path_params: str,
     ) -> None:
-        left = list(chunks)
+        self.left = list(chunks)
 
         async def receive() -> Any:
-            chunk = left.pop(0)
-            return {"type": "http.request", "body": chunk, "more_body": bool(left)}
+            chunk = self.left.pop(0)
+            return {"type": "http.request", "body": chunk, "more_body": bool(self.left)}
 
         async def send(message: Any) -> None:
             self.answers.append(message)
@@ -64,7 +67,9 @@ class Placing:
             "user": customer(),
         }
         place_order = cast("PlaceOrder", self.place_order)
-        short = PlaceDirectly(self.handler, place_order=lambda: place_order, body_max=1_000)
+        short = PlaceDirectly(
+            handler or self.handler, place_order=lambda: place_order, body_max=1_000
+        )
         await short(cast("Scope", scope), receive, send)
 
 
@@ -153,6 +158,19 @@ async def test_any_other_body_goes_on_as_it_came(placing: Placing, body: bytes) 
 async def test_so_does_what_has_other_headers(placing: Placing, headers: Any) -> None:
     await placing.request(BODY, headers=headers)
     assert (placing.asked, placing.handed_on) == ([], [BODY])
+
+
+@pytest.mark.parametrize("length", [b"1001", b"9" * 25, b"", b"x", b"71, 71", b"-1"])
+async def test_what_is_announced_oddly_or_too_large_goes_on_before_it_is_waited_for(
+    placing: Placing, length: bytes
+) -> None:
+    read_before = []
+
+    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+        read_before.append(len(placing.left))
+
+    await placing.request(BODY, headers=(JSON, (b"content-length", length)), handler=handler)
+    assert (placing.asked, read_before) == ([], [1])
 
 
 async def test_so_does_a_body_in_pieces(placing: Placing) -> None:

@@ -4,7 +4,6 @@ Every statement through SQLAlchemy and aiosqlite costs about 0.6 ms of Python, a
 parameters cost more on top; see `postgresql.py`, whose twin this is, and docs/decisions/0002.
 """
 
-import asyncio
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -76,16 +75,17 @@ class SqlitePlacing(PlacingRepository):
         return orders, {row[1]: _product_from(row[1:]) for row in rows if row[1] is not None}
 
     async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
-        write = self._driver.executemany
+        # Each is awaited before the next: when the disk is full SQLite gives the transaction up by
+        # itself, and a statement that is on its way then would stand alone and be committed.
+        balances = last_balances(movements)
         with refusing_unknown_user():
-            # The driver's thread takes them one after the other, in this order. Waiting for each
-            # would be four turns of an event loop that is busy with other requests.
-            await asyncio.gather(
-                write(_ADD_ORDERS, [_order_row(order) for order in orders]),
-                write(_ADD_LINES, [row for order in orders for row in _line_rows(order)]),
-                write(_SET_STOCK, [(left, id_) for id_, left in last_balances(movements).items()]),
-                write(_ADD_MOVEMENTS, [_movement_row(movement) for movement in movements]),
-            )
+            await self._driver.executemany(_ADD_ORDERS, map(_order_row, orders))
+        lines = [row for order in orders for row in _line_rows(order)]
+        await self._driver.executemany(_ADD_LINES, lines)
+        await self._driver.executemany(
+            _SET_STOCK, [(balance, product_id) for product_id, balance in balances.items()]
+        )
+        await self._driver.executemany(_ADD_MOVEMENTS, map(_movement_row, movements))
 
     @property
     def _driver(self) -> aiosqlite.Connection:

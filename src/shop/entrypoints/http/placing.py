@@ -19,8 +19,8 @@ from shop.entrypoints.http.orders import (
     placed_status,
 )
 
-# What is wanted, and the order's id or the idempotency key.
-_Plain: TypeAlias = tuple[tuple[OrderItem, ...], UUID | None, str | None]
+# The order's id, or its idempotency key.
+_Head: TypeAlias = tuple[UUID | None, str | None]
 
 
 class PlaceDirectly:
@@ -42,12 +42,17 @@ class PlaceDirectly:
         if "direct" not in scope["route_handler"].opt:
             await self._app(scope, receive, send)
             return
+        head = self._read_head(scope)
+        if head is None:
+            # Before its body is waited for: the handler refuses what is announced too large.
+            await self._app(scope, receive, send)
+            return
         message = await receive()
-        plain = self._read(scope, message)
-        if plain is None:
+        items = self._read_items(message)
+        if items is None:
             await self._app(scope, _again(message, receive), send)
             return
-        items, order_id, idempotency_key = plain
+        order_id, idempotency_key = head
         placed = await self._place_order()(
             caller=scope["user"], items=items, order_id=order_id, idempotency_key=idempotency_key
         )
@@ -61,30 +66,39 @@ class PlaceDirectly:
             ],
         )
 
-    def _read(self, scope: Scope, message: ReceiveMessage) -> _Plain | None:
-        if message["type"] != "http.request" or message.get("more_body"):
-            return None
-        body = message.get("body", b"")
+    def _read_head(self, scope: Scope) -> _Head | None:
         headers = _interesting(scope["headers"])
-        if headers is None or len(body) > self._body_max:
+        if headers is None or headers.get(b"content-type") != b"application/json":
+            return None
+        length = headers.get(b"content-length", b"0")
+        if not _PLAIN_LENGTH.fullmatch(length) or int(length) > self._body_max:
             return None
         key = headers.get(b"idempotency-key")
-        if headers.get(b"content-type") != b"application/json":
-            return None
         if key is not None and not _PLAIN_KEY.fullmatch(key):
             return None
         try:
-            order = _decode(body)
             order_id = _order_id(scope["path_params"])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        if not _each_field_once(body, order):
+        except msgspec.ValidationError:
             return None
         # An id of the client's own takes no key.
-        return order.order_items(), order_id, key.decode() if key and not order_id else None
+        return order_id, key.decode() if key and not order_id else None
+
+    def _read_items(self, message: ReceiveMessage) -> tuple[OrderItem, ...] | None:
+        if message["type"] != "http.request" or message.get("more_body"):
+            return None
+        body = message.get("body", b"")
+        if len(body) > self._body_max:
+            return None
+        try:
+            order = _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        return order.order_items() if _each_field_once(body, order) else None
 
 
 _PLAIN_KEY = re.compile(rb"[ -~]{1,%d}" % IDEMPOTENCY_KEY_LENGTH_MAX)
+_PLAIN_LENGTH = re.compile(rb"[0-9]{1,9}")
+_INTERESTING = (b"content-type", b"content-length", b"idempotency-key")
 
 _decode = msgspec.json.Decoder(NewOrder).decode
 
@@ -93,7 +107,7 @@ def _interesting(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes] |
     """Those that placing looks at; None if one was sent twice."""
     found: dict[bytes, bytes] = {}
     for name, value in headers:
-        if name in (b"content-type", b"idempotency-key"):
+        if name in _INTERESTING:
             if name in found:
                 return None
             found[name] = value
