@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -358,8 +359,9 @@ def events_of(node: ast.expr) -> set[str]:
     raise AssertionError(f"an event's name must be readable in the source: {ast.unparse(node)}")
 
 
-def events_in_source() -> set[str]:
-    events = set()
+@cache
+def events_in_source() -> frozenset[str]:
+    events: set[str] = set()
     for path in Path(shop.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
@@ -369,7 +371,7 @@ def events_in_source() -> set[str]:
                 events |= events_of(node.args[0])
             elif called == "audit_change":
                 events |= events_of(node.args[1])
-    return events
+    return frozenset(events)
 
 
 def test_the_docs_list_the_audit_events_that_there_are() -> None:
