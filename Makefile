@@ -61,8 +61,9 @@ $(STAMP): requirements-dev.txt pyproject.toml
 ##@ Develop
 
 .PHONY: test
+# One more than there are cores at least: some tests wait for a time limit.
 test: lint ## Run every check: style, types, layers, Dockerfile, then the tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3 --dist worksteal
 
 .PHONY: lint
 lint: venv ## Run the checks that need no database: style, types, layers, Dockerfile

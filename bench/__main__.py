@@ -30,6 +30,7 @@ def target_cases() -> list[Case]:
     """Those that the targets are about, and the naive way; what differs least stands together."""
     return [
         *(Case(name, "hot", 64) for name in ("unguarded", "shop", *PGBENCH, "naive")),
+        *(Case(name, "reading", 64) for name in ("unguarded", "shop")),
         *(Case(name, "spread", 64) for name in ("shop", *PGBENCH, "naive")),
         *(Case(name, "hot", 64) for name in (*CONSTANT, "shop on SQLite", SIGNING_IN_CANDIDATE)),
         *(Case(name, "hot", 1) for name in ("shop", *CONSTANT, *PGBENCH)),
