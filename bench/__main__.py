@@ -16,6 +16,8 @@ import msgspec
 from msgspec.structs import replace
 
 from bench.candidates import SIGNING_IN_CANDIDATE, Case, Measurement, create_world, measure
+from bench.guarding import WORKLOADS as GUARDED
+from bench.guarding import measure_guarding
 from bench.page import write_page
 from bench.report import Report, show
 from tests.postgresql import PostgresServer, running_postgresql
@@ -27,10 +29,9 @@ PGBENCH = ("pgbench separate", "pgbench cte")
 
 
 def target_cases() -> list[Case]:
-    """Those that the targets are about, and the naive way; what differs least stands together."""
+    """Those that the targets are about, and the naive way."""
     return [
-        *(Case(name, "hot", 64) for name in ("unguarded", "shop", *PGBENCH, "naive")),
-        *(Case(name, "reading", 64) for name in ("unguarded", "shop")),
+        *(Case(name, "hot", 64) for name in ("shop", *PGBENCH, "naive")),
         *(Case(name, "spread", 64) for name in ("shop", *PGBENCH, "naive")),
         *(Case(name, "hot", 64) for name in (*CONSTANT, "shop on SQLite", SIGNING_IN_CANDIDATE)),
         *(Case(name, "hot", 1) for name in ("shop", *CONSTANT, *PGBENCH)),
@@ -77,9 +78,13 @@ def _options() -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> Report:
-    cases = target_cases() if options.quick else all_cases()
-    if options.only:
-        cases = [case for case in cases if any(text in str(case) for text in options.only)]
+    wanted = options.only or [""]
+    cases = [
+        case
+        for case in (target_cases() if options.quick else all_cases())
+        if any(text in str(case) for text in wanted)
+    ]
+    guarded = [each for each in GUARDED if any(text in f"guarding, {each}" for text in wanted)]
     folder = Path(tempfile.mkdtemp(prefix="shop-bench-"))
     try:
         with running_postgresql(durable=True) as postgres:
@@ -98,6 +103,10 @@ def _run(options: argparse.Namespace) -> Report:
                     measured = measure(world, case, number=number, seconds=options.seconds)
                     report.measurements.append(measured)
                     _show_progress(options.rounds, measured)
+                for workload in guarded:
+                    guarding = measure_guarding(world, workload, number=number)
+                    report.guarding.append(guarding)
+                    print(f"{number}/{options.rounds} {guarding}", flush=True)
                 report = replace(report, rounds=number)
                 _save(report)
     finally:

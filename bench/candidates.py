@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from bench import servers
 from bench.data import SIGNING_IN, environment_of, fill, problems_of, write_tokens
-from bench.load import Load, people_signing_in, send_requests
+from bench.load import Load, people_signing_in, send_orders
 from bench.pgbench import TRANSACTIONS, postmaster, run_transactions
 from bench.processes import cpu_seconds, machine_cpu_seconds, pace, waited_cpu_seconds
 from tests.postgresql import PostgresServer
@@ -139,7 +139,6 @@ _COMMANDS = {
     "shop": servers.SHOP,
     "shop on SQLite": servers.SHOP,
     SIGNING_IN_CANDIDATE: servers.SHOP,
-    "unguarded": servers.UNGUARDED,
     "constant": servers.CONSTANT,
     "constant, directly": servers.DIRECT,
     "naive": servers.NAIVE,
@@ -166,7 +165,7 @@ def _measure_server(world: World, case: Case, number: int, seconds: int) -> Meas
         _beside(case, server.url),
     ):
         run = partial(
-            send_requests,
+            send_orders,
             server.url,
             tokens=world.tokens,
             workload=case.workload,
@@ -205,8 +204,8 @@ def _measured(
     if not case.candidate.startswith("constant"):
         # pgbench ends with its last transaction; wrk hangs up on the requests under way.
         cut_off = 0 if server is None else 2 * case.clients
-        placed = 0 if case.workload == "reading" else sum(each.answered for each in loads)
-        problems += problems_of(url, answered=placed, cut_off=cut_off)
+        answered = sum(each.answered for each in loads)
+        problems += problems_of(url, answered=answered, cut_off=cut_off)
     return Measurement(
         case=case,
         round=number,

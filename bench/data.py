@@ -57,7 +57,7 @@ def environment_of(url: str) -> Mapping[str, str]:
 
 
 @asynccontextmanager
-async def _opened(url: str) -> AsyncIterator[Container]:
+async def opened(url: str) -> AsyncIterator[Container]:
     container = build_container(settings_of(url))
     try:
         yield container
@@ -67,7 +67,7 @@ async def _opened(url: str) -> AsyncIterator[Container]:
 
 async def fill(url: str) -> None:
     """Schema, buyers, products and old orders, all through the shop's own use cases."""
-    async with _opened(url) as container:
+    async with opened(url) as container:
         await container.schema().upgrade()
         await _add_buyers(container)
         await _add_products(container)
@@ -162,7 +162,7 @@ def problems_of(url: str, *, answered: int, cut_off: int) -> list[str]:
 
 async def _problems_of(url: str, answered: int, cut_off: int) -> list[str]:
     problems = []
-    async with _opened(url) as container, container.engines().read.connect() as connection:
+    async with opened(url) as container, container.engines().read.connect() as connection:
         stored = await connection.scalar(select(func.count()).select_from(orders)) or 0
         new = stored - OLD_ORDERS
         if new < answered:

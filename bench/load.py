@@ -11,7 +11,7 @@ import msgspec
 from bench.data import LINES_MAX, PASSWORD, PRODUCTS, SIGNING_IN
 
 TIMEOUT_SECONDS = 60
-_REQUESTS = Path(__file__).with_name("requests.lua")
+_ORDERS = Path(__file__).with_name("orders.lua")
 _SIGN_INS = Path(__file__).with_name("sign_ins.lua")
 
 
@@ -37,12 +37,12 @@ class Load(msgspec.Struct, frozen=True):
         return self.answered / self.seconds
 
 
-def send_requests(
+def send_orders(
     url: str, *, tokens: Path, workload: str, connections: int, seconds: int, seed: int
 ) -> Load:
     arguments = [str(tokens), workload, str(PRODUCTS), str(LINES_MAX), str(seed)]
     run = subprocess.run(
-        [*_wrk(url, _REQUESTS, connections, seconds), *arguments],
+        [*_wrk(url, _ORDERS, connections, seconds), *arguments],
         check=True,
         capture_output=True,
         text=True,

@@ -34,7 +34,7 @@ def _markdown(grid: Grid) -> str:
 
 
 def _plot(report: Report) -> str:
-    """Requests a second by case: a bar for the median, a line for the range."""
+    """Orders a second by case: a bar for the median, a line for the range."""
     cases = sorted(report.cases, key=lambda case: (case.workload, case.clients, str(case)))
     scale = (_WIDTH - _LEFT - 60) / max(max(rates(report, case)) for case in cases)
     parts = []
@@ -55,6 +55,6 @@ def _plot(report: Report) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
         'font-family="sans-serif" font-size="11" fill="#0f172a">'
         f'<rect width="{_WIDTH}" height="{height}" fill="white"/>'
-        '<text x="8" y="16">Requests a second: median of the rounds, and their range</text>'
+        '<text x="8" y="16">Orders a second: median of the rounds, and their range</text>'
         f"{''.join(parts)}</svg>\n"
     )

@@ -18,7 +18,6 @@ STOP_SECONDS_MAX = 30
 SHOP = (str(Path(sys.executable).with_name("shop")), "serve")
 CONSTANT = (sys.executable, "-m", "bench.variants", "constant")
 DIRECT = (sys.executable, "-m", "bench.variants", "direct")
-UNGUARDED = (sys.executable, "-m", "bench.variants", "unguarded")
 NAIVE = (sys.executable, "-m", "bench.variants", "naive")
 
 

@@ -122,8 +122,7 @@ class UnguardedEdge(Edge):
         return receive_whole
 
 
-def create_unguarded() -> ASGIApp:
-    container = build_container(load_settings())
+def build_unguarded(container: Container) -> ASGIApp:
     container.order_limit.override(providers.Object(lambda _user_id: None))
     with patch.multiple("shop.entrypoints.http.app", CheckAccess=LetIn, Edge=UnguardedEdge):
         return build_app(container)

@@ -130,12 +130,13 @@ class Edge:
         ours change places once more. Where its length was announced, nobody need wait for that.
         """
         missing = announced_length(scope["headers"])
-        give_up_at = asyncio.get_running_loop().time() + self._body_seconds_max
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._body_seconds_max
 
         async def receive_in_time() -> ReceiveMessage:
             # As `asyncio.timeout_at` does it, for less.
             nonlocal missing
-            task = asyncio.current_task()
+            task = asyncio.current_task(loop)
             assert task is not None
             cancelling = task.cancelling()
             self._bodies.watch(task, give_up_at)

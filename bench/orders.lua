@@ -1,7 +1,6 @@
--- What wrk sends for random buyers: orders for one product, orders for random baskets, or questions
--- for products. Arguments: the file of access tokens, "hot", "spread" or "reading", the number of
--- products, the most lines of a basket, the seed. Requests are made beforehand, to leave the
--- processor to the server.
+-- What wrk sends: orders of random buyers, for one product or for random baskets.
+-- Arguments: the file of access tokens, "hot" or "spread", the number of products, the most lines
+-- of a basket, the seed. Requests are made beforehand, to leave the processor to the server.
 
 local REQUESTS = 4096
 local requests = {}
@@ -18,16 +17,6 @@ local function basket(workload, products, lines_max)
   return table.concat(items, ",")
 end
 
-local function order(token, items)
-  local headers = { ["Authorization"] = "Bearer " .. token, ["Content-Type"] = "application/json" }
-  return wrk.format("POST", "/api/orders/", headers, '{"items":[' .. items .. ']}')
-end
-
-local function reading(token, products)
-  local headers = { ["Authorization"] = "Bearer " .. token }
-  return wrk.format("GET", "/api/products/" .. math.random(products) .. "/", headers)
-end
-
 function init(args)
   local tokens = {}
   for token in io.lines(args[1]) do
@@ -35,12 +24,12 @@ function init(args)
   end
   math.randomseed(tonumber(args[5]))
   for i = 1, REQUESTS do
-    local token = tokens[math.random(#tokens)]
-    if args[2] == "reading" then
-      requests[i] = reading(token, tonumber(args[3]))
-    else
-      requests[i] = order(token, basket(args[2], tonumber(args[3]), tonumber(args[4])))
-    end
+    local headers = {
+      ["Authorization"] = "Bearer " .. tokens[math.random(#tokens)],
+      ["Content-Type"] = "application/json",
+    }
+    local body = '{"items":[' .. basket(args[2], tonumber(args[3]), tonumber(args[4])) .. ']}'
+    requests[i] = wrk.format("POST", "/api/orders/", headers, body)
   end
 end
 
