@@ -95,9 +95,10 @@ class LetIn:
 
     def __init__(self, app: ASGIApp, **_: object) -> None:
         self._app = app
+        self._caller = Caller(user_id=1, role=Role.CUSTOMER)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["user"] = Caller(user_id=1, role=Role.CUSTOMER)
+        scope["user"] = self._caller
         await self._app(scope, receive, send)
 
 

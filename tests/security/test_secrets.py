@@ -222,7 +222,7 @@ async def test_nobody_who_looks_at_an_object_sees_a_secret(tmp_path: Path) -> No
     )
     caller = Caller(user_id=1, role=Role.CUSTOMER)
     token = container.access_tokens().issue(caller)
-    container.access_tokens().verify(token)
+    container.access_tokens().verify(token.encode())
     parts: list[Any] = [
         provider()
         for name, provider in container.providers.items()

@@ -18,17 +18,18 @@ class PerMinute:
     """
 
     def __init__(self, count: int, now: Callable[[], float] = time.monotonic) -> None:
-        self._count = count
+        # Seconds until a used-up token is there again.
+        self._refill = MINUTE / count if count else 0.0
         self._now = now
         # When each user's bucket will be full again: all there is to know about it.
         self._full_at: OrderedDict[int, float] = OrderedDict()
 
     def __call__(self, user_id: int) -> None:
         """Raises `TooManyRequests`."""
-        if not self._count:
+        if not self._refill:
             return
         now = self._now()
-        full_at = max(self._full_at.get(user_id, now), now) + MINUTE / self._count
+        full_at = max(self._full_at.get(user_id, now), now) + self._refill
         if full_at - now > MINUTE:
             raise TooManyRequests(retry_after=int(full_at - now - MINUTE) + 1)
         self._full_at[user_id] = full_at

@@ -25,6 +25,7 @@ STAFF = {"access": Access.STAFF}
 _PUBLIC, _SIGNED_IN, _STAFF = Access
 
 
+_SCHEME = b"bearer "
 _JSON_RANGES = frozenset(
     {b"*/*", b"application/*", b"application/json", b"application/problem+json", b""}
 )
@@ -116,13 +117,12 @@ def _check_accept(accept: bytes) -> None:
         raise NotAcceptable
 
 
-def _bearer_token(authorization: bytes | None) -> str:
+def _bearer_token(authorization: bytes | None) -> bytes:
     if authorization is None:
         raise Unauthenticated(
             "Sign in at /api/token/ and send `Authorization: Bearer <access token>`."
         )
-    scheme, _, token = authorization.partition(b" ")
     # No token has a comma, so neither have two: a proxy may have checked the other one.
-    if scheme.lower() != b"bearer" or not token or b"," in token:
+    if authorization[: len(_SCHEME)].lower() != _SCHEME or b"," in authorization:
         raise InvalidToken("Send one header `Authorization: Bearer <access token>`.")
-    return token.strip().decode("latin-1")
+    return authorization[len(_SCHEME) :].strip()
