@@ -58,9 +58,9 @@ def test_zero_is_no_limit() -> None:
 
 
 def test_only_so_many_users_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "USERS_MAX", 2)
+    monkeypatch.setattr(rates, "USERS_MIN", 2)
     limit = PerMinute(1, Stopwatch())
-    for user in (1, 2, 3):
+    for user in (1, 2, 3, 4, 5):
         limit(user)
-    assert [allowed(limit, user) for user in (2, 3)] == [0, 0]
+    assert [allowed(limit, user) for user in (3, 4, 5)] == [0, 0, 0]
     assert allowed(limit, 1) == 1

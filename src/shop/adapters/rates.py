@@ -1,12 +1,12 @@
 """Limits on how often a user may do something, kept in this process."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 
 from shop.domain.errors import TooManyRequests
 
-USERS_MAX = 50_000
+USERS_MIN = 25_000
+"""Who came last are remembered: at least so many users, at most twice as many."""
 MINUTE = 60.0
 
 
@@ -21,18 +21,20 @@ class PerMinute:
         # Seconds until a used-up token is there again.
         self._refill = MINUTE / count if count else 0.0
         self._now = now
-        # When each user's bucket will be full again: all there is to know about it.
-        self._full_at: OrderedDict[int, float] = OrderedDict()
+        # When each user's bucket will be full again: all there is to know about it. Two
+        # generations of them: keeping one in order costs each request a quarter more.
+        self._young: dict[int, float] = {}
+        self._old: dict[int, float] = {}
 
     def __call__(self, user_id: int) -> None:
         """Raises `TooManyRequests`."""
         if not self._refill:
             return
         now = self._now()
-        full_at = max(self._full_at.get(user_id, now), now) + self._refill
+        full_at = self._young.get(user_id) or self._old.get(user_id, now)
+        full_at = max(full_at, now) + self._refill
         if full_at - now > MINUTE:
             raise TooManyRequests(retry_after=int(full_at - now - MINUTE) + 1)
-        self._full_at[user_id] = full_at
-        self._full_at.move_to_end(user_id)
-        if len(self._full_at) > USERS_MAX:
-            self._full_at.popitem(last=False)
+        self._young[user_id] = full_at
+        if len(self._young) >= USERS_MIN:
+            self._old, self._young = self._young, {}
