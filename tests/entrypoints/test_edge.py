@@ -4,13 +4,15 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 import pytest
 from litestar.types import Receive, Scope, Send
 
-from shop.entrypoints.edge import Edge
+from shop.entrypoints.edge import BodyTooSlow, Edge
 from shop.entrypoints.logs import JsonFormatter
 from shop.entrypoints.metrics import Metrics
 from tests.entrypoints.api import (
@@ -124,6 +126,31 @@ async def test_a_body_that_does_not_arrive_in_time_is_refused() -> None:
             "/api/token/", content=stalled(), headers={"Content-Type": "application/json"}
         )
     problem(response, 408, "body_too_slow")
+
+
+@pytest.mark.parametrize("first", ["the server", "the time limit"])
+async def test_a_request_that_is_given_up_just_when_its_time_is_over_ends(first: str) -> None:
+    waiting = asyncio.Event()
+
+    async def receive() -> Any:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async def send(_: Any) -> None: ...
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(BodyTooSlow):
+            await receive()
+
+    edge = Edge(app, metrics=Metrics(), log_access=False, body_seconds_max=60)
+    scope = {"type": "http", "method": "POST", "headers": []}
+    request = asyncio.create_task(edge(cast("Scope", scope), receive, send))
+    await waiting.wait()
+    in_turn: list[Callable[[], object]] = [request.cancel, partial(edge._bodies._expire, request)]
+    for give_up in in_turn if first == "the server" else reversed(in_turn):
+        give_up()
+    with pytest.raises(asyncio.CancelledError):
+        await request
 
 
 # --- request ids ---
