@@ -99,6 +99,21 @@ async def test_a_success_forgets_the_names_failures(shop: UseCases) -> None:
         assert await attempt(shop, PASSWORD) is None
 
 
+async def test_people_at_one_address_who_sign_in_at_once_do_not_wait_for_each_other(
+    shop: UseCases, store: Store
+) -> None:
+    """Of two processes, whose clocks are not quite the same."""
+    other = UseCases(store.unit_of_work, process=2)
+    other.clock.advance(SECOND)
+    names = [f"user-{n}" for n in range(WITH_ADDRESS.free // 2)]
+    for name in names:
+        await shop.given_customer(name)
+    answers = await asyncio.gather(
+        *(attempt(process, PASSWORD, username=name) for name in names for process in (other, shop))
+    )
+    assert set(answers) == {None}
+
+
 @pytest.mark.usefixtures("anna")
 async def test_attempts_made_at_once_count_before_any_has_failed(
     shop: UseCases, store: Store

@@ -25,6 +25,18 @@ def attempts(*, failures: int = 0, is_known: bool = False) -> Attempts:
     )
 
 
+def test_nobody_waits_who_did_not_fail_however_the_clocks_of_processes_differ() -> None:
+    behind = NOON - SECOND
+    first = Attempts(key=b"k", seen_at=NOON)
+    for unblocked in (
+        first,
+        first.failed(NOON, WITH_NAME),
+        first.failed(NOON, WITH_NAME).undone(),
+        first.failed(NOON, WITH_NAME).forgiven(NOON, is_known=True),
+    ):
+        unblocked.check(behind)
+
+
 @pytest.mark.parametrize(
     ("failures", "seconds"),
     [(0, 0), (1, 0), (3, 0), (4, 2), (5, 4), (6, 8), (8, 32), (9, 60), (100, 60), (10**9, 60)],
@@ -65,10 +77,10 @@ def test_a_success_forgets_all_or_undoes_one() -> None:
     forgiven = failed.forgiven(NOON, is_known=True)
     assert (forgiven.failures, forgiven.is_known) == (0, True)
     forgiven.check(NOON)
-    undone = failed.undone(NOON)
+    undone = failed.undone()
     assert undone.failures == 9
     undone.check(NOON)
-    assert attempts().undone(NOON).failures == 0
+    assert attempts().undone().failures == 0
 
 
 def test_a_pair_stays_known_when_it_fails_and_for_a_month() -> None:

@@ -9,7 +9,7 @@ only failures from there count for that name, so that nobody elsewhere can keep 
 import hashlib
 import ipaddress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from shop.domain.errors import TooManyAttempts
@@ -17,6 +17,10 @@ from shop.domain.errors import TooManyAttempts
 FORGOTTEN_AFTER = timedelta(minutes=15)
 KNOWN_FOR = timedelta(days=30)
 PURGED_AT_ONCE_MAX = 20
+
+# The end of no wait at all. It is no moment of an attempt: clocks of processes differ, and of two
+# attempts made at once the later one may be counted first.
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ class Attempts:
 
     key: bytes
     failures: int = 0
-    blocked_until: datetime
+    blocked_until: datetime = LONG_AGO
     seen_at: datetime
     is_known: bool = False
     """For a name with an address: whether the user has signed in from there."""
@@ -56,15 +60,16 @@ class Attempts:
     def failed(self, now: datetime, patience: Patience) -> Self:
         """After one more, which counts as failed until it has succeeded."""
         failures = 1 if now - self.seen_at > FORGOTTEN_AFTER else self.failures + 1
+        wait = patience.wait_after(failures)
         return replace(
             self,
             failures=failures,
-            blocked_until=now + patience.wait_after(failures),
+            blocked_until=now + wait if wait else LONG_AGO,
             seen_at=now,
         )
 
     def forgiven(self, now: datetime, *, is_known: bool = False) -> Self:
-        return replace(self, failures=0, blocked_until=now, seen_at=now, is_known=is_known)
+        return replace(self, failures=0, blocked_until=LONG_AGO, seen_at=now, is_known=is_known)
 
     def is_known_at(self, now: datetime) -> bool:
         return self.is_known and now - self.seen_at < KNOWN_FOR
@@ -73,9 +78,9 @@ class Attempts:
         """Whether it makes no difference any more."""
         return now - self.seen_at > (KNOWN_FOR if self.is_known else FORGOTTEN_AFTER)
 
-    def undone(self, now: datetime) -> Self:
+    def undone(self) -> Self:
         """Without the last one, which succeeded; what others failed at stays."""
-        return replace(self, failures=max(0, self.failures - 1), blocked_until=now)
+        return replace(self, failures=max(0, self.failures - 1), blocked_until=LONG_AGO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,7 @@ class MemoryAttemptRepository(AttemptRepository):
         self._attempts = tables.attempts
 
     async def lock(self, keys: Collection[bytes], now: datetime) -> dict[bytes, Attempts]:
-        return {
-            key: self._attempts.get(key) or Attempts(key=key, blocked_until=now, seen_at=now)
-            for key in keys
-        }
+        return {key: self._attempts.get(key) or Attempts(key=key, seen_at=now) for key in keys}
 
     async def save(self, attempts: Collection[Attempts]) -> None:
         for one in attempts:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.domain.ports import AttemptRepository
-from shop.domain.throttling import FORGOTTEN_AFTER, KNOWN_FOR, Attempts
+from shop.domain.throttling import FORGOTTEN_AFTER, KNOWN_FOR, LONG_AGO, Attempts
 
 _attempts = tables.sign_in_attempts
 
@@ -26,7 +26,7 @@ class SqlAttemptRepository(AttemptRepository):
                 {
                     "key": key,
                     "failures": 0,
-                    "blocked_until": now,
+                    "blocked_until": LONG_AGO,
                     "seen_at": now,
                     "is_known": False,
                 }

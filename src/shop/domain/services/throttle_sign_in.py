@@ -32,7 +32,7 @@ async def forgive_attempt(attempts: AttemptRepository, keys: AttemptKeys, now: d
     await attempts.save(
         [
             stored[keys.name].forgiven(now),
-            stored[keys.address].undone(now),
+            stored[keys.address].undone(),
             stored[keys.pair].forgiven(now, is_known=True),
         ]
     )
