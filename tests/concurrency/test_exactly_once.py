@@ -34,6 +34,21 @@ async def test_one_order_id_from_many_callers_is_one_order(
         assert books.on_hand[product] == initial - 2 * round_
 
 
+async def test_an_order_of_the_last_pieces_is_one_order_too(
+    deployment: Deployment, effort: Callable[[int, int], int]
+) -> None:
+    """Its repeats find the shelf empty: by their own order."""
+    [buyer] = deployment.customers[:1]
+    for _ in range(effort(8, 80)):
+        product = await deployment.given_product(stock=2)
+        path = order_path(uuid4())
+        with deployment.clients(CALLERS, buyer) as clients:
+            request = clients[0].request("POST", path, basket((product, 2)))
+            _check_one_order(await all_at_once(clients, *([request] * CALLERS)))
+        books = await deployment.books([product])
+        assert books.on_hand[product] == 0
+
+
 async def test_one_order_id_for_different_orders_goes_to_one_of_them(
     deployment: Deployment, effort: Callable[[int, int], int]
 ) -> None:

@@ -106,6 +106,26 @@ async def test_one_id_sent_many_times_at_once_is_one_order(shop: UseCases, store
     await other.intake.close()
 
 
+async def test_an_order_of_the_last_pieces_that_is_sent_many_times_is_not_out_of_stock(
+    shop: UseCases, store: Store
+) -> None:
+    """Who waits for the pieces of their own order must see the order, not the empty shelf."""
+    processes = [shop, *(UseCases(store.unit_of_work, process=n) for n in (2, 3))]
+    buyer = await shop.given_customer()
+    for round_ in range(1, 11):
+        teapot = await shop.given_product(5)
+        answers = await asyncio.gather(
+            *(
+                process.place_order(
+                    caller=buyer, items=items((teapot.id, 5)), order_id=order_id(round_)
+                )
+                for process in processes
+            )
+        )
+        assert Counter(answer.created for answer in answers) == {True: 1, False: 2}
+        assert await shop.stock_of(teapot) == 0
+
+
 async def test_one_key_with_two_bodies_at_once_is_one_order(shop: UseCases, store: Store) -> None:
     other = UseCases(store.unit_of_work, process=2)
     buyer = await shop.given_customer()

@@ -1,6 +1,6 @@
 """Placing orders: all or nothing, with stock deducted in the order's own transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -21,7 +21,15 @@ from shop.domain.orders import (
     Placed,
     keyed_order_id,
 )
-from shop.domain.ports import Clock, NewId, NewOrderCode, OrderIntake, RateLimit, UnitOfWorkFactory
+from shop.domain.ports import (
+    Clock,
+    NewId,
+    NewOrderCode,
+    OrderIntake,
+    PlacingRepository,
+    RateLimit,
+    UnitOfWorkFactory,
+)
 from shop.domain.stock import Reason, Shelf
 from shop.domain.users import Caller
 
@@ -82,14 +90,9 @@ class PlaceOrders:
                 order_ids={request.order_id for request in requests},
                 product_ids={product for request in requests for product in request.wanted},
             )
-            orders, shelf = dict(known), Shelf(products)
-            now = self._clock()
-            answers: list[Placed | ShopError] = []
-            for request in requests:
-                answer = self._decide(request, orders, shelf, now)
-                if isinstance(answer, Placed):
-                    orders[answer.order.id] = answer.order
-                answers.append(answer)
+            orders, shelf, now = dict(known), Shelf(products), self._clock()
+            answers = [self._decide(request, orders, shelf, now) for request in requests]
+            answers = await _look_again(uow.placing, requests, answers)
             created = [a.order for a in answers if isinstance(a, Placed) and a.created]
             if created:
                 await uow.placing.add(created, shelf.movements)
@@ -97,13 +100,11 @@ class PlaceOrders:
         return answers
 
     def _decide(
-        self, request: OrderRequest, orders: Mapping[UUID, Order], shelf: Shelf, now: datetime
+        self, request: OrderRequest, orders: dict[UUID, Order], shelf: Shelf, now: datetime
     ) -> Placed | ShopError:
-        known = orders.get(request.order_id)
-        if known is not None:
-            if known.is_repeat(request):
-                return Placed(order=known, created=False)
-            return IdempotencyKeyReused() if request.keyed else OrderIdTaken(request.order_id)
+        """The answer; a new order is one of `orders` from then on."""
+        if request.order_id in orders:
+            return _repeated(request, orders[request.order_id])
         for_sale = shelf.products
         missing = {
             product_id
@@ -116,7 +117,8 @@ class PlaceOrders:
             )
         if shortages := shelf.shortages(request.wanted):
             return OutOfStock(shortages)
-        return Placed(order=self._take(request, shelf, now), created=True)
+        order = orders[request.order_id] = self._take(request, shelf, now)
+        return Placed(order=order, created=True)
 
     def _take(self, request: OrderRequest, shelf: Shelf, now: datetime) -> Order:
         """Take what is wanted off the shelf, at the prices of now."""
@@ -151,3 +153,33 @@ class PlaceOrders:
             created_at=now,
             modified_at=now,
         )
+
+
+def _repeated(request: OrderRequest, order: Order) -> Placed | ShopError:
+    """The answer to a request whose id is an order's already."""
+    if order.is_repeat(request):
+        return Placed(order=order, created=False)
+    return IdempotencyKeyReused() if request.keyed else OrderIdTaken(request.order_id)
+
+
+async def _look_again(
+    placing: PlacingRepository,
+    requests: Sequence[OrderRequest],
+    answers: Sequence[Placed | ShopError],
+) -> list[Placed | ShopError]:
+    """The answers, but no refusal of an order that was placed while its repeat waited for locks.
+
+    A store may look for orders before that wait and at the stock after it: the repeat finds no
+    order, and an empty shelf since its own order took the last pieces. Now nobody else can place
+    it. Those that are not refused need no second look: no order can be stored twice.
+    """
+    refused = {
+        request.order_id
+        for request, answer in zip(requests, answers, strict=True)
+        if isinstance(answer, OutOfStock | InvalidFields)
+    }
+    placed = (await placing.lock(order_ids=refused, product_ids=()))[0] if refused else {}
+    return [
+        _repeated(request, placed[request.order_id]) if request.order_id in placed else answer
+        for request, answer in zip(requests, answers, strict=True)
+    ]
