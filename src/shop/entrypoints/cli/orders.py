@@ -3,12 +3,11 @@
 from uuid import UUID
 
 import rich_click as click
-from rich.console import Console
-from rich.table import Table
 
 from shop.domain.orders import Order, OrderItem, OrderQuery, OrderStatus
 from shop.domain.pages import Part
 from shop.entrypoints.cli.running import OPERATOR, opened, run_async
+from shop.entrypoints.cli.tables import show_table
 
 
 @click.group()
@@ -28,18 +27,21 @@ async def list_orders(status: str | None, user: int | None, limit: int) -> None:
     query = OrderQuery(status=OrderStatus(status) if status else None, user_id=user)
     async with opened() as container:
         page = await container.list_orders()(caller=OPERATOR, query=query, part=Part(limit=limit))
-    table = Table("Id", "Code", "User", "Status", "Lines", "Total", "Created")
-    for order in page.items:
-        table.add_row(
-            str(order.id),
-            order.code,
-            str(order.user_id),
-            order.status.value,
-            str(len(order.lines)),
-            f"{order.total} {order.currency}",
-            f"{order.created_at:%Y-%m-%d %H:%M:%S}",
-        )
-    Console().print(table)
+    show_table(
+        ["Id", "Code", "User", "Status", "Lines", "Total", "Created"],
+        (
+            [
+                order.id,
+                order.code,
+                order.user_id,
+                order.status,
+                len(order.lines),
+                f"{order.total} {order.currency}",
+                f"{order.created_at:%Y-%m-%d %H:%M:%S}",
+            ]
+            for order in page.items
+        ),
+    )
     click.echo(f"{len(page.items)} of {page.count} orders.")
 
 
@@ -52,16 +54,13 @@ async def show(order_id: UUID) -> None:
         order = await container.read_order()(caller=OPERATOR, order_id=order_id)
     click.echo(f"Order {order.id}, code {order.code}, of user {order.user_id}: {order.status}")
     click.echo(f"Placed {order.created_at:%Y-%m-%d %H:%M:%S} UTC")
-    table = Table("Product", "Name", "Price", "Quantity", "Total")
-    for line in order.lines:
-        table.add_row(
-            str(line.product_id),
-            line.name,
-            str(line.price),
-            str(line.quantity),
-            str(line.total),
-        )
-    Console().print(table)
+    show_table(
+        ["Product", "Name", "Price", "Quantity", "Total"],
+        (
+            [line.product_id, line.name, line.price, line.quantity, line.total]
+            for line in order.lines
+        ),
+    )
     click.echo(f"Total {order.total} {order.currency}")
     if order.payment_reference:
         click.echo(f"Paid by {order.payment_reference}")

@@ -1,14 +1,13 @@
 """`shop products`, and `shop add-products` for samples."""
 
 import rich_click as click
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from shop.domain.money import Money
 from shop.domain.pages import Part
 from shop.domain.products import ProductQuery, ProductSort
 from shop.entrypoints.cli.running import opened, run_async
+from shop.entrypoints.cli.tables import show_table
 from shop.entrypoints.samples import sample_products
 
 PER_STEP = 1_000
@@ -65,16 +64,19 @@ async def list_products(search: str, limit: int) -> None:
     query = ProductQuery(search=search, sort=ProductSort.NAME)
     async with opened() as container:
         page = await container.list_products()(query=query, part=Part(limit=limit))
-    table = Table("Id", "SKU", "Name", "Price", "Stock")
-    for product in page.items:
-        table.add_row(
-            str(product.id),
-            product.sku,
-            product.name,
-            f"{product.price} {product.price.currency}",
-            str(product.stock),
-        )
-    Console().print(table)
+    show_table(
+        ["Id", "SKU", "Name", "Price", "Stock"],
+        (
+            [
+                product.id,
+                product.sku,
+                product.name,
+                f"{product.price} {product.price.currency}",
+                product.stock,
+            ]
+            for product in page.items
+        ),
+    )
     click.echo(f"{len(page.items)} of {page.count} products.")
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import rich_click as click
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from shop.domain.orders import OrderQuery
 from shop.domain.pages import Part
 from shop.domain.products import ProductQuery
 from shop.domain.stock import OrderAudit, StockAudit
 from shop.entrypoints.cli.running import OPERATOR, opened, run_async
+from shop.entrypoints.cli.tables import show_table
 from shop.entrypoints.container import Container
 
 # A table of more says no more.
@@ -97,25 +97,22 @@ def _progress() -> Iterator[Progress]:
 
 
 def _show(found: Differences) -> None:
-    console = Console()
     if found.products:
-        table = Table("Product", "SKU", "Stock", "Sum of movements", "Last balance")
-        for audit in found.products[:DIFFERENCES_SHOWN_MAX]:
-            table.add_row(
-                str(audit.product_id),
-                audit.sku,
-                str(audit.on_hand),
-                str(audit.movements_sum),
-                str(audit.last_balance),
-            )
-        console.print(table)
+        show_table(
+            ["Product", "SKU", "Stock", "Sum of movements", "Last balance"],
+            (
+                [one.product_id, one.sku, one.on_hand, one.movements_sum, one.last_balance]
+                for one in found.products[:DIFFERENCES_SHOWN_MAX]
+            ),
+        )
     if found.orders:
-        table = Table("Order", "Product", "Taken by the order", "Taken by its movements")
-        for order in found.orders[:DIFFERENCES_SHOWN_MAX]:
-            table.add_row(
-                str(order.order_id), str(order.product_id), str(order.taken), str(order.moved)
-            )
-        console.print(table)
+        show_table(
+            ["Order", "Product", "Taken by the order", "Taken by its movements"],
+            (
+                [one.order_id, one.product_id, one.taken, one.moved]
+                for one in found.orders[:DIFFERENCES_SHOWN_MAX]
+            ),
+        )
 
 
 @stock.command()
@@ -129,18 +126,21 @@ async def history(sku: str, limit: int) -> None:
     async with opened() as container:
         product = await container.find_product()(sku=sku)
         page = await container.read_movements()(product_id=product.id, part=Part(limit=limit))
-    table = Table("At", "Quantity", "Balance", "Reason", "Order", "User", "Note")
-    for movement in page.items:
-        table.add_row(
-            f"{movement.at:%Y-%m-%d %H:%M:%S}",
-            f"{movement.quantity:+d}",
-            str(movement.balance),
-            movement.reason.value,
-            str(movement.order_id or ""),
-            str(movement.actor_id or ""),
-            movement.note,
-        )
-    Console().print(table)
+    show_table(
+        ["At", "Quantity", "Balance", "Reason", "Order", "User", "Note"],
+        (
+            [
+                f"{movement.at:%Y-%m-%d %H:%M:%S}",
+                f"{movement.quantity:+d}",
+                movement.balance,
+                movement.reason,
+                movement.order_id or "",
+                movement.actor_id or "",
+                movement.note,
+            ]
+            for movement in page.items
+        ),
+    )
     click.echo(f"{len(page.items)} of {page.count} movements; {product.stock} on hand.")
 
 
