@@ -127,7 +127,11 @@ class UseCases:
             audit=audit,
         )
         self.register_user = RegisterUser(
-            unit_of_work=uow, create_user=self.create_user, clock=clock, is_open=True
+            unit_of_work=uow,
+            create_user=self.create_user,
+            clock=clock,
+            audit=audit,
+            is_open=True,
         )
         self.read_user = ReadUser(unit_of_work=uow)
         self.list_users = ListUsers(unit_of_work=uow)

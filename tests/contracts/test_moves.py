@@ -325,6 +325,18 @@ async def test_a_payment_may_be_told_of_twice(life: Life) -> None:
     assert len(await life.shop.history_of(order.id)) == 1
 
 
+@pytest.mark.parametrize("status", [S.SHIPPED, S.DELIVERED, S.RETURNED, S.CANCELLED])
+async def test_a_payment_may_be_told_of_again_when_the_order_has_gone_on(
+    life: Life, status: S
+) -> None:
+    order = await life.order()
+    await life.shop.pay_order(caller=life.boss, order_id=order.id, reference="pay-1")
+    for step in WAYS[status][1:] or WAYS[status]:
+        order = await life.move(order.id, step)
+    again = await life.shop.pay_order(caller=life.boss, order_id=order.id, reference="pay-1")
+    assert again == order == await life.stored(order)
+
+
 async def test_an_order_is_paid_by_one_payment(life: Life) -> None:
     order = await life.order()
     paid = await life.shop.pay_order(caller=life.boss, order_id=order.id, reference="pay-1")

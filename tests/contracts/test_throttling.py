@@ -254,6 +254,8 @@ async def test_a_wrong_current_password_is_throttled_like_a_sign_in(
     for password in ("wrong", PASSWORD):
         with pytest.raises(TooManyAttempts):
             await change(password)
+    fields = {"user": anna.user_id, "address": ADDRESS}
+    assert shop.audit.events[-2:] == 2 * [("password.change_throttled", fields)]
     # The front door is another one.
     assert await attempt(shop, PASSWORD) is None
     shop.clock.advance(2 * SECOND)
@@ -271,7 +273,18 @@ async def test_registering_makes_customers_and_is_slowed_down(shop: UseCases) ->
         await shop.register_user(username=f"bert-{n}", password=PASSWORD, address=ADDRESS)
     with pytest.raises(TooManyAttempts):
         await shop.register_user(username="one-more", password=PASSWORD, address=ADDRESS)
+    assert shop.audit.events[-1] == ("user.creation_throttled", {"address": ADDRESS})
     await shop.register_user(username="one-more", password=PASSWORD, address=ELSEWHERE)
+
+
+async def test_registering_from_all_over_an_ipv6_network_is_slowed_down_as_from_one_host(
+    shop: UseCases,
+) -> None:
+    hosts = (f"2001:db8::{n:x}" for n in range(1, 100))
+    for n in range(WITH_NAME.free + 1):
+        await shop.register_user(username=f"bert-{n}", password=PASSWORD, address=next(hosts))
+    with pytest.raises(TooManyAttempts):
+        await shop.register_user(username="one-more", password=PASSWORD, address=next(hosts))
 
 
 async def test_a_closed_shop_registers_nobody(shop: UseCases, store: Store) -> None:
@@ -279,6 +292,7 @@ async def test_a_closed_shop_registers_nobody(shop: UseCases, store: Store) -> N
         unit_of_work=store.unit_of_work,
         create_user=shop.create_user,
         clock=shop.clock,
+        audit=shop.audit,
         is_open=False,
     )
     with pytest.raises(RegistrationClosed):

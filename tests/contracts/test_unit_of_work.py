@@ -8,6 +8,7 @@ from shop.domain.errors import (
     OrderNotFound,
     ProductNotFound,
     SkuTaken,
+    StoreUnavailable,
     UsernameTaken,
     UserNotFound,
     WriteConflict,
@@ -74,14 +75,28 @@ async def test_leaving_without_a_commit_leaves_nothing(store: Store) -> None:
     assert await is_empty(store)
 
 
-async def test_after_its_commit_it_is_over(sql: Store) -> None:
-    async with sql.unit_of_work() as uow:
+async def test_after_its_commit_it_is_over(store: Store) -> None:
+    async with store.unit_of_work() as uow:
         await write_everything(uow)
         await uow.commit()
         with pytest.raises(AssertionError):
             await uow.products.find("TEA")
         with pytest.raises(AssertionError):
             await uow.commit()
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"], indirect=True)
+async def test_one_for_reading_writes_nothing(store: Store) -> None:
+    """On PostgreSQL nothing but its users see to that."""
+
+    async def write() -> None:
+        async with store.unit_of_work(read_only=True) as uow:
+            await write_everything(uow)
+            await uow.commit()
+
+    with pytest.raises((AssertionError, StoreUnavailable)):
+        await write()
+    assert await is_empty(store)
 
 
 async def test_a_transaction_that_had_failed_is_not_taken_for_committed(

@@ -87,12 +87,37 @@ async def test_options_lists_the_methods_that_are_taken(
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/api", "/api/nothing/", "/api/products/1/nothing/", "/admin", "/%00", "/..%2f..%2fetc"],
+    [
+        "/",
+        "/api",
+        "/api/nothing/",
+        "/api/products/1/nothing/",
+        "/admin",
+        "/%00",
+        "/..%2f..%2fetc",
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 async def test_an_unknown_address_is_a_problem_too(api: Api, method: str, path: str) -> None:
     for client in (api.anonymous, api.customer):
         problem(await client.request(method, path), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//api/products/",
+        "/api//products/",
+        "/api/products//",
+        "/api/products/1%2F",
+        "/metrics%2f",
+        "//metrics",
+        "/metrics//",
+    ],
+)
+async def test_an_address_has_one_spelling(api: Api, path: str) -> None:
+    for client in (api.anonymous, api.customer):
+        problem(await client.get(path), 404, "not_found")
 
 
 @pytest.mark.parametrize(

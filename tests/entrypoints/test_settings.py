@@ -106,6 +106,13 @@ def test_production_without_a_key_does_not_start() -> None:
         load_settings({"SHOP_ENVIRONMENT": "production", "SHOP_SECRET_KEY": ""})
 
 
+def test_production_does_not_start_on_the_store_with_demo_users() -> None:
+    own = {"SHOP_ENVIRONMENT": "production", "SHOP_SECRET_KEY": "k" * 32}
+    with pytest.raises(SettingsError, match=r"^SHOP_DATABASE_URL is memory://.* demo users"):
+        load_settings(own | {"SHOP_DATABASE_URL": "memory://"})
+    assert load_settings(own | {"SHOP_DATABASE_URL": "sqlite+aiosqlite:///x"}).store == "sqlite"
+
+
 def test_a_key_is_measured_in_bytes() -> None:
     assert load(SHOP_SECRET_KEY="ü" * 16).secret_key == "ü" * 16
 

@@ -212,6 +212,20 @@ async def test_a_disabled_user_has_only_the_minutes_of_the_access_token(
         assert (refused.status_code, code_of(refused)) == (401, "invalid_token")
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/api/users/me/"), ("POST", "/api/users/me/password/")]
+)
+async def test_a_good_token_of_another_database_signs_nobody_in(
+    database_url: str, method: str, path: str
+) -> None:
+    """A database was made anew, and its keys were kept."""
+    body = {"current": PASSWORD, "new": "another password"} if method == "POST" else None
+    async with opened(database_url) as door:
+        header = door.signed_in(Caller(user_id=404, role=Role.CUSTOMER))
+        refused = await door.at().request(method, path, json=body, headers=header)
+        assert (refused.status_code, code_of(refused)) == (401, "invalid_token")
+
+
 async def test_where_users_are_checked_a_disabled_one_is_out_within_seconds(
     database_url: str,
 ) -> None:

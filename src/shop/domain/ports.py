@@ -231,7 +231,10 @@ class Audit(Protocol):
 
 
 class UnitOfWork(Protocol):
-    """One transaction. Leaving it without `commit`, in any way, leaves nothing behind."""
+    """One transaction. Leaving it without `commit`, in any way, leaves nothing behind.
+
+    One that is `read_only` may see each statement at its own moment. It writes nothing.
+    """
 
     @property
     def products(self) -> ProductRepository: ...

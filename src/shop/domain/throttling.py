@@ -100,6 +100,11 @@ class AttemptKeys:
             pair=_hash("pair", username, network),
         )
 
+    @classmethod
+    def of_registration(cls, address: str) -> Self:
+        """Of all who register from there, under whatever name."""
+        return cls.of(f"register {_network(address)}", address)
+
 
 def _hash(*parts: str) -> bytes:
     return hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).digest()

@@ -202,6 +202,7 @@ class Container(containers.DeclarativeContainer):
         unit_of_work=unit_of_work.provider,
         create_user=create_user,
         clock=clock,
+        audit=audit,
         is_open=settings.provided.registration,
     )
     read_user = providers.Singleton(ReadUser, unit_of_work=unit_of_work.provider)

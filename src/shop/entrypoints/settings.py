@@ -120,6 +120,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             raise SettingsError(_unknown(name))
     settings = _convert(values)
     _check_database_url(settings.database_url)
+    _check_demo(settings)
     for secret in settings.old_secrets:
         check_secret_key("old_secret_keys", secret)
     try:
@@ -166,6 +167,15 @@ def _check_database_url(url: str) -> None:
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise SettingsError(
             "SHOP_DATABASE_URL is wrong: SQLite needs a file; memory:// is the store without one."
+        )
+
+
+def _check_demo(settings: Settings) -> None:
+    """The in-memory store comes with demo users, whose passwords everybody knows."""
+    if settings.environment == "production" and settings.store == "memory":
+        raise SettingsError(
+            "SHOP_DATABASE_URL is memory://, which starts with demo users: production needs a "
+            "SQLite file or a PostgreSQL server."
         )
 
 

@@ -38,12 +38,14 @@ class MemoryUnitOfWork(UnitOfWork):
             self._database.writing.release()
 
     async def commit(self) -> None:
+        assert not self._read_only, "a unit of work for reading has nothing to commit"
         self._open.publish()
-        self._staged = self._database.tables.staged()
+        # It is over, as in a database.
+        self._staged = None
 
     @property
     def _open(self) -> Tables:
-        assert self._staged is not None, "use it inside `async with`"
+        assert self._staged is not None, "use it inside `async with`, and commit once"
         return self._staged
 
     @property

@@ -73,17 +73,15 @@ class SqlAttemptRepository(AttemptRepository):
         )
 
     async def purge(self, now: datetime, *, limit: int) -> None:
-        old = (
-            select(_attempts.c.key)
-            .where(
-                _attempts.c.seen_at < now - FORGOTTEN_AFTER,
-                ~_attempts.c.is_known | (_attempts.c.seen_at < now - KNOWN_FOR),
+        for is_known, kept_for in ((False, FORGOTTEN_AFTER), (True, KNOWN_FOR)):
+            old = (
+                select(_attempts.c.key)
+                .where(_attempts.c.is_known == is_known, _attempts.c.seen_at < now - kept_for)
+                .limit(limit)
+                # Whoever signs in right now holds some of them; others can wait for another time.
+                .with_for_update(skip_locked=True)
             )
-            .limit(limit)
-            # Whoever signs in right now holds some of them; others can wait for another time.
-            .with_for_update(skip_locked=True)
-        )
-        await self._connection.execute(delete(_attempts).where(_attempts.c.key.in_(old)))
+            await self._connection.execute(delete(_attempts).where(_attempts.c.key.in_(old)))
 
     def _insert_missing(self) -> Insert:
         if self._connection.dialect.name == "sqlite":

@@ -140,6 +140,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
     patient = create_async_engine(url, poolclass=NullPool, connect_args=connect_args, **_QUIET)
     for engine in (write, read, patient):
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+    event.listen(read.sync_engine, "connect", _refuse_writes)
     event.listen(patient.sync_engine, "begin", _begin_immediate)
     # A transaction that reads first and writes later could lose the lock in between: take it first.
     return Engines(
@@ -169,6 +170,13 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
         "recursive_triggers=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _refuse_writes(connection: Any, _record: object) -> None:
+    """A write in autocommit would last without a commit."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only=ON")
     cursor.close()
 
 

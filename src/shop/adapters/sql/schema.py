@@ -1,5 +1,6 @@
 """The schema's migrations, run and checked from the program: no alembic command is needed."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -33,7 +34,9 @@ class SqlSchema(Schema):
                 await connection.run_sync(_upgrade)
 
 
+@cache
 def head() -> str | None:
+    """The newest revision that this program knows; finding it out reads all migrations."""
     return ScriptDirectory.from_config(config()).get_current_head()
 
 

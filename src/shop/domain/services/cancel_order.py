@@ -35,6 +35,9 @@ class CancelOrder:
                 return order
             now = self._clock()
             cancelled = order.moved(OrderStatus.CANCELLED, at=now, by_staff=caller.is_staff)
+            await uow.orders.save(cancelled)
+            await uow.history.add(event_of(order, cancelled, caller, note))
+            # Late, since who buys these products waits for it.
             shelf = Shelf(await uow.stock.lock(order.out))
             shelf.give_back(
                 order.out,
@@ -45,8 +48,6 @@ class CancelOrder:
                 order_id=order.id,
                 note=note,
             )
-            await uow.orders.save(cancelled)
-            await uow.history.add(event_of(order, cancelled, caller, note))
             await uow.stock.record(shelf.movements)
             await uow.commit()
         audit_change(self._audit, "order.cancelled", caller, cancelled)

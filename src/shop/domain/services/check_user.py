@@ -12,31 +12,34 @@ USERS_MAX = 10_000
 
 
 class CheckUser:
-    """An answer is believed for a few seconds: a busy user costs a statement now and then."""
+    """Who is let in is believed for a few seconds: a busy user costs a statement now and then.
+
+    Who is not is looked up again: as soon as a user is enabled, they are in.
+    """
 
     def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
-        self._known: OrderedDict[int, tuple[datetime, Caller | None]] = OrderedDict()
+        self._known: OrderedDict[int, tuple[datetime, Caller]] = OrderedDict()
 
     async def __call__(self, caller: Caller) -> Caller:
         """The caller with the role of now. Raises `InvalidToken` for who is disabled or gone."""
         now = self._clock()
         checked_at, current = self._known.get(caller.user_id, (now, None))
         if current is None or now - checked_at > BELIEVED_FOR:
+            self._known.pop(caller.user_id, None)
             current = await self._look_up(caller.user_id)
             self._known[caller.user_id] = (now, current)
-            self._known.move_to_end(caller.user_id)
             if len(self._known) > USERS_MAX:
                 self._known.popitem(last=False)
-        if current is None:
-            raise InvalidToken
         return current
 
-    async def _look_up(self, user_id: int) -> Caller | None:
+    async def _look_up(self, user_id: int) -> Caller:
         try:
             async with self._unit_of_work(read_only=True) as uow:
                 user = await uow.users.get(user_id)
         except UserNotFound:
-            return None
-        return None if user.disabled else Caller(user_id=user.id, role=user.role)
+            raise InvalidToken from None
+        if user.disabled:
+            raise InvalidToken
+        return Caller(user_id=user.id, role=user.role)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from shop.domain.errors import (
     InvalidField,
+    InvalidToken,
     RegistrationClosed,
     UsernameTaken,
     UserNotFound,
@@ -17,7 +18,7 @@ from shop.domain.ports import (
     UnitOfWork,
     UnitOfWorkFactory,
 )
-from shop.domain.services.throttle_sign_in import forgive_attempt, note_attempt
+from shop.domain.services.throttle_sign_in import auditing_throttled, forgive_attempt, note_attempt
 from shop.domain.throttling import AttemptKeys
 from shop.domain.users import (
     Caller,
@@ -79,11 +80,13 @@ class RegisterUser:
         unit_of_work: UnitOfWorkFactory,
         create_user: CreateUser,
         clock: Clock,
+        audit: Audit,
         is_open: bool,
     ) -> None:
         self._unit_of_work = unit_of_work
         self._create_user = create_user
         self._clock = clock
+        self._audit = audit
         self._is_open = is_open
 
     async def __call__(self, *, username: str, password: str, address: str) -> User:
@@ -92,20 +95,24 @@ class RegisterUser:
             raise RegistrationClosed
         async with self._unit_of_work() as uow:
             # Counted like failed sign-ins and never forgiven, so that nobody makes thousands.
-            keys = AttemptKeys.of(f"register {address}", address)
-            await note_attempt(uow.attempts, keys, self._clock())
+            with auditing_throttled(self._audit, "user.creation_throttled", address=address):
+                await note_attempt(
+                    uow.attempts, AttemptKeys.of_registration(address), self._clock()
+                )
             await uow.commit()
         return await self._create_user(username=username, password=password)
 
 
 class ReadUser:
+    """Read one's own account."""
+
     def __init__(self, *, unit_of_work: UnitOfWorkFactory) -> None:
         self._unit_of_work = unit_of_work
 
-    async def __call__(self, *, user_id: int) -> User:
-        """Raises `UserNotFound`."""
+    async def __call__(self, *, caller: Caller) -> User:
+        """Raises `InvalidToken` for a caller of another database."""
         async with self._unit_of_work(read_only=True) as uow:
-            return await uow.users.get(user_id)
+            return await _get_caller(uow, caller)
 
 
 class ListUsers:
@@ -175,16 +182,20 @@ class ChangePassword:
     async def __call__(self, *, caller: Caller, current: str, new: str, address: str) -> None:
         """Ends all sessions of the user, this one too.
 
-        Raises `InvalidField` for a wrong current password or a bad new one, and `TooManyAttempts`:
-        whoever holds a stolen access token must not guess faster than at the front door.
+        Raises `InvalidField` for a wrong current password or a bad new one, `InvalidToken`, and
+        `TooManyAttempts`: whoever holds a stolen access token must not guess faster than at the
+        front door.
         """
         async with self._unit_of_work() as uow:
-            user = await uow.users.get(caller.user_id)
+            user = await _get_caller(uow, caller)
             check_password(
                 new, username=user.username, is_common=self._is_common_password, field="new"
             )
             keys = AttemptKeys.of(f"password of {user.id}", address)
-            await note_attempt(uow.attempts, keys, self._clock())
+            with auditing_throttled(
+                self._audit, "password.change_throttled", user=user.id, address=address
+            ):
+                await note_attempt(uow.attempts, keys, self._clock())
             await uow.commit()
         if not await self._hasher.verify(current, user.password_hash):
             self._audit("password.change_failed", user=user.id, address=address)
@@ -218,6 +229,14 @@ class SwitchUser:
             await uow.commit()
         self._audit("user.disabled" if disabled else "user.enabled", user=user.id)
         return user
+
+
+async def _get_caller(uow: UnitOfWork, caller: Caller) -> User:
+    """The token is good, but users are never deleted: it was issued over another database."""
+    try:
+        return await uow.users.get(caller.user_id)
+    except UserNotFound:
+        raise InvalidToken from None
 
 
 async def _lock_named(uow: UnitOfWork, username: str) -> User:

@@ -60,10 +60,11 @@ class PayOrder:
     async def __call__(
         self, *, caller: Caller, order_id: UUID, reference: str | None = None, note: str = ""
     ) -> Order:
-        """The paid order; one paid before by the same payment, as it is.
+        """The paid order; one paid before by the same payment, as it is by now.
 
-        Raises `OrderNotFound`, `MoveNotAllowed`, and `PaymentReferenceTaken` when the order was
-        paid by another payment, or the payment was for another order.
+        Providers tell of a payment more than once, and late. Raises `OrderNotFound`,
+        `MoveNotAllowed`, and `PaymentReferenceTaken` when the order was paid by another payment, or
+        the payment was for another order.
         """
         note = clean_note(note)
         if reference is not None:
@@ -73,9 +74,11 @@ class PayOrder:
         async with self._unit_of_work() as uow:
             order = await uow.orders.lock(order_id)
             check_visible(order, caller)
+            if reference is not None and reference == order.payment_reference:
+                return order
             if order.status is OrderStatus.PAID:
-                if reference not in (None, order.payment_reference):
-                    raise PaymentReferenceTaken(str(reference))
+                if reference is not None:
+                    raise PaymentReferenceTaken(reference)
                 return order
             paid = order.paid(reference=reference, at=self._clock(), by_staff=caller.is_staff)
             await uow.orders.save(paid)

@@ -44,6 +44,10 @@ class ReturnOrder:
             now = self._clock()
             quantities = order.out if wanted is None else wanted
             after = order.given_back(quantities, at=now, by_staff=caller.is_staff)
+            await uow.orders.save(after)
+            await uow.orders.save_lines(after)
+            await uow.history.add(event_of(order, after, caller, note or _summary(quantities)))
+            # Late, since who buys these products waits for it.
             shelf = Shelf(await uow.stock.lock(quantities))
             shelf.give_back(
                 quantities,
@@ -54,9 +58,6 @@ class ReturnOrder:
                 order_id=order.id,
                 note=note,
             )
-            await uow.orders.save(after)
-            await uow.orders.save_lines(after)
-            await uow.history.add(event_of(order, after, caller, note or _summary(quantities)))
             await uow.stock.record(shelf.movements)
             await uow.commit()
         audit_change(self._audit, "order.returned", caller, after)

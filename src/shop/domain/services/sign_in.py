@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from shop.domain.errors import TooManyAttempts, WrongCredentials
+from shop.domain.errors import WrongCredentials
 from shop.domain.ports import (
     Audit,
     Clock,
@@ -11,7 +11,7 @@ from shop.domain.ports import (
     PasswordHasher,
     UnitOfWorkFactory,
 )
-from shop.domain.services.throttle_sign_in import forgive_attempt, note_attempt
+from shop.domain.services.throttle_sign_in import auditing_throttled, forgive_attempt, note_attempt
 from shop.domain.sessions import (
     PURGED_AT_ONCE_MAX,
     RefreshToken,
@@ -80,11 +80,8 @@ class SignIn:
     async def _begin(self, name: str, keys: AttemptKeys, address: str) -> User | None:
         """Count the attempt before anything is tried, and find the user."""
         async with self._unit_of_work() as uow:
-            try:
+            with auditing_throttled(self._audit, "sign_in.throttled", address=address):
                 await note_attempt(uow.attempts, keys, self._clock())
-            except TooManyAttempts:
-                self._audit("sign_in.throttled", address=address)
-                raise
             user = await uow.users.find(name)
             await uow.commit()
         return user

@@ -1,8 +1,11 @@
 """Counting attempts to sign in, inside the caller's transaction; the rules are in `throttling`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
-from shop.domain.ports import AttemptRepository
+from shop.domain.errors import TooManyAttempts
+from shop.domain.ports import AttemptRepository, Audit
 from shop.domain.throttling import (
     PURGED_AT_ONCE_MAX,
     WITH_ADDRESS,
@@ -36,3 +39,13 @@ async def forgive_attempt(attempts: AttemptRepository, keys: AttemptKeys, now: d
             stored[keys.pair].forgiven(now, is_known=True),
         ]
     )
+
+
+@contextmanager
+def auditing_throttled(audit: Audit, event: str, **fields: str | int | None) -> Iterator[None]:
+    """A refusal for too many attempts is a security event."""
+    try:
+        yield
+    except TooManyAttempts:
+        audit(event, **fields)
+        raise

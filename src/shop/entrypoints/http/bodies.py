@@ -86,7 +86,7 @@ class StrictJSON(AbstractDTO[Any]):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise MalformedBody("The body is not valid JSON in UTF-8.") from None
         # What fits the type is small and shallow by now, so the slower second look is cheap.
-        _REPEATED.decode(value.decode())
+        _refuse_repeated(_PAIRS.decode(value.decode()))
         return body
 
 
@@ -94,14 +94,21 @@ class StrictJSON(AbstractDTO[Any]):
 _handler_id = lru_cache(256)(attrgetter("handler_id"))
 
 
-def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise InvalidField(repeated, "must not be given twice")
+# Objects become tuples of names and values, arrays are lists.
+_PAIRS = json.JSONDecoder(object_pairs_hook=tuple)
 
 
-_REPEATED = json.JSONDecoder(object_pairs_hook=_refuse_repeated)
+def _refuse_repeated(value: object, *path: str) -> None:
+    if isinstance(value, list):
+        for position, inner in enumerate(value):
+            _refuse_repeated(inner, *path, str(position))
+    elif isinstance(value, tuple):
+        names = set()
+        for name, inner in value:
+            if name in names:
+                raise InvalidField(".".join((*path, name)), "must not be given twice")
+            names.add(name)
+            _refuse_repeated(inner, *path, name)
 
 
 def _invalid_field(message: str) -> InvalidField:

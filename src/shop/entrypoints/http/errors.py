@@ -195,8 +195,11 @@ def _invalid_parameter(item: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """The error answers of a route, for the OpenAPI document; any route may fail unexpectedly."""
-    return {status: _documented(HTTPStatus(status)) for status in (*statuses, 500)}
+    """The error answers of a route, for the OpenAPI document.
+
+    Any route may be asked in a way that makes no sense, and may fail unexpectedly.
+    """
+    return {status: _documented(HTTPStatus(status)) for status in (400, *statuses, 500)}
 
 
 def _documented(status: HTTPStatus) -> ResponseSpec:

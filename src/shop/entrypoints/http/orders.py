@@ -222,14 +222,14 @@ def order_address(order: Order) -> str:
 # For `PlaceDirectly`: it may answer plain requests in the place of the handler.
 DIRECT = {"direct": True}
 
-_PLACING = problems(400, 401, 406, 408, 409, 413, 415, 429, 503) | {
+_PLACING = problems(401, 406, 408, 409, 413, 415, 429, 503) | {
     200: ResponseSpec(
         OrderOut, generate_examples=False, description="The order as it is stored, placed before"
     )
 }
 
 
-_MOVING = problems(400, 401, 403, 404, 406, 408, 409, 413, 415, 503)
+_MOVING = problems(401, 403, 404, 406, 408, 409, 413, 415, 503)
 
 
 class OrderController(Controller):
@@ -239,7 +239,7 @@ class OrderController(Controller):
     @get(
         operation_id="listOrders",
         summary="A page of orders, the newest first: one's own; for staff, everybody's",
-        responses=problems(400, 401, 404, 406, 503),
+        responses=problems(401, 404, 406, 503),
     )
     async def list_orders(
         self,
@@ -277,7 +277,7 @@ class OrderController(Controller):
         "/{order_id:str}",
         operation_id="readOrder",
         summary="One order, for its owner and staff",
-        responses=problems(400, 401, 404, 406, 503),
+        responses=problems(401, 404, 406, 503),
         response_headers=[ETAG],
     )
     async def read_order(
@@ -373,7 +373,7 @@ class OrderController(Controller):
             "Stock moves by the difference, all or nothing. Products that were on the order keep "
             "their price, new ones have today's."
         ),
-        responses=problems(400, 401, 404, 406, 408, 409, 412, 413, 415, 503),
+        responses=problems(401, 404, 406, 408, 409, 412, 413, 415, 503),
         response_headers=[ETAG],
     )
     async def amend_order(
@@ -498,7 +498,7 @@ class OrderController(Controller):
         "/{order_id:str}/history",
         operation_id="readOrderHistory",
         summary="An order's moves, amendments and returns, the oldest first",
-        responses=problems(400, 401, 404, 406, 503),
+        responses=problems(401, 404, 406, 503),
     )
     async def read_history(
         self,

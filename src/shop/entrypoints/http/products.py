@@ -197,7 +197,7 @@ class ProductController(Controller):
     @get(
         operation_id="listProducts",
         summary="A page of products",
-        responses=problems(400, 401, 404, 406, 503),
+        responses=problems(401, 404, 406, 503),
     )
     async def list_products(
         self,
@@ -244,7 +244,7 @@ class ProductController(Controller):
         "/{product_id:str}",
         operation_id="readProduct",
         summary="One product",
-        responses=problems(400, 401, 404, 406, 503)
+        responses=problems(401, 404, 406, 503)
         | {304: ResponseSpec(None, description="It is still what `If-None-Match` names")},
         response_headers=[ETAG],
     )
@@ -267,7 +267,7 @@ class ProductController(Controller):
         operation_id="createProduct",
         summary="Create a product (staff)",
         opt=STAFF,
-        responses=problems(400, 401, 403, 406, 408, 409, 413, 415, 503),
+        responses=problems(401, 403, 406, 408, 409, 413, 415, 503),
         response_headers=[ETAG, LOCATION],
     )
     async def create_product(
@@ -292,7 +292,7 @@ class ProductController(Controller):
         operation_id="changeProduct",
         summary="Change fields of a product (staff); placed orders keep the old ones",
         opt=STAFF,
-        responses=problems(400, 401, 403, 404, 406, 408, 409, 412, 413, 415, 503),
+        responses=problems(401, 403, 404, 406, 408, 409, 412, 413, 415, 503),
         response_headers=[ETAG],
     )
     async def change_product(
@@ -322,7 +322,7 @@ class ProductController(Controller):
         operation_id="archiveProduct",
         summary="Archive a product (staff): gone from lists, old orders keep it",
         opt=STAFF,
-        responses=problems(400, 401, 403, 404, 406, 412, 503),
+        responses=problems(401, 403, 404, 406, 412, 503),
     )
     async def archive_product(
         self,
@@ -342,7 +342,7 @@ class ProductController(Controller):
         operation_id="listMovements",
         summary="A product's stock ledger, the newest movement first (staff)",
         opt=STAFF,
-        responses=problems(400, 401, 403, 404, 406, 503),
+        responses=problems(401, 403, 404, 406, 503),
     )
     async def list_movements(
         self,
@@ -366,7 +366,7 @@ class ProductController(Controller):
         operation_id="changeStock",
         summary="Change a product's stock, by a difference or by compare-and-set (staff)",
         opt=STAFF,
-        responses=problems(400, 401, 403, 404, 406, 408, 409, 413, 415, 503),
+        responses=problems(401, 403, 404, 406, 408, 409, 413, 415, 503),
         response_headers=[ETAG],
     )
     async def change_stock(

@@ -19,7 +19,7 @@ from shop.entrypoints.keys import SigningKeys
 from shop.entrypoints.settings import Settings
 from shop.entrypoints.tokens import AccessTokens
 
-_PROBLEMS = problems(400, 401, 406, 408, 413, 415, 429, 503)
+_PROBLEMS = problems(401, 406, 408, 413, 415, 429, 503)
 
 
 class Credentials(msgspec.Struct, forbid_unknown_fields=True):
@@ -95,7 +95,7 @@ class TokenController(Controller):
         status_code=204,
         operation_id="revokeToken",
         summary="Sign out; unknown tokens answer the same",
-        responses=problems(400, 406, 408, 413, 415, 503),
+        responses=problems(406, 408, 413, 415, 503),
     )
     async def revoke(self, data: JSONBody[Refresh], sign_out: NamedDependency[SignOut]) -> None:
         await sign_out(refresh_token=data.refresh)

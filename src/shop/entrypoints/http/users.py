@@ -73,7 +73,7 @@ class UserController(Controller):
         summary="Create an account, where the shop is open for that (SHOP_REGISTRATION)",
         opt=PUBLIC,
         security=[{}],
-        responses=problems(400, 403, 406, 408, 409, 413, 415, 429, 503),
+        responses=problems(403, 406, 408, 409, 413, 415, 429, 503),
     )
     async def register(
         self,
@@ -98,14 +98,14 @@ class UserController(Controller):
     async def read_me(
         self, request: Request[Caller, str, Any], read_user: NamedDependency[ReadUser]
     ) -> UserOut:
-        return UserOut.of(await read_user(user_id=request.user.user_id))
+        return UserOut.of(await read_user(caller=request.user))
 
     @post(
         "/me/password",
         status_code=204,
         operation_id="changePassword",
         summary="Change one's password, by the current one; ends all one's sessions",
-        responses=problems(400, 401, 406, 408, 413, 415, 429, 503),
+        responses=problems(401, 406, 408, 413, 415, 429, 503),
     )
     async def change_password(
         self,
