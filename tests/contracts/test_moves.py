@@ -17,14 +17,13 @@ from shop.domain.errors import (
 )
 from shop.domain.orders import (
     MOVES,
-    NOTE_LENGTH_MAX,
     OWNER_MOVES,
     PAYMENT_REFERENCE_LENGTH_MAX,
     Order,
     OrderStatus,
 )
 from shop.domain.products import Product
-from shop.domain.stock import Reason
+from shop.domain.stock import NOTE_LENGTH_MAX, Reason
 from shop.domain.users import Caller
 from tests.builders import items
 from tests.stores import Store

@@ -16,6 +16,7 @@ from shop.domain.orders import (
     OrderStatus,
     add_up,
     keyed_order_id,
+    no_such_product,
 )
 from tests.builders import NOON, items, money, order, order_line, request
 
@@ -153,7 +154,10 @@ def test_a_quantity_out_of_range_is_refused_at_its_line(quantity: int) -> None:
 
 
 def test_the_positions_of_a_product_are_those_of_the_request() -> None:
-    assert request((1, 1), (2, 1), (1, 1), (3, 1)).lines_of({1, 3}) == [0, 2, 3]
+    refusal = no_such_product(items((1, 1), (2, 1), (1, 1), (3, 1)), {1, 3})
+    assert [error["field"] for error in refusal.context["errors"]] == [
+        f"items.{position}.product_id" for position in (0, 2, 3)
+    ]
 
 
 @pytest.mark.parametrize("same", [((1, 2), (2, 3)), ((2, 3), (1, 2)), ((1, 1), (2, 3), (1, 1))])

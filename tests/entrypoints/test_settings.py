@@ -52,7 +52,7 @@ WRONG = [
         ],
     ),
     ("SHOP_SECRET_KEY", ["short", "k" * 31]),
-    ("SHOP_CURRENCY", ["eur", "EURO", "E1R"]),
+    ("SHOP_CURRENCY", ["eur", "EURO", "E1R", "CLF"]),
     ("SHOP_PUBLIC_URL", ["shop.example", "https://", "ftp://shop.example", "https://a/?b"]),
     ("SHOP_DATABASE_POOL_SIZE", ["0", "-1", "1001", "ten", "1.5", "9" * 30]),
     ("SHOP_DATABASE_POOL_TIMEOUT", ["0", "-1", "soon", "nan", "inf", "1e300"]),

@@ -137,9 +137,13 @@ class OutOfStock(Conflict):
 
     def __init__(self, shortages: Sequence[Shortage]) -> None:
         super().__init__(
-            "Not enough stock for " + ", ".join(f"product {s.product_id}" for s in shortages) + ".",
+            f"Not enough stock for {_products_of(shortages)}.",
             lines=[asdict(shortage) for shortage in shortages],
         )
+
+
+def _products_of(shortages: Sequence[Shortage]) -> str:
+    return ", ".join(f"product {shortage.product_id}" for shortage in shortages)
 
 
 class StockChanged(Conflict):
@@ -207,20 +211,15 @@ class NotAmendable(Conflict):
 
 
 class NotOut(Conflict):
-    """More is given back than is out; each as product, quantity asked for, quantity out."""
+    """More is given back than is out, which is what is available here."""
 
     code = "not_out"
     title = "Not that many are out"
 
-    def __init__(self, products: Sequence[tuple[int, int, int]]) -> None:
+    def __init__(self, shortages: Sequence[Shortage]) -> None:
         super().__init__(
-            "More would come back than is out for "
-            + ", ".join(f"product {product}" for product, _, _ in products)
-            + ".",
-            lines=[
-                {"product_id": product, "requested": requested, "available": out}
-                for product, requested, out in products
-            ],
+            f"More would come back than is out for {_products_of(shortages)}.",
+            lines=[asdict(shortage) for shortage in shortages],
         )
 
 

@@ -6,7 +6,8 @@ from typing import Self
 
 from shop.domain.errors import InvalidField
 
-# ISO 4217 currencies whose minor unit is not a hundredth.
+# ISO 4217 currencies whose minor unit is not a hundredth; units of account, which nobody pays
+# with, are left out (CLF and UYW have four digits).
 _WHOLE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _THOUSANDTHS = "BHD IQD JOD KWD LYD OMR TND"
 _DIGITS = {**dict.fromkeys(_WHOLE.split(), 0), **dict.fromkeys(_THOUSANDTHS.split(), 3)}

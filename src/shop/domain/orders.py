@@ -8,13 +8,20 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
-from shop.domain.errors import InvalidField, MoveNotAllowed, NotAmendable, NotOut, OrderChanged
+from shop.domain.errors import (
+    InvalidField,
+    InvalidFields,
+    MoveNotAllowed,
+    NotAmendable,
+    NotOut,
+    OrderChanged,
+    Shortage,
+)
 from shop.domain.money import Money
 
 LINES_MAX = 100
 QUANTITY_MAX = 1_000_000
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
-NOTE_LENGTH_MAX = 200
 PAYMENT_REFERENCE_LENGTH_MAX = 100
 KEYED_ID_VERSION = 8
 
@@ -94,9 +101,16 @@ class OrderRequest:
         canonical = ",".join(f"{product}:{self.wanted[product]}" for product in sorted(self.wanted))
         return hashlib.sha256(canonical.encode()).digest()
 
-    def lines_of(self, product_ids: set[int]) -> list[int]:
-        """The positions of the lines that ask for one of these products."""
-        return [i for i, item in enumerate(self.items) if item.product_id in product_ids]
+
+def no_such_product(items: Sequence[OrderItem], product_ids: set[int]) -> InvalidFields:
+    """Names each line that asks for one of these products."""
+    return InvalidFields(
+        [
+            (f"items.{position}.product_id", "no such product")
+            for position, item in enumerate(items)
+            if item.product_id in product_ids
+        ]
+    )
 
 
 def add_up(items: Sequence[OrderItem]) -> dict[int, int]:
@@ -215,10 +229,13 @@ class Order:
         Raises `MoveNotAllowed`, and `NotOut` when more comes back than is out.
         """
         self._check_move(OrderStatus.RETURNED, MOVES if by_staff else OWNER_MOVES)
-        out = self.out
-        wrong = [product for product, many in quantities.items() if many > out.get(product, 0)]
+        wrong = [
+            Shortage(product_id=product_id, requested=quantity, available=out)
+            for product_id, quantity in quantities.items()
+            if quantity > (out := self.out.get(product_id, 0))
+        ]
         if wrong:
-            raise NotOut([(product, quantities[product], out.get(product, 0)) for product in wrong])
+            raise NotOut(wrong)
         lines = tuple(
             replace(line, returned=line.returned + quantities.get(line.product_id, 0))
             for line in self.lines

@@ -128,7 +128,8 @@ class ProductQuery:
     descending: bool = False
 
     def __post_init__(self) -> None:
-        clean("search", self.search, length_max=SEARCH_LENGTH_MAX)
+        search = clean("search", self.search, length_max=SEARCH_LENGTH_MAX)
+        object.__setattr__(self, "search", search)
 
     def key(self, product: Product) -> tuple[str | int | datetime, int]:
         """The product's place in the order asked for; ties go by id."""

@@ -11,6 +11,7 @@ from shop.domain.errors import InvalidField, OutOfStock, Shortage
 from shop.domain.products import STOCK_MAX, Product
 
 NOTE_LENGTH_MAX = 200
+"""Of a movement, and of an order's event: one note may go into both."""
 
 
 class Reason(StrEnum):

@@ -43,7 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     old_secret_keys: str = ""
     signing_key_file: str = ""
     verification_keys_file: str = ""
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "EUR"
+    currency: Annotated[str, Meta(pattern="^(?!CLF|UYW)[A-Z]{3}$")] = "EUR"
     public_url: Annotated[str, Meta(pattern="^(https?://[^/?#]+[^?#]*)?$")] = ""
 
     database_pool_size: Annotated[int, Meta(ge=1, le=1_000)] = 10

@@ -57,7 +57,7 @@ class MemoryProductRepository(ProductRepository):
         return added
 
     def _matching(self, query: ProductQuery) -> Sequence[Product]:
-        wanted = query.search.strip().casefold()
+        wanted = query.search.casefold()
         return [
             product
             for product in self._products.values()

@@ -173,9 +173,7 @@ def _values(product: Product) -> dict[str, Any]:
 def _conditions(query: ProductQuery) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [_products.c.archived.is_(False)]
     if query.search:
-        conditions.append(
-            _products.c.search_key.contains(query.search.strip().casefold(), autoescape=True)
-        )
+        conditions.append(_products.c.search_key.contains(query.search.casefold(), autoescape=True))
     if query.in_stock is not None:
         conditions.append(_stock.c.on_hand > 0 if query.in_stock else _stock.c.on_hand == 0)
     if query.price_min is not None:

@@ -1,10 +1,10 @@
 """Amending an order: other lines, with the stock moved by the difference, all or nothing."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
-from shop.domain.errors import InvalidFields, OutOfStock, Shortage
-from shop.domain.orders import Order, OrderItem, OrderLine, OrderRequest
+from shop.domain.errors import OutOfStock, Shortage
+from shop.domain.orders import Order, OrderItem, OrderLine, add_up, no_such_product
 from shop.domain.ports import Audit, Clock, UnitOfWorkFactory
 from shop.domain.products import Product
 from shop.domain.services.move_order import audit_change, event_of
@@ -33,21 +33,21 @@ class AmendOrder:
         leave the order as it is. Raises `OrderNotFound`, `NotAmendable`, `OrderChanged`,
         `OutOfStock`, `InvalidFields`.
         """
+        wanted = add_up(items)
         async with self._unit_of_work() as uow:
             order = await uow.orders.lock(order_id)
             check_visible(order, caller)
-            request = OrderRequest(order_id=order_id, user_id=order.user_id, items=items)
             order.check_version(expected_versions)
             order.check_amendable()
-            if request.wanted == order.out:
+            if wanted == order.out:
                 return order
-            shelf = Shelf(await uow.stock.lock({*request.wanted, *order.out}))
-            _check_for_sale(request, order.out, shelf.products)
-            _check_stock(request.wanted, order.out, shelf)
+            shelf = Shelf(await uow.stock.lock({*wanted, *order.out}))
+            _check_for_sale(items, wanted, order.out, shelf.products)
+            _check_stock(wanted, order.out, shelf)
             now = self._clock()
-            amended = order.amended(_lines(request.wanted, order, shelf.products), at=now)
-            for product_id in {**order.out, **request.wanted}:
-                change = order.out.get(product_id, 0) - request.wanted.get(product_id, 0)
+            amended = order.amended(_lines(wanted, order, shelf.products), at=now)
+            for product_id in {**order.out, **wanted}:
+                change = order.out.get(product_id, 0) - wanted.get(product_id, 0)
                 if change:
                     shelf.move(
                         product_id,
@@ -67,19 +67,20 @@ class AmendOrder:
 
 
 def _check_for_sale(
-    request: OrderRequest, held: Mapping[int, int], products: Mapping[int, Product]
+    items: Sequence[OrderItem],
+    wanted: Mapping[int, int],
+    held: Mapping[int, int],
+    products: Mapping[int, Product],
 ) -> None:
     """What is archived may stay on the order, but no more of it may come to it."""
     missing = {
         product_id
-        for product_id, quantity in request.wanted.items()
+        for product_id, quantity in wanted.items()
         if quantity > held.get(product_id, 0)
         and (product_id not in products or products[product_id].archived)
     }
     if missing:
-        raise InvalidFields(
-            [(f"items.{i}.product_id", "no such product") for i in request.lines_of(missing)]
-        )
+        raise no_such_product(items, missing)
 
 
 def _check_stock(wanted: Mapping[int, int], held: Mapping[int, int], shelf: Shelf) -> None:

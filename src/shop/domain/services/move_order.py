@@ -4,7 +4,6 @@ from uuid import UUID
 
 from shop.domain.errors import PaymentReferenceTaken
 from shop.domain.orders import (
-    NOTE_LENGTH_MAX,
     PAYMENT_REFERENCE_LENGTH_MAX,
     Order,
     OrderEvent,
@@ -12,6 +11,7 @@ from shop.domain.orders import (
 )
 from shop.domain.ports import Audit, Clock, UnitOfWorkFactory
 from shop.domain.services.read_orders import check_visible
+from shop.domain.stock import NOTE_LENGTH_MAX
 from shop.domain.text import clean
 from shop.domain.users import Caller
 

@@ -20,6 +20,7 @@ from shop.domain.orders import (
     OrderStatus,
     Placed,
     keyed_order_id,
+    no_such_product,
 )
 from shop.domain.ports import (
     Clock,
@@ -112,9 +113,7 @@ class PlaceOrders:
             if product_id not in for_sale or for_sale[product_id].archived
         }
         if missing:
-            return InvalidFields(
-                [(f"items.{i}.product_id", "no such product") for i in request.lines_of(missing)]
-            )
+            return no_such_product(request.items, missing)
         if shortages := shelf.shortages(request.wanted):
             return OutOfStock(shortages)
         order = orders[request.order_id] = self._take(request, shelf, now)

@@ -26,7 +26,10 @@ class RefreshSession:
         self._audit = audit
 
     async def __call__(self, *, refresh_token: str) -> SignedIn:
-        """Raises `InvalidToken`; a retired token also ends its family: a thief may hold it."""
+        """Raises `InvalidToken` and `TooManyRequests`.
+
+        A retired token also ends its family: a thief may hold it.
+        """
         async with self._unit_of_work() as uow:
             found = await uow.sessions.lock(hash_token(refresh_token))
             now = self._clock()

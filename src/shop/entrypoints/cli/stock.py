@@ -1,7 +1,5 @@
 """`shop stock`: what is there, why, and whether the ledger agrees."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import rich_click as click
@@ -77,7 +75,7 @@ async def _find_differences(container: Container) -> Differences:
     products = (await container.list_products()(query=ProductQuery(), part=one)).count
     orders = (await container.list_orders()(caller=OPERATOR, query=OrderQuery(), part=one)).count
     verify_stock = container.verify_stock()
-    with _progress() as progress:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Verifying products", total=products)
         async for step in verify_stock.products():
             found.products += step.differences
@@ -88,12 +86,6 @@ async def _find_differences(container: Container) -> Differences:
             found.orders += orders_step.differences
             progress.advance(task, orders_step.count)
     return found
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        yield progress
 
 
 def _show(found: Differences) -> None:

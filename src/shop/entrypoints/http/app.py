@@ -35,6 +35,40 @@ from shop.entrypoints.settings import load_settings
 # nor know when to come again.
 EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-ID", "Allow"]
 
+# What handlers ask for by name, as the container has it.
+_PROVIDED = (
+    "settings",
+    "clock",
+    "schema",
+    "metrics",
+    "access_tokens",
+    "signing_keys",
+    "sign_in",
+    "refresh_session",
+    "sign_out",
+    "sign_out_everywhere",
+    "list_sessions",
+    "register_user",
+    "read_user",
+    "change_password",
+    "list_products",
+    "read_product",
+    "create_product",
+    "change_product",
+    "archive_product",
+    "change_stock",
+    "read_movements",
+    "list_orders",
+    "read_order",
+    "place_order",
+    "amend_order",
+    "cancel_order",
+    "move_order",
+    "pay_order",
+    "return_order",
+    "read_history",
+)
+
 logger = logging.getLogger("shop.http")
 
 
@@ -62,54 +96,8 @@ def build_app(container: Container) -> ASGIApp:
             docs.docs_script,
             docs.docs_asset,
         ],
-        dependencies={
-            "page_request": Provide(provide_page_request, sync_to_thread=False),
-            **{
-                name: use(getattr(container, name))
-                for name in (
-                    "settings",
-                    "clock",
-                    "schema",
-                    "metrics",
-                    "access_tokens",
-                    "signing_keys",
-                    "sign_in",
-                    "refresh_session",
-                    "sign_out",
-                    "sign_out_everywhere",
-                    "list_sessions",
-                    "register_user",
-                    "read_user",
-                    "change_password",
-                    "list_products",
-                    "read_product",
-                    "create_product",
-                    "change_product",
-                    "archive_product",
-                    "change_stock",
-                    "read_movements",
-                    "list_orders",
-                    "read_order",
-                    "place_order",
-                    "amend_order",
-                    "cancel_order",
-                    "move_order",
-                    "pay_order",
-                    "return_order",
-                    "read_history",
-                )
-            },
-        },
-        middleware=[
-            DefineMiddleware(
-                CheckAccess,
-                tokens=container.access_tokens(),
-                check_user=container.check_user() if settings.check_users else None,
-            ),
-            DefineMiddleware(
-                PlaceDirectly, place_order=container.place_order, body_max=settings.body_max
-            ),
-        ],
+        dependencies=_dependencies(container),
+        middleware=_middleware(container),
         cors_config=CORSConfig(allow_origins=settings.origins, expose_headers=EXPOSED_HEADERS)
         if settings.origins
         else None,
@@ -128,6 +116,27 @@ def build_app(container: Container) -> ASGIApp:
         log_access=settings.access_log,
         body_seconds_max=settings.request_timeout,
     )
+
+
+def _dependencies(container: Container) -> dict[str, Provide]:
+    return {
+        "page_request": Provide(provide_page_request, sync_to_thread=False),
+        **{name: use(getattr(container, name)) for name in _PROVIDED},
+    }
+
+
+def _middleware(container: Container) -> list[DefineMiddleware]:
+    settings = container.settings()
+    return [
+        DefineMiddleware(
+            CheckAccess,
+            tokens=container.access_tokens(),
+            check_user=container.check_user() if settings.check_users else None,
+        ),
+        DefineMiddleware(
+            PlaceDirectly, place_order=container.place_order, body_max=settings.body_max
+        ),
+    ]
 
 
 @asynccontextmanager

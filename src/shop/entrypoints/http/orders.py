@@ -15,7 +15,6 @@ from msgspec import Meta
 from shop.domain.orders import (
     IDEMPOTENCY_KEY_LENGTH_MAX,
     LINES_MAX,
-    NOTE_LENGTH_MAX,
     PAYMENT_REFERENCE_LENGTH_MAX,
     QUANTITY_MAX,
     Order,
@@ -32,6 +31,7 @@ from shop.domain.services.move_order import MoveOrder, PayOrder
 from shop.domain.services.place_orders import PlaceOrder
 from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
 from shop.domain.services.return_order import ReturnOrder
+from shop.domain.stock import NOTE_LENGTH_MAX
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer

@@ -52,6 +52,7 @@ from shop.entrypoints.http.parameters import (
     LINES_PATTERN,
     LOCATION,
     PRICE_PATTERN,
+    TEXT_PATTERN,
     IfMatch,
     ProductId,
     parse_if_match,
@@ -209,7 +210,7 @@ class ProductController(Controller):
             str,
             QueryParameter(
                 max_length=SEARCH_LENGTH_MAX,
-                pattern=r"^[^\x00-\x1f\x7f-\x9f]*$",
+                pattern=TEXT_PATTERN,
                 description="Found anywhere in name or SKU, whatever the case.",
             ),
         ] = "",

@@ -11,7 +11,7 @@ from msgspec import Meta
 from shop.domain.services.refresh_session import RefreshSession
 from shop.domain.services.sign_in import SignedIn, SignIn
 from shop.domain.services.sign_out import SignOut, SignOutEverywhere
-from shop.domain.users import Caller
+from shop.domain.users import PASSWORD_LENGTH_MAX, USERNAME_LENGTH_MAX, Caller
 from shop.entrypoints.http.access import PUBLIC
 from shop.entrypoints.http.addresses import client_address
 from shop.entrypoints.http.errors import problems
@@ -23,8 +23,10 @@ _PROBLEMS = problems(401, 406, 408, 413, 415, 429, 503)
 
 
 class Credentials(msgspec.Struct, forbid_unknown_fields=True):
-    username: Annotated[str, Meta(min_length=1, max_length=150, examples=["demo"])]
-    password: Annotated[str, Meta(min_length=1, max_length=256, examples=["correct horse"])]
+    username: Annotated[str, Meta(min_length=1, max_length=USERNAME_LENGTH_MAX, examples=["demo"])]
+    password: Annotated[
+        str, Meta(min_length=1, max_length=PASSWORD_LENGTH_MAX, examples=["correct horse"])
+    ]
 
     def __repr__(self) -> str:
         return "Credentials(...)"
@@ -39,9 +41,9 @@ class Refresh(msgspec.Struct, forbid_unknown_fields=True):
 
 class TokenPair(msgspec.Struct):
     access: str
-    """A JWT for the `Authorization` header; lives 5 minutes."""
+    """A JWT for the `Authorization` header; lives 5 minutes, unless the shop is set otherwise."""
     refresh: str
-    """Opaque; lives a day."""
+    """Opaque; lives a day, unless the shop is set otherwise."""
 
     def __repr__(self) -> str:
         return "TokenPair(...)"
