@@ -18,7 +18,7 @@ from shop.domain.errors import Overloaded, ShopError, Unavailable, WriteConflict
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-_MAY_BE_PLACED = "the order may have been placed, repeat it under its id or key."
+_MAY_BE_DONE = "it may have been done all the same; repeat it under its id or key."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class Intake(Generic[Q, A]):
         """
         if self._closed or len(self._queue) >= self._limits.queue_max:
             self._observer.rejected()
-            raise Overloaded("Too many orders are waiting; try again shortly.")
+            raise Overloaded("Too many are waiting; try again shortly.")
         loop = asyncio.get_running_loop()
         call: _Call[Q, A] = _Call(request=request, answer=loop.create_future(), since=loop.time())
         self._queue.append(call)
@@ -96,7 +96,7 @@ class Intake(Generic[Q, A]):
     def _expire(self, call: _Call[Q, A]) -> None:
         if not call.answer.done():
             self._observer.rejected()
-            call.answer.set_exception(Overloaded("No answer in time: " + _MAY_BE_PLACED))
+            call.answer.set_exception(Overloaded("No answer in time: " + _MAY_BE_DONE))
 
     async def close(self) -> None:
         """Refuse new calls and serve the waiting ones."""
@@ -114,7 +114,7 @@ class Intake(Generic[Q, A]):
             # None are left, unless this task was cancelled or broke; then nobody may wait in vain.
             for call in (*batch, *self._queue):
                 if not call.answer.done():
-                    call.answer.set_exception(Unavailable("Interrupted: " + _MAY_BE_PLACED))
+                    call.answer.set_exception(Unavailable("Interrupted: " + _MAY_BE_DONE))
             self._queue.clear()
 
     def _next_batch(self) -> list[_Call[Q, A]]:
