@@ -131,7 +131,7 @@ def _old_order(container: Container, dice: random.Random) -> OrderRequest:
 
 async def _analyze(container: Container) -> None:
     # In autocommit mode, as VACUUM asks for.
-    async with container.engines().read.connect() as connection:
+    async with container.engines().write.connect() as connection:
         is_postgresql = connection.dialect.name == "postgresql"
         await connection.execute(text("VACUUM (ANALYZE)" if is_postgresql else "ANALYZE"))
 
