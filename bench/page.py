@@ -15,16 +15,19 @@ def write_page(report: Report) -> None:
     page = DOCS / "performance.md"
     before, _, rest = page.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    tables = "\n".join(_markdown(grid) for grid in grids(report))
-    machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
-    about = (
-        f"{report.started_at:%Y-%m-%d}; {report.rounds} rounds of {report.seconds:g} s, "
-        f"alternating; {machine}.\n"
-    )
-    page.write_text(f"{before}{BEGIN}{about}\n{tables}{END}{after}")
-    (DOCS / "performance.svg").write_text(_plot(report))
+    page.write_text(f"{before}{BEGIN}{tables_of(report)}{END}{after}")
+    (DOCS / "performance.svg").write_text(plot_of(report))
     numbers = msgspec.json.format(msgspec.json.encode(report), indent=1)
     (DOCS / "performance.json").write_bytes(numbers)
+
+
+def tables_of(report: Report) -> str:
+    tables = "\n".join(_markdown(grid) for grid in grids(report))
+    machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
+    return (
+        f"{report.started_at:%Y-%m-%d}; {report.rounds} rounds of {report.seconds:g} s, "
+        f"alternating; {machine}.\n\n{tables}"
+    )
 
 
 def _markdown(grid: Grid) -> str:
@@ -33,7 +36,7 @@ def _markdown(grid: Grid) -> str:
     return f"### {grid.title}\n\n{lines}"
 
 
-def _plot(report: Report) -> str:
+def plot_of(report: Report) -> str:
     """Orders a second by case: a bar for the median, a line for the range."""
     cases = sorted(report.cases, key=lambda case: (case.workload, case.clients, str(case)))
     scale = (_WIDTH - _LEFT - 60) / max(max(rates(report, case)) for case in cases)
