@@ -20,7 +20,7 @@ from bench.data import opened, problems_of
 from bench.variants import build_unguarded
 from shop.entrypoints.http.app import build_app
 
-WORKLOADS = ("hot", "reading")
+WORKLOADS = {"hot": "placing an order", "reading": "reading a product"}
 CALLERS = 64
 REQUESTS_EACH = 4
 """In a turn."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.candidates import Case, Measurement
-from bench.guarding import Guarding
+from bench.guarding import WORKLOADS, Guarding
 
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN, END = "<!-- bench: begin -->\n", "<!-- bench: end -->\n"
@@ -146,7 +146,7 @@ def targets(report: Report) -> list[Target]:
         _rate_target(report, "hot, share of the framework's ceiling", 0.6, hot, ceiling),
         _rate_target(report, "SQLite hot, share of the framework's ceiling", 0.6, sqlite, ceiling),
         _rate_target(report, "hot, share of the short way's ceiling", 0.6, hot, short_way),
-        *(_guard_target(report, workload) for workload in _GUARDED),
+        *(_guard_target(report, workload) for workload in WORKLOADS),
         Target("p99 to p50, hot", 2.5, False, [m.load.p99 / m.load.p50 for m in report.of(hot)]),
         *(_latency_target(report, kind) for kind in ("separate", "cte")),
     ]
@@ -164,10 +164,7 @@ def _rate_target(report: Report, name: str, goal: float, case: Case, other: Case
 
 def _guard_target(report: Report, workload: str) -> Target:
     ratios = [each.ratio for each in report.guarding if each.workload == workload]
-    return Target(f"{_GUARDED[workload]}, server CPU: to the same unguarded", 1.05, False, ratios)
-
-
-_GUARDED = {"hot": "placing an order", "reading": "reading a product"}
+    return Target(f"{WORKLOADS[workload]}, server CPU: to the same unguarded", 1.05, False, ratios)
 
 
 def _latency_target(report: Report, kind: str) -> Target:

@@ -369,7 +369,7 @@ def events_in_source() -> frozenset[str]:
             called = ast.unparse(node.func)
             if called in ("self._audit", "audit"):
                 events |= events_of(node.args[0])
-            elif called in ("audit_change", "auditing_throttled"):
+            elif called in ("audit_change", "note_attempt"):
                 events |= events_of(node.args[1])
     return frozenset(events)
 

@@ -229,10 +229,11 @@ class Order:
         Raises `MoveNotAllowed`, and `NotOut` when more comes back than is out.
         """
         self._check_move(OrderStatus.RETURNED, MOVES if by_staff else OWNER_MOVES)
+        out = self.out
         wrong = [
-            Shortage(product_id=product_id, requested=quantity, available=out)
+            Shortage(product_id=product_id, requested=quantity, available=available)
             for product_id, quantity in quantities.items()
-            if quantity > (out := self.out.get(product_id, 0))
+            if quantity > (available := out.get(product_id, 0))
         ]
         if wrong:
             raise NotOut(wrong)

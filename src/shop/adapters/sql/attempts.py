@@ -1,6 +1,7 @@
 """Attempts to sign in, in SQL."""
 
 from collections.abc import Collection
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import Insert, bindparam, delete, select, update
@@ -9,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.domain.ports import AttemptRepository
-from shop.domain.throttling import FORGOTTEN_AFTER, KNOWN_FOR, LONG_AGO, Attempts
+from shop.domain.throttling import FORGOTTEN_AFTER, KNOWN_FOR, Attempts
 
 _attempts = tables.sign_in_attempts
 
@@ -22,16 +23,7 @@ class SqlAttemptRepository(AttemptRepository):
         # A row must be there to be locked; in key order, so that nobody waits in a circle.
         await self._connection.execute(
             self._insert_missing(),
-            [
-                {
-                    "key": key,
-                    "failures": 0,
-                    "blocked_until": LONG_AGO,
-                    "seen_at": now,
-                    "is_known": False,
-                }
-                for key in sorted(keys)
-            ],
+            [asdict(Attempts(key=key, seen_at=now)) for key in sorted(keys)],
         )
         rows = await self._connection.execute(
             select(_attempts)

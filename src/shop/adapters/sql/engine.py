@@ -161,22 +161,25 @@ def _make_folder(folder: Path) -> None:
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     # None: the driver begins nothing by itself.
     connection.isolation_level = None
-    cursor = connection.cursor()
     # Without recursive triggers a REPLACE would delete rows of the ledger past its trigger.
-    for pragma in (
+    _set_pragmas(
+        connection,
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         "recursive_triggers=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    )
 
 
 def _refuse_writes(connection: Any, _record: object) -> None:
     """A write in autocommit would last without a commit."""
+    _set_pragmas(connection, "query_only=ON")
+
+
+def _set_pragmas(connection: Any, *pragmas: str) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA query_only=ON")
+    for pragma in pragmas:
+        cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 

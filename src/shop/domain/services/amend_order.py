@@ -39,15 +39,16 @@ class AmendOrder:
             check_visible(order, caller)
             order.check_version(expected_versions)
             order.check_amendable()
-            if wanted == order.out:
+            held = order.out
+            if wanted == held:
                 return order
-            shelf = Shelf(await uow.stock.lock({*wanted, *order.out}))
-            _check_for_sale(items, wanted, order.out, shelf.products)
-            _check_stock(wanted, order.out, shelf)
+            shelf = Shelf(await uow.stock.lock({*wanted, *held}))
+            _check_for_sale(items, wanted, held, shelf.products)
+            _check_stock(wanted, held, shelf)
             now = self._clock()
             amended = order.amended(_lines(wanted, order, shelf.products), at=now)
-            for product_id in {**order.out, **wanted}:
-                change = order.out.get(product_id, 0) - wanted.get(product_id, 0)
+            for product_id in {**held, **wanted}:
+                change = held.get(product_id, 0) - wanted.get(product_id, 0)
                 if change:
                     shelf.move(
                         product_id,

@@ -5,9 +5,9 @@ from uuid import UUID
 from shop.domain.errors import StaffOnly
 from shop.domain.orders import Order, OrderStatus
 from shop.domain.ports import Audit, Clock, UnitOfWorkFactory
-from shop.domain.services.move_order import audit_change, clean_note, event_of
+from shop.domain.services.move_order import audit_change, clean_note, event_of, give_back
 from shop.domain.services.read_orders import check_visible
-from shop.domain.stock import Reason, Shelf
+from shop.domain.stock import Reason
 from shop.domain.users import Caller
 
 
@@ -33,22 +33,20 @@ class CancelOrder:
                 raise StaffOnly
             if order.status is OrderStatus.CANCELLED:
                 return order
-            now = self._clock()
-            cancelled = order.moved(OrderStatus.CANCELLED, at=now, by_staff=caller.is_staff)
+            cancelled = order.moved(
+                OrderStatus.CANCELLED, at=self._clock(), by_staff=caller.is_staff
+            )
             await uow.orders.save(cancelled)
             await uow.history.add(event_of(order, cancelled, caller, note))
-            # Late, since who buys these products waits for it.
-            shelf = Shelf(await uow.stock.lock(order.out))
-            shelf.give_back(
+            await give_back(
+                uow.stock,
                 order.out,
                 Reason.CANCEL,
+                order=cancelled,
+                caller=caller,
                 restock=restock,
-                at=now,
-                actor_id=caller.actor_id,
-                order_id=order.id,
                 note=note,
             )
-            await uow.stock.record(shelf.movements)
             await uow.commit()
         audit_change(self._audit, "order.cancelled", caller, cancelled)
         return cancelled

@@ -4,8 +4,8 @@ from collections import OrderedDict
 from datetime import datetime, timedelta
 
 from shop.domain.errors import InvalidToken, UserNotFound
-from shop.domain.ports import Clock, UnitOfWorkFactory
-from shop.domain.users import Caller
+from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
+from shop.domain.users import Caller, User
 
 BELIEVED_FOR = timedelta(seconds=5)
 USERS_MAX = 10_000
@@ -28,18 +28,26 @@ class CheckUser:
         checked_at, current = self._known.get(caller.user_id, (now, None))
         if current is None or now - checked_at > BELIEVED_FOR:
             self._known.pop(caller.user_id, None)
-            current = await self._look_up(caller.user_id)
+            current = await self._look_up(caller)
             self._known[caller.user_id] = (now, current)
             if len(self._known) > USERS_MAX:
                 self._known.popitem(last=False)
         return current
 
-    async def _look_up(self, user_id: int) -> Caller:
-        try:
-            async with self._unit_of_work(read_only=True) as uow:
-                user = await uow.users.get(user_id)
-        except UserNotFound:
-            raise InvalidToken from None
+    async def _look_up(self, caller: Caller) -> Caller:
+        async with self._unit_of_work(read_only=True) as uow:
+            user = await user_of(uow, caller)
         if user.disabled:
             raise InvalidToken
         return Caller(user_id=user.id, role=user.role)
+
+
+async def user_of(uow: UnitOfWork, caller: Caller) -> User:
+    """Who the caller's token stands for. Raises `InvalidToken`.
+
+    Users are never deleted: if there is none, the token was issued over another database.
+    """
+    try:
+        return await uow.users.get(caller.user_id)
+    except UserNotFound:
+        raise InvalidToken from None

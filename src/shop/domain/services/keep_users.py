@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from shop.domain.errors import (
     InvalidField,
-    InvalidToken,
     RegistrationClosed,
     UsernameTaken,
     UserNotFound,
@@ -18,7 +17,8 @@ from shop.domain.ports import (
     UnitOfWork,
     UnitOfWorkFactory,
 )
-from shop.domain.services.throttle_sign_in import auditing_throttled, forgive_attempt, note_attempt
+from shop.domain.services.check_user import user_of
+from shop.domain.services.throttle_sign_in import forgive_attempt, note_attempt
 from shop.domain.throttling import AttemptKeys
 from shop.domain.users import (
     Caller,
@@ -95,10 +95,14 @@ class RegisterUser:
             raise RegistrationClosed
         async with self._unit_of_work() as uow:
             # Counted like failed sign-ins and never forgiven, so that nobody makes thousands.
-            with auditing_throttled(self._audit, "user.creation_throttled", address=address):
-                await note_attempt(
-                    uow.attempts, AttemptKeys.of_registration(address), self._clock()
-                )
+            await note_attempt(
+                self._audit,
+                "user.creation_throttled",
+                uow.attempts,
+                AttemptKeys.of_registration(address),
+                self._clock(),
+                address=address,
+            )
             await uow.commit()
         return await self._create_user(username=username, password=password)
 
@@ -112,7 +116,7 @@ class ReadUser:
     async def __call__(self, *, caller: Caller) -> User:
         """Raises `InvalidToken` for a caller of another database."""
         async with self._unit_of_work(read_only=True) as uow:
-            return await _get_caller(uow, caller)
+            return await user_of(uow, caller)
 
 
 class ListUsers:
@@ -187,15 +191,20 @@ class ChangePassword:
         front door.
         """
         async with self._unit_of_work() as uow:
-            user = await _get_caller(uow, caller)
+            user = await user_of(uow, caller)
             check_password(
                 new, username=user.username, is_common=self._is_common_password, field="new"
             )
             keys = AttemptKeys.of(f"password of {user.id}", address)
-            with auditing_throttled(
-                self._audit, "password.change_throttled", user=user.id, address=address
-            ):
-                await note_attempt(uow.attempts, keys, self._clock())
+            await note_attempt(
+                self._audit,
+                "password.change_throttled",
+                uow.attempts,
+                keys,
+                self._clock(),
+                user=user.id,
+                address=address,
+            )
             await uow.commit()
         if not await self._hasher.verify(current, user.password_hash):
             self._audit("password.change_failed", user=user.id, address=address)
@@ -229,14 +238,6 @@ class SwitchUser:
             await uow.commit()
         self._audit("user.disabled" if disabled else "user.enabled", user=user.id)
         return user
-
-
-async def _get_caller(uow: UnitOfWork, caller: Caller) -> User:
-    """The token is good, but users are never deleted: it was issued over another database."""
-    try:
-        return await uow.users.get(caller.user_id)
-    except UserNotFound:
-        raise InvalidToken from None
 
 
 async def _lock_named(uow: UnitOfWork, username: str) -> User:

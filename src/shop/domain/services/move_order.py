@@ -1,5 +1,6 @@
 """Moving an order along: paid, shipped, delivered."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from shop.domain.errors import PaymentReferenceTaken
@@ -9,9 +10,9 @@ from shop.domain.orders import (
     OrderEvent,
     OrderStatus,
 )
-from shop.domain.ports import Audit, Clock, UnitOfWorkFactory
+from shop.domain.ports import Audit, Clock, StockRepository, UnitOfWorkFactory
 from shop.domain.services.read_orders import check_visible
-from shop.domain.stock import NOTE_LENGTH_MAX
+from shop.domain.stock import NOTE_LENGTH_MAX, Reason, Shelf
 from shop.domain.text import clean
 from shop.domain.users import Caller
 
@@ -102,6 +103,30 @@ def event_of(before: Order, after: Order, caller: Caller, note: str) -> OrderEve
         note=note,
         at=after.modified_at,
     )
+
+
+async def give_back(
+    stock: StockRepository,
+    quantities: Mapping[int, int],
+    reason: Reason,
+    *,
+    order: Order,
+    caller: Caller,
+    restock: bool,
+    note: str,
+) -> None:
+    """Put back what the changed order gave up, last of all: who buys it waits for the lock."""
+    shelf = Shelf(await stock.lock(quantities))
+    shelf.give_back(
+        quantities,
+        reason,
+        restock=restock,
+        at=order.modified_at,
+        actor_id=caller.actor_id,
+        order_id=order.id,
+        note=note,
+    )
+    await stock.record(shelf.movements)
 
 
 def audit_change(audit: Audit, event: str, caller: Caller, order: Order) -> None:

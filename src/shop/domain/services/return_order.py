@@ -5,9 +5,9 @@ from uuid import UUID
 
 from shop.domain.orders import Order, OrderItem, OrderStatus, add_up
 from shop.domain.ports import Audit, Clock, UnitOfWorkFactory
-from shop.domain.services.move_order import audit_change, clean_note, event_of
+from shop.domain.services.move_order import audit_change, clean_note, event_of, give_back
 from shop.domain.services.read_orders import check_visible
-from shop.domain.stock import Reason, Shelf
+from shop.domain.stock import Reason
 from shop.domain.users import Caller
 
 
@@ -41,24 +41,20 @@ class ReturnOrder:
             if wanted is None and order.status is OrderStatus.RETURNED:
                 return order
             order.check_version(expected_versions)
-            now = self._clock()
             quantities = order.out if wanted is None else wanted
-            after = order.given_back(quantities, at=now, by_staff=caller.is_staff)
+            after = order.given_back(quantities, at=self._clock(), by_staff=caller.is_staff)
             await uow.orders.save(after)
             await uow.orders.save_lines(after)
             await uow.history.add(event_of(order, after, caller, note or _summary(quantities)))
-            # Late, since who buys these products waits for it.
-            shelf = Shelf(await uow.stock.lock(quantities))
-            shelf.give_back(
+            await give_back(
+                uow.stock,
                 quantities,
                 Reason.RETURN,
+                order=after,
+                caller=caller,
                 restock=restock,
-                at=now,
-                actor_id=caller.actor_id,
-                order_id=order.id,
                 note=note,
             )
-            await uow.stock.record(shelf.movements)
             await uow.commit()
         audit_change(self._audit, "order.returned", caller, after)
         return after

@@ -11,7 +11,7 @@ from shop.domain.ports import (
     PasswordHasher,
     UnitOfWorkFactory,
 )
-from shop.domain.services.throttle_sign_in import auditing_throttled, forgive_attempt, note_attempt
+from shop.domain.services.throttle_sign_in import forgive_attempt, note_attempt
 from shop.domain.sessions import (
     PURGED_AT_ONCE_MAX,
     RefreshToken,
@@ -80,8 +80,14 @@ class SignIn:
     async def _begin(self, name: str, keys: AttemptKeys, address: str) -> User | None:
         """Count the attempt before anything is tried, and find the user."""
         async with self._unit_of_work() as uow:
-            with auditing_throttled(self._audit, "sign_in.throttled", address=address):
-                await note_attempt(uow.attempts, keys, self._clock())
+            await note_attempt(
+                self._audit,
+                "sign_in.throttled",
+                uow.attempts,
+                keys,
+                self._clock(),
+                address=address,
+            )
             user = await uow.users.find(name)
             await uow.commit()
         return user

@@ -1,7 +1,5 @@
 """Counting attempts to sign in, inside the caller's transaction; the rules are in `throttling`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 
 from shop.domain.errors import TooManyAttempts
@@ -14,17 +12,28 @@ from shop.domain.throttling import (
 )
 
 
-async def note_attempt(attempts: AttemptRepository, keys: AttemptKeys, now: datetime) -> None:
+async def note_attempt(
+    audit: Audit,
+    event: str,
+    attempts: AttemptRepository,
+    keys: AttemptKeys,
+    now: datetime,
+    **fields: str | int | None,
+) -> None:
     """Count an attempt as failed until it has succeeded.
 
-    Raises `TooManyAttempts`, and then it is not counted.
+    Raises `TooManyAttempts`, which is audited under that event; then it is not counted.
     """
     stored = await attempts.lock([keys.name, keys.address, keys.pair], now)
     pair = stored[keys.pair]
     of_name = pair if pair.is_known_at(now) else stored[keys.name]
     of_address = stored[keys.address]
-    of_name.check(now)
-    of_address.check(now)
+    try:
+        of_name.check(now)
+        of_address.check(now)
+    except TooManyAttempts:
+        audit(event, **fields)
+        raise
     await attempts.save([of_name.failed(now, WITH_NAME), of_address.failed(now, WITH_ADDRESS)])
     await attempts.purge(now, limit=PURGED_AT_ONCE_MAX)
 
@@ -39,13 +48,3 @@ async def forgive_attempt(attempts: AttemptRepository, keys: AttemptKeys, now: d
             stored[keys.pair].forgiven(now, is_known=True),
         ]
     )
-
-
-@contextmanager
-def auditing_throttled(audit: Audit, event: str, **fields: str | int | None) -> Iterator[None]:
-    """A refusal for too many attempts is a security event."""
-    try:
-        yield
-    except TooManyAttempts:
-        audit(event, **fields)
-        raise
