@@ -187,7 +187,7 @@ class IdempotencyKeyReused(Conflict):
         )
 
 
-class MoveNotAllowed(Conflict):
+class TransitionNotAllowed(Conflict):
     code = "move_not_allowed"
     title = "The order cannot be moved there"
 
@@ -326,3 +326,11 @@ class StaffOnly(Forbidden):
 
     def __init__(self) -> None:
         super().__init__("Only staff may do this.")
+
+
+class OperatorOnly(Forbidden):
+    code = "operator_only"
+    title = "Operators only"
+
+    def __init__(self) -> None:
+        super().__init__("Only an operator may do this, at the command line.")

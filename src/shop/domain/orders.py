@@ -11,13 +11,18 @@ from uuid import UUID
 from shop.domain.errors import (
     InvalidField,
     InvalidFields,
-    MoveNotAllowed,
     NotAmendable,
     NotOut,
     OrderChanged,
+    OrderNotFound,
+    OutOfStock,
     Shortage,
+    TransitionNotAllowed,
 )
 from shop.domain.money import Money
+from shop.domain.products import Product
+from shop.domain.stock import Shelf
+from shop.domain.users import Caller
 
 LINES_MAX = 100
 QUANTITY_MAX = 1_000_000
@@ -38,8 +43,8 @@ class OrderStatus(StrEnum):
 # In these nothing of an order is out.
 GIVEN_BACK = (OrderStatus.CANCELLED, OrderStatus.RETURNED)
 
-# From each status, where staff may move an order.
-MOVES: dict[OrderStatus, tuple[OrderStatus, ...]] = {
+# From each status, the ones that staff may bring an order to.
+TRANSITIONS: dict[OrderStatus, tuple[OrderStatus, ...]] = {
     OrderStatus.PLACED: (OrderStatus.PAID, OrderStatus.CANCELLED),
     OrderStatus.PAID: (OrderStatus.SHIPPED, OrderStatus.CANCELLED),
     OrderStatus.SHIPPED: (OrderStatus.DELIVERED, OrderStatus.RETURNED),
@@ -48,25 +53,29 @@ MOVES: dict[OrderStatus, tuple[OrderStatus, ...]] = {
     OrderStatus.RETURNED: (),
 }
 
-# And where the owner of an order may.
-OWNER_MOVES: dict[OrderStatus, tuple[OrderStatus, ...]] = {
+# And those that its owner may.
+OWNER_TRANSITIONS: dict[OrderStatus, tuple[OrderStatus, ...]] = {
     OrderStatus.PLACED: (OrderStatus.CANCELLED,)
 }
 
 
-def describe_moves() -> str:
-    """The table of moves in words."""
-    return "; ".join(f"{status} → {', '.join(moves)}" for status, moves in MOVES.items() if moves)
+def describe_transitions() -> str:
+    """The table of transitions in words."""
+    return "; ".join(f"{status} → {', '.join(to)}" for status, to in TRANSITIONS.items() if to)
 
 
-def draw_moves() -> str:
-    """The table of moves as a Mermaid state diagram."""
-    ends = (status for status, moves in MOVES.items() if not moves)
+def draw_transitions() -> str:
+    """The table of transitions as a Mermaid state diagram."""
+    ends = (status for status, following in TRANSITIONS.items() if not following)
     return "\n".join(
         [
             "stateDiagram-v2",
             f"    [*] --> {OrderStatus.PLACED}",
-            *(f"    {status} --> {to}" for status, moves in MOVES.items() for to in moves),
+            *(
+                f"    {status} --> {to}"
+                for status, following in TRANSITIONS.items()
+                for to in following
+            ),
             *(f"    {status} --> [*]" for status in ends),
         ]
     )
@@ -82,7 +91,7 @@ class OrderItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderRequest:
-    """A request to place an order under a known id; the intake queues it, `PlaceOrders` decides."""
+    """A request for an order under a known id; the intake queues it, `DecideOrders` decides."""
 
     order_id: UUID
     user_id: int
@@ -102,15 +111,32 @@ class OrderRequest:
         return hashlib.sha256(canonical.encode()).digest()
 
 
-def no_such_product(items: Sequence[OrderItem], product_ids: set[int]) -> InvalidFields:
-    """Names each line that asks for one of these products."""
-    return InvalidFields(
-        [
-            (f"items.{position}.product_id", "no such product")
-            for position, item in enumerate(items)
-            if item.product_id in product_ids
-        ]
-    )
+_NOTHING: Mapping[int, int] = {}
+
+
+def refusal_of(
+    items: Sequence[OrderItem],
+    wanted: Mapping[int, int],
+    shelf: Shelf,
+    *,
+    held: Mapping[int, int] = _NOTHING,
+) -> InvalidFields | OutOfStock | None:
+    """Why an order cannot have what it wants, beside what it holds already; None if it can.
+
+    What is archived may stay on an order, but no more of it may come to it. `wanted` is the items
+    added up.
+    """
+    if missing := shelf.not_for_sale(wanted, held):
+        return InvalidFields(
+            [
+                (f"items.{position}.product_id", "no such product")
+                for position, item in enumerate(items)
+                if item.product_id in missing
+            ]
+        )
+    if shortages := shelf.shortages(wanted, held):
+        return OutOfStock(shortages)
+    return None
 
 
 def add_up(items: Sequence[OrderItem]) -> dict[int, int]:
@@ -154,6 +180,11 @@ class OrderLine:
         assert 0 <= self.returned <= self.quantity
         assert self.quantity >= 1
 
+    @classmethod
+    def of(cls, product: Product, quantity: int) -> Self:
+        """The product at its price of now."""
+        return cls(product_id=product.id, name=product.name, price=product.price, quantity=quantity)
+
     @property
     def out(self) -> int:
         return self.quantity - self.returned
@@ -186,6 +217,28 @@ class Order:
         assert self.lines
         assert self.version >= 1
 
+    @classmethod
+    def place(
+        cls, request: OrderRequest, products: Mapping[int, Product], *, code: str, at: datetime
+    ) -> Self:
+        """A new order of what is wanted, at the prices of now."""
+        lines = tuple(
+            OrderLine.of(products[product_id], quantity)
+            for product_id, quantity in request.wanted.items()
+        )
+        return cls(
+            id=request.order_id,
+            code=code,
+            user_id=request.user_id,
+            status=OrderStatus.PLACED,
+            lines=lines,
+            currency=lines[0].price.currency,
+            digest=request.digest,
+            version=1,
+            created_at=at,
+            modified_at=at,
+        )
+
     @property
     def total(self) -> Money:
         return Money(amount=sum(line.total.amount for line in self.lines), currency=self.currency)
@@ -204,31 +257,47 @@ class Order:
         """Whether this order is the answer to the same request made before."""
         return self.user_id == request.user_id and self.digest == request.digest
 
-    def moved(self, to: OrderStatus, *, at: datetime, by_staff: bool) -> Self:
-        """The order in its next status, or `MoveNotAllowed`."""
-        self._check_move(to, MOVES if by_staff else OWNER_MOVES)
+    def require_visible(self, caller: Caller) -> None:
+        """Raises `OrderNotFound` unless the caller owns the order or is staff."""
+        if self.user_id != caller.user_id and not caller.is_staff:
+            raise OrderNotFound(self.id)
+
+    def advanced(self, to: OrderStatus, *, at: datetime, by_staff: bool = True) -> Self:
+        """The order in its next status, or `TransitionNotAllowed`."""
+        self._check_transition(to, TRANSITIONS if by_staff else OWNER_TRANSITIONS)
         return replace(self, status=to, version=self.version + 1, modified_at=at)
 
-    def paid(self, *, reference: str | None, at: datetime, by_staff: bool) -> Self:
-        """The order paid for. Raises `MoveNotAllowed`."""
-        paid = self.moved(OrderStatus.PAID, at=at, by_staff=by_staff)
-        return replace(paid, payment_reference=reference)
+    def paid(self, *, reference: str | None, at: datetime) -> Self:
+        """The order paid for. Raises `TransitionNotAllowed`."""
+        return replace(self.advanced(OrderStatus.PAID, at=at), payment_reference=reference)
 
-    def amended(self, lines: tuple[OrderLine, ...], *, at: datetime) -> Self:
-        """The order with other lines. Raises `NotAmendable` when it is past that."""
+    def amended(
+        self, wanted: Mapping[int, int], products: Mapping[int, Product], *, at: datetime
+    ) -> Self:
+        """The order with what is wanted in place of its lines. Raises `NotAmendable`.
+
+        What was on it keeps its name and price, what comes to it has those of now.
+        """
         self.check_amendable()
+        kept = {line.product_id: line for line in self.lines}
+        lines = tuple(
+            replace(kept[product_id], quantity=quantity)
+            if product_id in kept
+            else OrderLine.of(products[product_id], quantity)
+            for product_id, quantity in wanted.items()
+        )
         return replace(self, lines=lines, version=self.version + 1, modified_at=at)
 
     def check_amendable(self) -> None:
         if self.status is not OrderStatus.PLACED:
             raise NotAmendable(status=self.status)
 
-    def given_back(self, quantities: Mapping[int, int], *, at: datetime, by_staff: bool) -> Self:
+    def given_back(self, quantities: Mapping[int, int], *, at: datetime) -> Self:
         """The order after so many of each product came back; returned when nothing is out any more.
 
-        Raises `MoveNotAllowed`, and `NotOut` when more comes back than is out.
+        Raises `TransitionNotAllowed`, and `NotOut` when more comes back than is out.
         """
-        self._check_move(OrderStatus.RETURNED, MOVES if by_staff else OWNER_MOVES)
+        self._check_transition(OrderStatus.RETURNED, TRANSITIONS)
         out = self.out
         wrong = [
             Shortage(product_id=product_id, requested=quantity, available=available)
@@ -255,17 +324,17 @@ class Order:
         if expected is not None and self.version not in expected:
             raise OrderChanged
 
-    def _check_move(
-        self, to: OrderStatus, moves: Mapping[OrderStatus, tuple[OrderStatus, ...]]
+    def _check_transition(
+        self, to: OrderStatus, transitions: Mapping[OrderStatus, tuple[OrderStatus, ...]]
     ) -> None:
-        allowed = moves.get(self.status, ())
+        allowed = transitions.get(self.status, ())
         if to not in allowed:
-            raise MoveNotAllowed(status=self.status, to=to, allowed=allowed)
+            raise TransitionNotAllowed(status=self.status, to=to, allowed=allowed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderEvent:
-    """A line of an order's history: a move; or, from a status to the same, what else changed it."""
+    """A line of an order's history: a new status or, from one to the same, another change."""
 
     id: int = 0
     """Its place in the history; 0 until a repository has stored it."""

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 from uuid import UUID
 
+from shop.domain.events import Event
 from shop.domain.orders import (
     EventQuery,
     Order,
@@ -42,6 +43,15 @@ RateLimit = Callable[[int], None]
 
 IsCommonPassword = Callable[[str], bool]
 """Whether many people use this password."""
+
+Audit = Callable[[Event], None]
+"""Notes a security event that nothing is stored of, such as a refusal.
+
+What is stored is recorded with the unit of work that stores it.
+"""
+
+EventListener = Callable[[Sequence[Event]], None]
+"""Told what happened in a transaction, once it is committed."""
 
 OrderIntake = Callable[[OrderRequest], Awaitable[Placed]]
 """Places one order among many: raises its `ShopError`, or `Overloaded` when too many wait."""
@@ -130,8 +140,8 @@ class OrderRepository(Listed[OrderQuery, Order], Protocol):
         ...
 
 
-class PlacingRepository(Protocol):
-    """What placing a batch of orders reads and writes, each in one go whatever their number."""
+class BatchRepository(Protocol):
+    """What deciding a batch of orders reads and writes, each in one go whatever their number."""
 
     async def lock(
         self, *, order_ids: Collection[UUID], product_ids: Collection[int]
@@ -224,12 +234,6 @@ class AttemptRepository(Protocol):
         ...
 
 
-class Audit(Protocol):
-    """Notes a security event by its stable name, which docs/security.md lists; no secrets."""
-
-    def __call__(self, event: str, **fields: str | int | None) -> None: ...
-
-
 class UnitOfWork(Protocol):
     """One transaction. Leaving it without `commit`, in any way, leaves nothing behind.
 
@@ -243,7 +247,7 @@ class UnitOfWork(Protocol):
     @property
     def orders(self) -> OrderRepository: ...
     @property
-    def placing(self) -> PlacingRepository: ...
+    def batch(self) -> BatchRepository: ...
     @property
     def history(self) -> HistoryRepository: ...
     @property
@@ -261,6 +265,10 @@ class UnitOfWork(Protocol):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+    def record(self, event: Event) -> None:
+        """Tell the listeners of it after the commit, in this order; not at all without one."""
+        ...
 
     async def commit(self) -> None: ...
 

@@ -61,6 +61,30 @@ class Shelf:
         self.movements: list[StockMovement] = []
         self._on_hand = {product.id: product.stock for product in products.values()}
 
+    def on_hand(self, product_id: int) -> int:
+        return self._on_hand[product_id]
+
+    def not_for_sale(self, wanted: Mapping[int, int], held: Mapping[int, int]) -> set[int]:
+        """The products of which more is wanted than held, and that are unknown or archived."""
+        products = self.products
+        return {
+            product_id
+            for product_id, quantity in wanted.items()
+            if (product_id not in products or products[product_id].archived)
+            and quantity > held.get(product_id, 0)
+        }
+
+    def shortages(self, wanted: Mapping[int, int], held: Mapping[int, int]) -> list[Shortage]:
+        """The products of which fewer are there than wanted, in the order wanted.
+
+        What an order holds already is there for it.
+        """
+        return [
+            Shortage(product_id=product_id, requested=quantity, available=available)
+            for product_id, quantity in wanted.items()
+            if quantity > (available := self._on_hand[product_id] + held.get(product_id, 0))
+        ]
+
     def give_back(
         self,
         quantities: Mapping[int, int],
@@ -80,17 +104,6 @@ class Shelf:
             move(quantity, reason)
             if not restock:
                 move(-quantity, Reason.WRITE_OFF)
-
-    def on_hand(self, product_id: int) -> int:
-        return self._on_hand[product_id]
-
-    def shortages(self, wanted: Mapping[int, int]) -> list[Shortage]:
-        """The products of which fewer are there than wanted, in the order wanted."""
-        return [
-            Shortage(product_id=product_id, requested=quantity, available=self._on_hand[product_id])
-            for product_id, quantity in wanted.items()
-            if self._on_hand[product_id] < quantity
-        ]
 
     def move(
         self,

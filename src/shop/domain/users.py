@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from shop.domain.errors import InvalidField
+from shop.domain.errors import InvalidField, OperatorOnly, StaffOnly
 
 USERNAME_LENGTH_MAX = 150
 PASSWORD_LENGTH_MIN = 8
@@ -37,7 +37,7 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who is asking: what a verified access token says."""
+    """Who is asking: what a verified access token says, or `OPERATOR`."""
 
     user_id: int
     """0 for an operator at the command line, who needs no account."""
@@ -51,6 +51,20 @@ class Caller:
     @property
     def is_staff(self) -> bool:
         return self.role is Role.STAFF
+
+    def require_staff(self) -> None:
+        """Raises `StaffOnly` for a customer."""
+        if not self.is_staff:
+            raise StaffOnly
+
+    def require_operator(self) -> None:
+        """Raises `OperatorOnly` for everybody with an account."""
+        if self.user_id:
+            raise OperatorOnly
+
+
+OPERATOR = Caller(user_id=0, role=Role.STAFF)
+"""Who uses the command line, and the shop itself where nobody asked."""
 
 
 def normal_username(username: str) -> str:

@@ -1,6 +1,7 @@
 """The composition root: it alone knows every layer, and it alone imports dependency_injector."""
 
 from datetime import timedelta
+from typing import ClassVar
 
 from dependency_injector import containers, providers
 
@@ -16,9 +17,11 @@ from shop.adapters.sql.engine import DatabaseOptions, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.schema import SqlSchema
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
+from shop.domain.services.advance_order import AdvanceOrder, PayOrder
 from shop.domain.services.amend_order import AmendOrder
 from shop.domain.services.cancel_order import CancelOrder
 from shop.domain.services.check_user import CheckUser
+from shop.domain.services.decide_orders import DecideOrders
 from shop.domain.services.keep_catalogue import (
     AddProducts,
     ArchiveProduct,
@@ -33,14 +36,14 @@ from shop.domain.services.keep_catalogue import (
 from shop.domain.services.keep_users import (
     ChangePassword,
     CreateUser,
+    DisableUser,
+    EnableUser,
     ListUsers,
     ReadUser,
     RegisterUser,
     SetPassword,
-    SwitchUser,
 )
-from shop.domain.services.move_order import MoveOrder, PayOrder
-from shop.domain.services.place_orders import PlaceOrder, PlaceOrders
+from shop.domain.services.place_order import PlaceOrder
 from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
 from shop.domain.services.refresh_session import RefreshSession
 from shop.domain.services.return_order import ReturnOrder
@@ -66,6 +69,7 @@ class Container(containers.DeclarativeContainer):
     hasher = providers.Singleton(Argon2Hasher)
     is_common_password = providers.Object(is_common_password)
     audit = providers.Singleton(LogAudit)
+    metrics = providers.Singleton(Metrics)
 
     database_options = providers.Singleton(
         DatabaseOptions,
@@ -79,11 +83,12 @@ class Container(containers.DeclarativeContainer):
     )
     engines = providers.Singleton(create_engines, settings.provided.database_url, database_options)
     memory = providers.Singleton(MemoryDatabase)
+    listeners = providers.List(audit.provided.listen, metrics.provided.events_happened)
     unit_of_work = providers.Selector(
         settings.provided.store,
-        memory=providers.Factory(MemoryUnitOfWork, database=memory),
-        sqlite=providers.Factory(SqliteUnitOfWork, engines=engines),
-        postgresql=providers.Factory(PostgresUnitOfWork, engines=engines),
+        memory=providers.Factory(MemoryUnitOfWork, database=memory, listeners=listeners),
+        sqlite=providers.Factory(SqliteUnitOfWork, engines=engines, listeners=listeners),
+        postgresql=providers.Factory(PostgresUnitOfWork, engines=engines, listeners=listeners),
     )
     sql_schema = providers.Singleton(SqlSchema, engines=engines)
     schema = providers.Selector(
@@ -93,140 +98,78 @@ class Container(containers.DeclarativeContainer):
         postgresql=sql_schema,
     )
 
-    place_orders = providers.Singleton(
-        PlaceOrders,
-        unit_of_work=unit_of_work.provider,
-        clock=clock,
-        new_order_code=new_order_code,
-    )
+    # What use cases have in common, said once.
+    _reading: ClassVar = {"unit_of_work": unit_of_work.provider}
+    _writing: ClassVar = {**_reading, "clock": clock}
+    _passwords: ClassVar = {"hasher": hasher, "is_common_password": is_common_password}
+
     intake_limits = providers.Singleton(
         IntakeLimits,
         batch_max=settings.provided.intake_batch_max,
         queue_max=settings.provided.intake_queue_max,
         deadline=settings.provided.intake_deadline,
     )
-    metrics = providers.Singleton(Metrics)
+    decide_orders = providers.Singleton(DecideOrders, **_writing, new_order_code=new_order_code)
     intake = providers.Singleton(
-        Intake, handle=place_orders, limits=intake_limits, observer=metrics
+        Intake, handle=decide_orders, limits=intake_limits, observer=metrics
     )
     order_limit = providers.Singleton(PerMinute, settings.provided.orders_per_minute)
     place_order = providers.Singleton(PlaceOrder, intake=intake, new_id=new_id, limit=order_limit)
-    cancel_order = providers.Singleton(
-        CancelOrder, unit_of_work=unit_of_work.provider, clock=clock, audit=audit
-    )
-    amend_order = providers.Singleton(
-        AmendOrder, unit_of_work=unit_of_work.provider, clock=clock, audit=audit
-    )
-    move_order = providers.Singleton(
-        MoveOrder, unit_of_work=unit_of_work.provider, clock=clock, audit=audit
-    )
-    pay_order = providers.Singleton(
-        PayOrder, unit_of_work=unit_of_work.provider, clock=clock, audit=audit
-    )
-    return_order = providers.Singleton(
-        ReturnOrder, unit_of_work=unit_of_work.provider, clock=clock, audit=audit
-    )
-    read_history = providers.Singleton(ReadHistory, unit_of_work=unit_of_work.provider)
-    read_order = providers.Singleton(ReadOrder, unit_of_work=unit_of_work.provider)
-    list_orders = providers.Singleton(ListOrders, unit_of_work=unit_of_work.provider)
+    cancel_order = providers.Singleton(CancelOrder, **_writing)
+    amend_order = providers.Singleton(AmendOrder, **_writing)
+    advance_order = providers.Singleton(AdvanceOrder, **_writing)
+    pay_order = providers.Singleton(PayOrder, **_writing)
+    return_order = providers.Singleton(ReturnOrder, **_writing)
+    read_history = providers.Singleton(ReadHistory, **_reading)
+    read_order = providers.Singleton(ReadOrder, **_reading)
+    list_orders = providers.Singleton(ListOrders, **_reading)
 
-    list_products = providers.Singleton(ListProducts, unit_of_work=unit_of_work.provider)
-    read_product = providers.Singleton(ReadProduct, unit_of_work=unit_of_work.provider)
-    create_product = providers.Singleton(
-        CreateProduct, unit_of_work=unit_of_work.provider, clock=clock, audit=audit
-    )
-    add_products = providers.Singleton(AddProducts, unit_of_work=unit_of_work.provider)
-    change_stock = providers.Singleton(
-        ChangeStock, unit_of_work=unit_of_work.provider, clock=clock, audit=audit
-    )
-    change_product = providers.Singleton(
-        ChangeProduct, unit_of_work=unit_of_work.provider, clock=clock, audit=audit
-    )
-    archive_product = providers.Singleton(
-        ArchiveProduct, unit_of_work=unit_of_work.provider, clock=clock, audit=audit
-    )
-    find_product = providers.Singleton(FindProduct, unit_of_work=unit_of_work.provider)
-    read_movements = providers.Singleton(ReadMovements, unit_of_work=unit_of_work.provider)
-    verify_stock = providers.Singleton(VerifyStock, unit_of_work=unit_of_work.provider)
-    repair_stock = providers.Singleton(
-        RepairStock, unit_of_work=unit_of_work.provider, clock=clock, audit=audit
-    )
+    list_products = providers.Singleton(ListProducts, **_reading)
+    read_product = providers.Singleton(ReadProduct, **_reading)
+    find_product = providers.Singleton(FindProduct, **_reading)
+    create_product = providers.Singleton(CreateProduct, **_writing)
+    add_products = providers.Singleton(AddProducts, **_reading)
+    change_product = providers.Singleton(ChangeProduct, **_writing)
+    archive_product = providers.Singleton(ArchiveProduct, **_writing)
+    change_stock = providers.Singleton(ChangeStock, **_writing)
+    read_movements = providers.Singleton(ReadMovements, **_reading)
+    verify_stock = providers.Singleton(VerifyStock, **_reading)
+    repair_stock = providers.Singleton(RepairStock, **_writing)
 
     lifetimes = providers.Singleton(
         SessionLifetimes,
         refresh=providers.Factory(timedelta, seconds=settings.provided.refresh_token_lifetime),
         family=providers.Factory(timedelta, seconds=settings.provided.session_lifetime),
     )
+    _sessions: ClassVar = {"new_refresh_token": new_refresh_token, "lifetimes": lifetimes}
     sign_in = providers.Singleton(
-        SignIn,
-        audit=audit,
-        unit_of_work=unit_of_work.provider,
-        hasher=hasher,
-        clock=clock,
-        new_id=new_id,
-        new_refresh_token=new_refresh_token,
-        lifetimes=lifetimes,
+        SignIn, **_writing, **_sessions, audit=audit, hasher=hasher, new_id=new_id
     )
     refresh_limit = providers.Singleton(PerMinute, settings.provided.refreshes_per_minute)
     refresh_session = providers.Singleton(
-        RefreshSession,
-        limit=refresh_limit,
-        audit=audit,
-        unit_of_work=unit_of_work.provider,
-        clock=clock,
-        new_refresh_token=new_refresh_token,
-        lifetimes=lifetimes,
+        RefreshSession, **_writing, **_sessions, limit=refresh_limit
     )
-    sign_out = providers.Singleton(
-        SignOut, unit_of_work=unit_of_work.provider, clock=clock, audit=audit
-    )
-    sign_out_everywhere = providers.Singleton(
-        SignOutEverywhere, unit_of_work=unit_of_work.provider, clock=clock, audit=audit
-    )
-    list_sessions = providers.Singleton(
-        ListSessions, unit_of_work=unit_of_work.provider, clock=clock
-    )
-    purge_sessions = providers.Singleton(
-        PurgeSessions, unit_of_work=unit_of_work.provider, clock=clock
-    )
-    create_user = providers.Singleton(
-        CreateUser,
-        unit_of_work=unit_of_work.provider,
-        hasher=hasher,
-        is_common_password=is_common_password,
-        clock=clock,
-        audit=audit,
-    )
+    sign_out = providers.Singleton(SignOut, **_writing)
+    sign_out_everywhere = providers.Singleton(SignOutEverywhere, **_writing)
+    list_sessions = providers.Singleton(ListSessions, **_writing)
+    purge_sessions = providers.Singleton(PurgeSessions, **_writing)
+
+    create_user = providers.Singleton(CreateUser, **_writing, **_passwords)
     register_user = providers.Singleton(
         RegisterUser,
-        unit_of_work=unit_of_work.provider,
-        create_user=create_user,
-        clock=clock,
+        **_writing,
         audit=audit,
+        create_user=create_user,
         is_open=settings.provided.registration,
     )
-    read_user = providers.Singleton(ReadUser, unit_of_work=unit_of_work.provider)
-    list_users = providers.Singleton(ListUsers, unit_of_work=unit_of_work.provider)
-    set_password = providers.Singleton(
-        SetPassword,
-        unit_of_work=unit_of_work.provider,
-        hasher=hasher,
-        is_common_password=is_common_password,
-        clock=clock,
-        audit=audit,
-    )
-    change_password = providers.Singleton(
-        ChangePassword,
-        unit_of_work=unit_of_work.provider,
-        hasher=hasher,
-        is_common_password=is_common_password,
-        clock=clock,
-        audit=audit,
-    )
-    switch_user = providers.Singleton(
-        SwitchUser, unit_of_work=unit_of_work.provider, clock=clock, audit=audit
-    )
-    check_user = providers.Singleton(CheckUser, unit_of_work=unit_of_work.provider, clock=clock)
+    read_user = providers.Singleton(ReadUser, **_reading)
+    list_users = providers.Singleton(ListUsers, **_reading)
+    set_password = providers.Singleton(SetPassword, **_writing, **_passwords)
+    change_password = providers.Singleton(ChangePassword, **_writing, **_passwords, audit=audit)
+    disable_user = providers.Singleton(DisableUser, **_writing)
+    enable_user = providers.Singleton(EnableUser, **_reading)
+    check_user = providers.Singleton(CheckUser, **_writing)
+
     signing_keys = providers.Singleton(load_keys, settings)
     access_tokens = providers.Singleton(
         AccessTokens,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from shop.domain.errors import UsernameTaken
-from shop.domain.users import Role
+from shop.domain.users import OPERATOR, Role
 from shop.entrypoints.container import Container
 from shop.entrypoints.samples import sample_products
 
@@ -28,15 +28,16 @@ async def make_demo(container: Container) -> None:
     for user in DEMO_USERS:
         try:
             await container.create_user()(
-                username=user.username, password=user.password, role=user.role
+                caller=OPERATOR, username=user.username, password=user.password, role=user.role
             )
         except UsernameTaken:
             continue
     await container.add_products()(
+        caller=OPERATOR,
         products=sample_products(
             seed=1,
             numbers=range(PRODUCTS),
             currency=container.settings().currency,
             at=container.clock()(),
-        )
+        ),
     )

@@ -1,9 +1,12 @@
 """Metrics for Prometheus: requests by route, and what the order intake does."""
 
+import collections
 import os
+from collections.abc import Sequence
 from functools import cache
 
 from shop.adapters.intake import IntakeObserver
+from shop.domain.events import Event
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -53,6 +56,18 @@ class Metrics(IntakeObserver):
             "Orders turned away because too many waited, or for too long.",
             registry=self._registry,
         )
+
+        events = Counter(
+            "shop_events_total",
+            "What happened and was committed, by name.",
+            ["event"],
+            registry=self._registry,
+        )
+        self._events_of = cache(events.labels)
+
+    def events_happened(self, events: Sequence[Event]) -> None:
+        for name, number in collections.Counter(event.name for event in events).items():
+            self._events_of(name).inc(number)
 
     def request_done(self, *, method: str, route: str, status: int, seconds: float) -> None:
         self._requests_of(method, route, status).observe(seconds)

@@ -100,6 +100,10 @@ class AccessTokens:
             expires_at = float(claims["exp"]) + self._leeway
             if self._now() >= expires_at:
                 raise InvalidToken
-            return expires_at, Caller(user_id=int(claims["sub"]), role=Role(claims["role"]))
+            user_id = int(claims["sub"])
+            if user_id < 1:
+                # Nobody becomes an operator by a token.
+                raise InvalidToken
+            return expires_at, Caller(user_id=user_id, role=Role(claims["role"]))
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
             raise InvalidToken from None

@@ -1,23 +1,33 @@
 """One in-memory transaction: staged on top of what is stored, published on commit."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from shop.adapters.listeners import RecordedEvents
 from shop.adapters.memory.attempts import MemoryAttemptRepository
+from shop.adapters.memory.batch import MemoryBatchRepository
 from shop.adapters.memory.database import MemoryDatabase, Tables
 from shop.adapters.memory.history import MemoryHistoryRepository
 from shop.adapters.memory.orders import MemoryOrderRepository
-from shop.adapters.memory.placing import MemoryPlacingRepository
 from shop.adapters.memory.products import MemoryProductRepository
 from shop.adapters.memory.sessions import MemorySessionRepository
 from shop.adapters.memory.stock import MemoryStockRepository
 from shop.adapters.memory.users import MemoryUserRepository
-from shop.domain.ports import UnitOfWork
+from shop.domain.events import Event
+from shop.domain.ports import EventListener, UnitOfWork
 
 
 class MemoryUnitOfWork(UnitOfWork):
-    def __init__(self, *, database: MemoryDatabase, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        database: MemoryDatabase,
+        listeners: Sequence[EventListener] = (),
+        read_only: bool = False,
+    ) -> None:
         self._database = database
+        self._events = RecordedEvents(listeners)
         self._read_only = read_only
         self._staged: Tables | None = None
 
@@ -42,6 +52,10 @@ class MemoryUnitOfWork(UnitOfWork):
         self._open.publish()
         # It is over, as in a database.
         self._staged = None
+        self._events.publish()
+
+    def record(self, event: Event) -> None:
+        self._events.add(event)
 
     @property
     def _open(self) -> Tables:
@@ -61,8 +75,8 @@ class MemoryUnitOfWork(UnitOfWork):
         return MemoryOrderRepository(self._open)
 
     @property
-    def placing(self) -> MemoryPlacingRepository:
-        return MemoryPlacingRepository(self._open)
+    def batch(self) -> MemoryBatchRepository:
+        return MemoryBatchRepository(self._open)
 
     @property
     def history(self) -> MemoryHistoryRepository:

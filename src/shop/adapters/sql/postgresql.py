@@ -18,15 +18,15 @@ from shop.adapters.sql.products import product_from
 from shop.adapters.sql.stock import last_balances, movement_row
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.orders import Order
-from shop.domain.ports import PlacingRepository
+from shop.domain.ports import BatchRepository
 from shop.domain.products import Product
 from shop.domain.stock import StockMovement
 
 
 class PostgresUnitOfWork(SqlUnitOfWork):
     @property
-    def placing(self) -> PlacingRepository:
-        return PostgresPlacing(self)
+    def batch(self) -> BatchRepository:
+        return PostgresBatch(self)
 
 
 # The left join gives a row even if no product is there. For the lock and its order see
@@ -73,7 +73,7 @@ SELECT * FROM json_to_recordset($5::json) AS new (
 """
 
 
-class PostgresPlacing(PlacingRepository):
+class PostgresBatch(BatchRepository):
     def __init__(self, unit_of_work: PostgresUnitOfWork) -> None:
         self._unit_of_work = unit_of_work
 

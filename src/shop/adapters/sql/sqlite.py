@@ -17,15 +17,15 @@ from shop.adapters.sql.products import product_from
 from shop.adapters.sql.stock import last_balances
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.orders import Order
-from shop.domain.ports import PlacingRepository
+from shop.domain.ports import BatchRepository
 from shop.domain.products import Product
 from shop.domain.stock import StockMovement
 
 
 class SqliteUnitOfWork(SqlUnitOfWork):
     @property
-    def placing(self) -> PlacingRepository:
-        return SqlitePlacing(self)
+    def batch(self) -> BatchRepository:
+        return SqliteBatch(self)
 
 
 # The transaction holds the only write lock there is from its start. The left join gives a row even
@@ -58,7 +58,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
-class SqlitePlacing(PlacingRepository):
+class SqliteBatch(BatchRepository):
     def __init__(self, unit_of_work: SqliteUnitOfWork) -> None:
         self._unit_of_work = unit_of_work
 

@@ -1,6 +1,7 @@
 """One database transaction as the domain sees it."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, PoolProxiedConnection
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import greenlet_spawn
 
+from shop.adapters.listeners import RecordedEvents
 from shop.adapters.sql.attempts import SqlAttemptRepository
 from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import driver_error, translated, translating
@@ -20,7 +22,8 @@ from shop.adapters.sql.products import SqlProductRepository
 from shop.adapters.sql.sessions import SqlSessionRepository
 from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.users import SqlUserRepository
-from shop.domain.ports import UnitOfWork
+from shop.domain.events import Event
+from shop.domain.ports import EventListener, UnitOfWork
 
 # A string: asyncpg's class is generic for type checkers only.
 Driver: TypeAlias = "asyncpg.Connection[asyncpg.Record] | aiosqlite.Connection"
@@ -35,7 +38,14 @@ class SqlUnitOfWork(UnitOfWork):
     begins and ends nothing.
     """
 
-    def __init__(self, *, engines: Engines, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        engines: Engines,
+        listeners: Sequence[EventListener] = (),
+        read_only: bool = False,
+    ) -> None:
+        self._events = RecordedEvents(listeners)
         self._engine = engines.read if read_only else engines.write
         self._begin = engines.begin_reading if read_only else engines.begin
         self._pooled: PoolProxiedConnection | None = None
@@ -70,8 +80,12 @@ class SqlUnitOfWork(UnitOfWork):
         if await self._begin_or_end("COMMIT") == "ROLLBACK":
             # PostgreSQL's answer if a statement failed before and that was taken for nothing.
             raise RuntimeError("nothing was committed: a statement of the transaction had failed")
+        self._events.publish()
         # At once, so that nothing is read or written past the end of the transaction.
         await self._give_back()
+
+    def record(self, event: Event) -> None:
+        self._events.add(event)
 
     async def _roll_back(self) -> None:
         # Nothing was committed either way; what failed before is what matters.

@@ -1,21 +1,19 @@
 """Cancelling an order: its stock comes back, exactly once."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
-from shop.domain.errors import StaffOnly
 from shop.domain.orders import Order, OrderStatus
-from shop.domain.ports import Audit, Clock, UnitOfWorkFactory
-from shop.domain.services.move_order import audit_change, clean_note, event_of, give_back
-from shop.domain.services.read_orders import check_visible
+from shop.domain.ports import Clock, UnitOfWorkFactory
+from shop.domain.services.change_order import clean_note, give_back, lock_order, record_change
 from shop.domain.stock import Reason
 from shop.domain.users import Caller
 
 
+@dataclass(frozen=True, kw_only=True)
 class CancelOrder:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
-        self._unit_of_work = unit_of_work
-        self._clock = clock
-        self._audit = audit
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
 
     async def __call__(
         self, *, caller: Caller, order_id: UUID, restock: bool = True, note: str = ""
@@ -23,23 +21,23 @@ class CancelOrder:
         """The cancelled order; one that was cancelled before, as it is.
 
         Without `restock`, which is for staff, what comes back is written off. Raises
-        `OrderNotFound` (also for somebody else's order), `MoveNotAllowed`, `StaffOnly`.
+        `OrderNotFound` (also for somebody else's order), `TransitionNotAllowed`, `StaffOnly`.
         """
         note = clean_note(note)
-        async with self._unit_of_work() as uow:
-            order = await uow.orders.lock(order_id)
-            check_visible(order, caller)
-            if not restock and not caller.is_staff:
-                raise StaffOnly
+        async with self.unit_of_work() as uow:
+            order = await lock_order(uow, order_id, caller)
+            if not restock:
+                caller.require_staff()
             if order.status is OrderStatus.CANCELLED:
                 return order
-            cancelled = order.moved(
-                OrderStatus.CANCELLED, at=self._clock(), by_staff=caller.is_staff
+            cancelled = order.advanced(
+                OrderStatus.CANCELLED, at=self.clock(), by_staff=caller.is_staff
             )
-            await uow.orders.save(cancelled)
-            await uow.history.add(event_of(order, cancelled, caller, note))
+            await record_change(
+                uow, order, cancelled, name="order.cancelled", caller=caller, note=note
+            )
             await give_back(
-                uow.stock,
+                uow,
                 order.out,
                 Reason.CANCEL,
                 order=cancelled,
@@ -48,5 +46,4 @@ class CancelOrder:
                 note=note,
             )
             await uow.commit()
-        audit_change(self._audit, "order.cancelled", caller, cancelled)
         return cancelled

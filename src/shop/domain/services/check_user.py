@@ -1,6 +1,7 @@
 """Checking on every request that a caller is still what the access token says."""
 
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shop.domain.errors import InvalidToken, UserNotFound
@@ -11,31 +12,33 @@ BELIEVED_FOR = timedelta(seconds=5)
 USERS_MAX = 10_000
 
 
+@dataclass(frozen=True, kw_only=True)
 class CheckUser:
     """Who is let in is believed for a few seconds: a busy user costs a statement now and then.
 
     Who is not is looked up again: as soon as a user is enabled, they are in.
     """
 
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
-        self._unit_of_work = unit_of_work
-        self._clock = clock
-        self._known: OrderedDict[int, tuple[datetime, Caller]] = OrderedDict()
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
+    _believed: OrderedDict[int, tuple[datetime, Caller]] = field(
+        default_factory=OrderedDict, init=False
+    )
 
-    async def __call__(self, caller: Caller) -> Caller:
+    async def __call__(self, *, caller: Caller) -> Caller:
         """The caller with the role of now. Raises `InvalidToken` for who is disabled or gone."""
-        now = self._clock()
-        checked_at, current = self._known.get(caller.user_id, (now, None))
+        now = self.clock()
+        checked_at, current = self._believed.get(caller.user_id, (now, None))
         if current is None or now - checked_at > BELIEVED_FOR:
-            self._known.pop(caller.user_id, None)
+            self._believed.pop(caller.user_id, None)
             current = await self._look_up(caller)
-            self._known[caller.user_id] = (now, current)
-            if len(self._known) > USERS_MAX:
-                self._known.popitem(last=False)
+            self._believed[caller.user_id] = (now, current)
+            if len(self._believed) > USERS_MAX:
+                self._believed.popitem(last=False)
         return current
 
     async def _look_up(self, caller: Caller) -> Caller:
-        async with self._unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True) as uow:
             user = await user_of(uow, caller)
         if user.disabled:
             raise InvalidToken

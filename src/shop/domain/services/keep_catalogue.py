@@ -1,101 +1,106 @@
 """Keeping the catalogue: products and their stock, as staff do it."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from shop.domain.errors import InvalidField, ProductNotFound, StockChanged
+from shop.domain.events import Event
 from shop.domain.money import Money
 from shop.domain.pages import Page, Part, read_page
-from shop.domain.ports import Audit, Clock, UnitOfWork, UnitOfWorkFactory
+from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
 from shop.domain.products import STOCK_MAX, Product, ProductQuery
 from shop.domain.stock import NOTE_LENGTH_MAX, MovementQuery, Reason, Shelf, StockMovement
 from shop.domain.text import clean
+from shop.domain.users import Caller
 
 # A movement's reason may be named by staff; these are the ones that are theirs to give.
 STAFF_REASONS = (Reason.RESTOCK, Reason.CORRECTION)
 
 
+@dataclass(frozen=True, kw_only=True)
 class ListProducts:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory) -> None:
-        self._unit_of_work = unit_of_work
+    unit_of_work: UnitOfWorkFactory
 
     async def __call__(
-        self, *, query: ProductQuery, part: Part, count: int | None = None
+        self, *, caller: Caller, query: ProductQuery, part: Part, count: int | None = None
     ) -> Page[Product]:
-        async with self._unit_of_work(read_only=True) as uow:
+        """The same for every caller."""
+        async with self.unit_of_work(read_only=True) as uow:
             return await read_page(uow.products, query, part, count=count)
 
 
+@dataclass(frozen=True, kw_only=True)
 class ReadProduct:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory) -> None:
-        self._unit_of_work = unit_of_work
+    unit_of_work: UnitOfWorkFactory
 
-    async def __call__(self, *, product_id: int) -> Product:
-        """Raises `ProductNotFound`, for archived ones too."""
-        async with self._unit_of_work(read_only=True) as uow:
+    async def __call__(self, *, caller: Caller, product_id: int) -> Product:
+        """The same for every caller. Raises `ProductNotFound`, for archived ones too."""
+        async with self.unit_of_work(read_only=True) as uow:
             product = await uow.products.get(product_id)
         if product.archived:
             raise ProductNotFound(product_id)
         return product
 
 
+@dataclass(frozen=True, kw_only=True)
 class FindProduct:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory) -> None:
-        self._unit_of_work = unit_of_work
+    unit_of_work: UnitOfWorkFactory
 
-    async def __call__(self, *, sku: str) -> Product:
-        """The product with this SKU, archived or not. Raises `ProductNotFound`."""
-        async with self._unit_of_work(read_only=True) as uow:
+    async def __call__(self, *, caller: Caller, sku: str) -> Product:
+        """The product with this SKU, archived or not. Raises `StaffOnly`, `ProductNotFound`."""
+        caller.require_staff()
+        async with self.unit_of_work(read_only=True) as uow:
             product = await uow.products.find(sku)
         if product is None:
             raise ProductNotFound(sku)
         return product
 
 
+@dataclass(frozen=True, kw_only=True)
 class CreateProduct:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
-        self._unit_of_work = unit_of_work
-        self._clock = clock
-        self._audit = audit
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
 
     async def __call__(
         self,
         *,
-        actor_id: int | None,
+        caller: Caller,
         sku: str,
         name: str,
         price: Money,
         description: str = "",
         stock: int = 0,
     ) -> Product:
-        """The stored product. Raises `SkuTaken` and `InvalidField`."""
+        """The stored product. Raises `StaffOnly`, `SkuTaken` and `InvalidField`."""
+        caller.require_staff()
         product = Product.new(
-            sku=sku, name=name, description=description, price=price, stock=stock, at=self._clock()
+            sku=sku, name=name, description=description, price=price, stock=stock, at=self.clock()
         )
-        async with self._unit_of_work() as uow:
-            [stored] = await _add(uow, [product], actor_id)
+        async with self.unit_of_work() as uow:
+            [stored] = await _add(uow, [product], caller)
+            uow.record(_event("product.created", caller, stored.id))
             await uow.commit()
-        self._audit("product.created", user=actor_id, product=stored.id)
         return stored
 
 
+@dataclass(frozen=True, kw_only=True)
 class AddProducts:
     """Add many products at once; those whose SKU is there already are left as they are."""
 
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory) -> None:
-        self._unit_of_work = unit_of_work
+    unit_of_work: UnitOfWorkFactory
 
-    async def __call__(self, *, products: Sequence[Product]) -> list[Product]:
-        """What was added."""
-        async with self._unit_of_work() as uow:
+    async def __call__(self, *, caller: Caller, products: Sequence[Product]) -> list[Product]:
+        """What was added. Raises `OperatorOnly`."""
+        caller.require_operator()
+        async with self.unit_of_work() as uow:
             taken = await uow.products.find_skus([product.sku for product in products])
             new = [product for product in products if product.sku not in taken]
-            stored = await _add(uow, new, actor_id=None)
+            stored = await _add(uow, new, caller)
             await uow.commit()
         return stored
 
 
-async def _add(uow: UnitOfWork, products: Sequence[Product], actor_id: int | None) -> list[Product]:
+async def _add(uow: UnitOfWork, products: Sequence[Product], caller: Caller) -> list[Product]:
     """Store products and their initial stock, which enters through the ledger like any other."""
     empty = await uow.products.add([replace(product, stock=0) for product in products])
     shelf = Shelf({product.id: product for product in empty})
@@ -103,25 +108,28 @@ async def _add(uow: UnitOfWork, products: Sequence[Product], actor_id: int | Non
     for product, added in zip(products, empty, strict=True):
         if product.stock:
             shelf.move(
-                added.id, product.stock, Reason.INITIAL, at=product.created_at, actor_id=actor_id
+                added.id,
+                product.stock,
+                Reason.INITIAL,
+                at=product.created_at,
+                actor_id=caller.actor_id,
             )
         stored.append(replace(added, stock=product.stock))
     await uow.stock.record(shelf.movements)
     return stored
 
 
+@dataclass(frozen=True, kw_only=True)
 class ChangeProduct:
     """Change fields of a product's entry; orders placed before keep the old ones."""
 
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
-        self._unit_of_work = unit_of_work
-        self._clock = clock
-        self._audit = audit
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
 
     async def __call__(
         self,
         *,
-        actor_id: int | None,
+        caller: Caller,
         product_id: int,
         sku: str | None = None,
         name: str | None = None,
@@ -131,107 +139,91 @@ class ChangeProduct:
     ) -> Product:
         """The changed product; None keeps a field.
 
-        Raises `ProductNotFound` (for archived ones too), `ProductChanged`, `SkuTaken`,
-        `InvalidField`.
+        Raises `StaffOnly`, `ProductNotFound` (for archived ones too), `ProductChanged`,
+        `SkuTaken`, `InvalidField`.
         """
-        async with self._unit_of_work() as uow:
+        caller.require_staff()
+        async with self.unit_of_work() as uow:
             product = await uow.products.lock(product_id)
             if product.archived:
                 raise ProductNotFound(product_id)
             product.check_version(expected_versions)
             changed = product.changed(
-                at=self._clock(), sku=sku, name=name, description=description, price=price
+                at=self.clock(), sku=sku, name=name, description=description, price=price
             )
             await uow.products.save(changed)
+            uow.record(_event("product.changed", caller, product_id))
             await uow.commit()
-        self._audit("product.changed", user=actor_id, product=product_id)
         return changed
 
 
+@dataclass(frozen=True, kw_only=True)
 class ArchiveProduct:
     """Take a product out of the catalogue: not listed or sold any more; old orders keep it."""
 
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
-        self._unit_of_work = unit_of_work
-        self._clock = clock
-        self._audit = audit
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
 
     async def __call__(
-        self,
-        *,
-        actor_id: int | None,
-        product_id: int,
-        expected_versions: Collection[int] | None = None,
+        self, *, caller: Caller, product_id: int, expected_versions: Collection[int] | None = None
     ) -> None:
-        """Archiving it again changes nothing. Raises `ProductNotFound` and `ProductChanged`."""
-        async with self._unit_of_work() as uow:
+        """Archiving it again changes nothing.
+
+        Raises `StaffOnly`, `ProductNotFound` and `ProductChanged`.
+        """
+        caller.require_staff()
+        async with self.unit_of_work() as uow:
             product = await uow.products.lock(product_id)
             if product.archived:
                 return
             product.check_version(expected_versions)
-            await uow.products.save(product.archive(at=self._clock()))
+            await uow.products.save(product.archive(at=self.clock()))
+            uow.record(_event("product.archived", caller, product_id))
             await uow.commit()
-        self._audit("product.archived", user=actor_id, product=product_id)
 
 
+@dataclass(frozen=True, kw_only=True)
 class ReadMovements:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory) -> None:
-        self._unit_of_work = unit_of_work
+    unit_of_work: UnitOfWorkFactory
 
     async def __call__(
-        self, *, product_id: int, part: Part, count: int | None = None
+        self, *, caller: Caller, product_id: int, part: Part, count: int | None = None
     ) -> Page[StockMovement]:
-        """A product's ledger, the newest movement first. Raises `ProductNotFound`."""
-        async with self._unit_of_work(read_only=True) as uow:
+        """A product's ledger, the newest movement first. Raises `StaffOnly`, `ProductNotFound`."""
+        caller.require_staff()
+        async with self.unit_of_work(read_only=True) as uow:
             await uow.products.get(product_id)
             return await read_page(
                 uow.stock, MovementQuery(product_id=product_id), part, count=count
             )
 
 
+@dataclass(frozen=True, kw_only=True)
 class ChangeStock:
     """Change a product's stock by hand: by a difference, or to a quantity if it is as expected."""
 
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
-        self._unit_of_work = unit_of_work
-        self._clock = clock
-        self._audit = audit
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
 
-    async def by(
-        self, *, actor_id: int | None, product_id: int, delta: int, reason: str
-    ) -> Product:
-        """Raises `ProductNotFound`, `InvalidField`, and `OutOfStock` if fewer are there."""
-        if delta == 0:
-            raise InvalidField("delta", "must not be 0")
-        return await self._change(
-            actor_id=actor_id, product_id=product_id, delta=delta, reason=reason
-        )
-
-    async def to(
-        self, *, actor_id: int | None, product_id: int, quantity: int, expected: int, reason: str
-    ) -> Product:
-        """Raises `ProductNotFound`, `InvalidField`, and `StockChanged` if it is not `expected`."""
-        if not 0 <= quantity <= STOCK_MAX:
-            raise InvalidField("quantity", f"must be from 0 to {STOCK_MAX}")
-        return await self._change(
-            actor_id=actor_id,
-            product_id=product_id,
-            delta=quantity - expected,
-            reason=reason,
-            expected=expected,
-        )
-
-    async def _change(
+    async def __call__(
         self,
         *,
-        actor_id: int | None,
+        caller: Caller,
         product_id: int,
-        delta: int,
         reason: str,
+        delta: int | None = None,
+        quantity: int | None = None,
         expected: int | None = None,
     ) -> Product:
+        """The product with its new stock, by `delta`, or to `quantity` if there are `expected`.
+
+        Raises `StaffOnly`, `ProductNotFound`, `InvalidField`, `OutOfStock` if fewer are there than
+        are to go, and `StockChanged` if it is not `expected`.
+        """
+        caller.require_staff()
+        delta = _difference(delta, quantity, expected)
         ledger_reason, note = _reason_and_note(reason, delta, is_count=expected is not None)
-        async with self._unit_of_work() as uow:
+        async with self.unit_of_work() as uow:
             shelf = Shelf(await uow.stock.lock([product_id]))
             if product_id not in shelf.products:
                 raise ProductNotFound(product_id)
@@ -239,12 +231,30 @@ class ChangeStock:
                 raise StockChanged(expected=expected, actual=shelf.on_hand(product_id))
             if delta:
                 shelf.move(
-                    product_id, delta, ledger_reason, at=self._clock(), actor_id=actor_id, note=note
+                    product_id,
+                    delta,
+                    ledger_reason,
+                    at=self.clock(),
+                    actor_id=caller.actor_id,
+                    note=note,
                 )
                 await uow.stock.record(shelf.movements)
+                uow.record(_event("stock.changed", caller, product_id, quantity=delta))
                 await uow.commit()
-                self._audit("stock.changed", user=actor_id, product=product_id, quantity=delta)
         return replace(shelf.products[product_id], stock=shelf.on_hand(product_id))
+
+
+def _difference(delta: int | None, quantity: int | None, expected: int | None) -> int:
+    """By how much the stock is to change. Raises `InvalidField`."""
+    if delta is not None and quantity is None and expected is None:
+        if delta == 0:
+            raise InvalidField("delta", "must not be 0")
+        return delta
+    if delta is None and quantity is not None and expected is not None:
+        if not 0 <= quantity <= STOCK_MAX:
+            raise InvalidField("quantity", f"must be from 0 to {STOCK_MAX}")
+        return quantity - expected
+    raise InvalidField("delta", "give either delta, or quantity and expected")
 
 
 def _reason_and_note(reason: str, delta: int, *, is_count: bool) -> tuple[Reason, str]:
@@ -253,3 +263,7 @@ def _reason_and_note(reason: str, delta: int, *, is_count: bool) -> tuple[Reason
     if reason in STAFF_REASONS:
         return Reason(reason), ""
     return Reason.RESTOCK if delta > 0 and not is_count else Reason.CORRECTION, reason
+
+
+def _event(name: str, caller: Caller, product_id: int, **numbers: int) -> Event:
+    return Event(name=name, by=caller, about={"product": product_id, **numbers})

@@ -1,21 +1,20 @@
 """Taking an order back, whole or in part."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from shop.domain.orders import Order, OrderItem, OrderStatus, add_up
-from shop.domain.ports import Audit, Clock, UnitOfWorkFactory
-from shop.domain.services.move_order import audit_change, clean_note, event_of, give_back
-from shop.domain.services.read_orders import check_visible
+from shop.domain.ports import Clock, UnitOfWorkFactory
+from shop.domain.services.change_order import clean_note, give_back, lock_order, record_change
 from shop.domain.stock import Reason
 from shop.domain.users import Caller
 
 
+@dataclass(frozen=True, kw_only=True)
 class ReturnOrder:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
-        self._unit_of_work = unit_of_work
-        self._clock = clock
-        self._audit = audit
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
 
     async def __call__(
         self,
@@ -31,23 +30,29 @@ class ReturnOrder:
 
         It is `returned` when nothing is out any more; taking back all of a returned order again
         answers with it as it is. Without `restock`, what comes back is written off. Raises
-        `OrderNotFound`, `MoveNotAllowed`, `NotOut`, `OrderChanged`, `InvalidField`.
+        `StaffOnly`, `OrderNotFound`, `TransitionNotAllowed`, `NotOut`, `OrderChanged`,
+        `InvalidField`.
         """
+        caller.require_staff()
         note = clean_note(note)
         wanted = None if items is None else add_up(items)
-        async with self._unit_of_work() as uow:
-            order = await uow.orders.lock(order_id)
-            check_visible(order, caller)
+        async with self.unit_of_work() as uow:
+            order = await lock_order(uow, order_id, caller)
             if wanted is None and order.status is OrderStatus.RETURNED:
                 return order
             order.check_version(expected_versions)
             quantities = order.out if wanted is None else wanted
-            after = order.given_back(quantities, at=self._clock(), by_staff=caller.is_staff)
-            await uow.orders.save(after)
-            await uow.orders.save_lines(after)
-            await uow.history.add(event_of(order, after, caller, note or _summary(quantities)))
+            after = order.given_back(quantities, at=self.clock())
+            await record_change(
+                uow,
+                order,
+                after,
+                name="order.returned",
+                caller=caller,
+                note=note or _summary(quantities),
+            )
             await give_back(
-                uow.stock,
+                uow,
                 quantities,
                 Reason.RETURN,
                 order=after,
@@ -56,7 +61,6 @@ class ReturnOrder:
                 note=note,
             )
             await uow.commit()
-        audit_change(self._audit, "order.returned", caller, after)
         return after
 
 

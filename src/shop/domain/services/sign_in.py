@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from shop.domain.errors import WrongCredentials
+from shop.domain.events import Event
 from shop.domain.ports import (
     Audit,
     Clock,
@@ -35,25 +36,15 @@ class SignedIn:
         return f"SignedIn(caller={self.caller!r})"
 
 
+@dataclass(frozen=True, kw_only=True)
 class SignIn:
-    def __init__(
-        self,
-        *,
-        unit_of_work: UnitOfWorkFactory,
-        hasher: PasswordHasher,
-        clock: Clock,
-        new_id: NewId,
-        new_refresh_token: NewRefreshToken,
-        lifetimes: SessionLifetimes,
-        audit: Audit,
-    ) -> None:
-        self._unit_of_work = unit_of_work
-        self._hasher = hasher
-        self._clock = clock
-        self._new_id = new_id
-        self._new_refresh_token = new_refresh_token
-        self._lifetimes = lifetimes
-        self._audit = audit
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
+    audit: Audit
+    hasher: PasswordHasher
+    new_id: NewId
+    new_refresh_token: NewRefreshToken
+    lifetimes: SessionLifetimes
 
     async def __call__(
         self, *, username: str, password: str, address: str, client: str = ""
@@ -65,44 +56,39 @@ class SignIn:
         name = normal_username(username)
         keys = AttemptKeys.of(name, address)
         user = await self._begin(name, keys, address)
-        fits = await self._hasher.verify(password, user.password_hash if user else None)
+        fits = await self.hasher.verify(password, user.password_hash if user else None)
         if user is None or not fits or user.disabled:
-            self._audit("sign_in.failed", user=user.id if user else None, address=address)
+            who = user.id if user else None
+            self.audit(Event(name="sign_in.failed", about={"user": who, "address": address}))
             raise WrongCredentials
-        if self._hasher.is_outdated(user.password_hash):
-            renewed = replace(user, password_hash=await self._hasher.hash(password))
-        else:
-            renewed = user
-        token = await self._start(user, renewed, keys, client)
-        self._audit("sign_in.succeeded", user=user.id, address=address)
+        renewed = user
+        if self.hasher.is_outdated(user.password_hash):
+            renewed = replace(user, password_hash=await self.hasher.hash(password))
+        token = await self._start(user, renewed, keys, address, client)
         return SignedIn(caller=Caller(user_id=user.id, role=user.role), refresh_token=token)
 
     async def _begin(self, name: str, keys: AttemptKeys, address: str) -> User | None:
         """Count the attempt before anything is tried, and find the user."""
-        async with self._unit_of_work() as uow:
-            await note_attempt(
-                self._audit,
-                "sign_in.throttled",
-                uow.attempts,
-                keys,
-                self._clock(),
-                address=address,
-            )
+        throttled = Event(name="sign_in.throttled", about={"address": address})
+        async with self.unit_of_work() as uow:
+            await note_attempt(uow.attempts, keys, self.clock(), self.audit, throttled)
             user = await uow.users.find(name)
             await uow.commit()
         return user
 
-    async def _start(self, user: User, renewed: User, keys: AttemptKeys, client: str) -> str:
+    async def _start(
+        self, user: User, renewed: User, keys: AttemptKeys, address: str, client: str
+    ) -> str:
         """A new family and its first token, unless the user was changed in the meantime."""
-        token = self._new_refresh_token()
-        now = self._clock()
+        token = self.new_refresh_token()
+        now = self.clock()
         family = SessionFamily(
-            id=self._new_id(),
+            id=self.new_id(),
             user_id=user.id,
             started_at=now,
             last_used_at=now,
-            expires_at=now + self._lifetimes.refresh,
-            ends_at=now + self._lifetimes.family,
+            expires_at=now + self.lifetimes.refresh,
+            ends_at=now + self.lifetimes.family,
             client=describe_client(client),
         )
         first = RefreshToken(
@@ -111,14 +97,15 @@ class SignIn:
             predecessor=None,
             expires_at=family.expires_at,
         )
-        async with self._unit_of_work() as uow:
+        async with self.unit_of_work() as uow:
             await forgive_attempt(uow.attempts, keys, now)
             if await uow.users.lock(user.id) != user:
                 raise WrongCredentials
             if renewed != user:
                 await uow.users.save(renewed)
-                self._audit("password.hash_upgraded", user=user.id)
+                uow.record(Event(name="password.hash_upgraded", about={"user": user.id}))
             await uow.sessions.start(family, first)
+            uow.record(Event(name="sign_in.succeeded", about={"user": user.id, "address": address}))
             await uow.sessions.purge(now, limit=PURGED_AT_ONCE_MAX)
             await uow.commit()
         return token

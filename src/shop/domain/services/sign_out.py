@@ -1,68 +1,69 @@
 """Signing out: ending sessions, and looking at those that are open."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from shop.domain.ports import Audit, Clock, UnitOfWorkFactory
+from shop.domain.events import Event
+from shop.domain.ports import Clock, UnitOfWorkFactory
 from shop.domain.sessions import SessionFamily, hash_token
 from shop.domain.users import Caller
 
 PURGED_PER_STEP = 1_000
 
 
+@dataclass(frozen=True, kw_only=True)
 class SignOut:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
-        self._unit_of_work = unit_of_work
-        self._clock = clock
-        self._audit = audit
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
 
     async def __call__(self, *, refresh_token: str) -> None:
         """End the session of this token. Says nothing of unknown ones: there is nothing to end."""
-        async with self._unit_of_work() as uow:
+        async with self.unit_of_work() as uow:
             found = await uow.sessions.lock(hash_token(refresh_token))
             if found is None:
                 return
             family, _ = found
-            await uow.sessions.end(family.id, self._clock())
+            await uow.sessions.end(family.id, self.clock())
+            uow.record(Event(name="session.revoked", about={"user": family.user_id}))
             await uow.commit()
-        self._audit("session.revoked", user=family.user_id)
 
 
+@dataclass(frozen=True, kw_only=True)
 class SignOutEverywhere:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
-        self._unit_of_work = unit_of_work
-        self._clock = clock
-        self._audit = audit
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
 
     async def __call__(self, *, caller: Caller) -> None:
         """End all sessions of the caller."""
-        async with self._unit_of_work() as uow:
-            await uow.sessions.end_all(caller.user_id, self._clock())
+        async with self.unit_of_work() as uow:
+            await uow.sessions.end_all(caller.user_id, self.clock())
+            uow.record(Event(name="session.revoked_all", by=caller, about={}))
             await uow.commit()
-        self._audit("session.revoked_all", user=caller.user_id)
 
 
+@dataclass(frozen=True, kw_only=True)
 class ListSessions:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
-        self._unit_of_work = unit_of_work
-        self._clock = clock
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
 
     async def __call__(self, *, caller: Caller) -> Sequence[SessionFamily]:
         """The caller's open sessions, the last used first."""
-        async with self._unit_of_work(read_only=True) as uow:
-            return await uow.sessions.list_open(caller.user_id, self._clock())
+        async with self.unit_of_work(read_only=True) as uow:
+            return await uow.sessions.list_open(caller.user_id, self.clock())
 
 
+@dataclass(frozen=True, kw_only=True)
 class PurgeSessions:
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
-        self._unit_of_work = unit_of_work
-        self._clock = clock
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
 
-    async def __call__(self) -> int:
-        """Forget all sessions that expired; how many there were."""
+    async def __call__(self, *, caller: Caller) -> int:
+        """Forget all sessions that expired; how many there were. Raises `OperatorOnly`."""
+        caller.require_operator()
         purged = 0
         while True:
-            async with self._unit_of_work() as uow:
-                step = await uow.sessions.purge(self._clock(), limit=PURGED_PER_STEP)
+            async with self.unit_of_work() as uow:
+                step = await uow.sessions.purge(self.clock(), limit=PURGED_PER_STEP)
                 await uow.commit()
             purged += step
             if step < PURGED_PER_STEP:

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from shop.domain.errors import TooManyAttempts
+from shop.domain.events import Event
 from shop.domain.ports import AttemptRepository, Audit
 from shop.domain.throttling import (
     PURGED_AT_ONCE_MAX,
@@ -13,16 +14,11 @@ from shop.domain.throttling import (
 
 
 async def note_attempt(
-    audit: Audit,
-    event: str,
-    attempts: AttemptRepository,
-    keys: AttemptKeys,
-    now: datetime,
-    **fields: str | int | None,
+    attempts: AttemptRepository, keys: AttemptKeys, now: datetime, audit: Audit, throttled: Event
 ) -> None:
     """Count an attempt as failed until it has succeeded.
 
-    Raises `TooManyAttempts`, which is audited under that event; then it is not counted.
+    Raises `TooManyAttempts`, which is audited as `throttled`; then it is not counted.
     """
     stored = await attempts.lock([keys.name, keys.address, keys.pair], now)
     pair = stored[keys.pair]
@@ -32,7 +28,7 @@ async def note_attempt(
         of_name.check(now)
         of_address.check(now)
     except TooManyAttempts:
-        audit(event, **fields)
+        audit(throttled)
         raise
     await attempts.save([of_name.failed(now, WITH_NAME), of_address.failed(now, WITH_ADDRESS)])
     await attempts.purge(now, limit=PURGED_AT_ONCE_MAX)

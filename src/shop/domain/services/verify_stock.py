@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from shop.domain.ports import Audit, Clock, UnitOfWorkFactory
+from shop.domain.events import Event
+from shop.domain.ports import Clock, UnitOfWorkFactory
 from shop.domain.stock import OrderAudit, Reason, Shelf, StockAudit, StockMovement
+from shop.domain.users import Caller
 
 PER_STEP = 2_000
 REPAIR_NOTE = "stock verify --repair"
@@ -28,48 +30,57 @@ class OrdersChecked:
     differences: Sequence[OrderAudit]
 
 
+@dataclass(frozen=True, kw_only=True)
 class VerifyStock:
     """Goes in keyset steps, each of one moment, so that no sale is blocked or mistaken."""
 
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory) -> None:
-        self._unit_of_work = unit_of_work
+    unit_of_work: UnitOfWorkFactory
 
-    async def products(self) -> AsyncIterator[ProductsChecked]:
-        """Each product's stock is the sum of its movements and its last balance."""
-        after = 0
-        while True:
-            async with self._unit_of_work(read_only=True) as uow:
-                audits = await uow.stock.audit(after=after, limit=PER_STEP)
-            if not audits:
-                return
+    async def __call__(self, *, caller: Caller) -> AsyncIterator[ProductsChecked | OrdersChecked]:
+        """All products, then all orders, step by step. Raises `OperatorOnly`.
+
+        Each product's stock is the sum of its movements and its last balance; each order's
+        movements sum to what its status and lines say is taken.
+        """
+        caller.require_operator()
+        last_product = 0
+        while audits := await self._audit_products(last_product):
             yield ProductsChecked(
-                count=len(audits),
-                differences=[audit for audit in audits if not audit.is_sound],
+                count=len(audits), differences=[audit for audit in audits if not audit.is_sound]
             )
-            after = audits[-1].product_id
-
-    async def orders(self) -> AsyncIterator[OrdersChecked]:
-        """Each order's movements sum to what its status and lines say is taken."""
-        after: UUID | None = None
-        while True:
-            async with self._unit_of_work(read_only=True) as uow:
-                differences, after = await uow.stock.audit_orders(after=after, limit=PER_STEP)
-            if after is None:
-                return
+            last_product = audits[-1].product_id
+        differences, last_order = await self._audit_orders(None)
+        while last_order is not None:
             yield OrdersChecked(count=PER_STEP, differences=differences)
+            differences, last_order = await self._audit_orders(last_order)
+
+    async def _audit_products(self, after: int) -> Sequence[StockAudit]:
+        async with self.unit_of_work(read_only=True) as uow:
+            return await uow.stock.audit(after=after, limit=PER_STEP)
+
+    async def _audit_orders(self, after: UUID | None) -> tuple[Sequence[OrderAudit], UUID | None]:
+        async with self.unit_of_work(read_only=True) as uow:
+            return await uow.stock.audit_orders(after=after, limit=PER_STEP)
 
 
+@dataclass(frozen=True, kw_only=True)
 class RepairStock:
     """Write corrections into the ledger, so that it agrees again; the stock stays as it is."""
 
-    def __init__(self, *, unit_of_work: UnitOfWorkFactory, clock: Clock, audit: Audit) -> None:
-        self._unit_of_work = unit_of_work
-        self._clock = clock
-        self._audit = audit
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
 
-    async def order(self, *, order_id: UUID, product_id: int) -> None:
+    async def __call__(self, *, caller: Caller, difference: StockAudit | OrderAudit) -> None:
+        """Looks again before it writes: what agrees by now is left alone. Raises `OperatorOnly`."""
+        caller.require_operator()
+        if isinstance(difference, OrderAudit):
+            await self._repair_order(caller, difference.order_id, difference.product_id)
+        else:
+            await self._repair_product(caller, difference.product_id)
+
+    async def _repair_order(self, caller: Caller, order_id: UUID, product_id: int) -> None:
         """Write what an order's movements lack, and against it a correction of the same size."""
-        async with self._unit_of_work() as uow:
+        async with self.unit_of_work() as uow:
             await uow.orders.lock(order_id)
             shelf = Shelf(await uow.stock.lock([product_id]))
             audit = await uow.stock.audit_order(order_id=order_id, product_id=product_id)
@@ -84,17 +95,18 @@ class RepairStock:
                     product_id,
                     quantity,
                     reason,
-                    at=self._clock(),
+                    at=self.clock(),
+                    actor_id=caller.actor_id,
                     order_id=order_id,
                     note=REPAIR_NOTE,
                 )
             await uow.stock.record(shelf.movements)
+            uow.record(_repaired(caller, product_id, order_id))
             await uow.commit()
-        self._audit("stock.repaired", order=str(order_id), product=product_id)
 
-    async def product(self, *, product_id: int) -> None:
+    async def _repair_product(self, caller: Caller, product_id: int) -> None:
         """Write the correction that makes the ledger's sum and last balance what is on hand."""
-        async with self._unit_of_work() as uow:
+        async with self.unit_of_work() as uow:
             await uow.stock.lock([product_id])
             [audit] = await uow.stock.audit(after=product_id - 1, limit=1)
             if audit.is_sound:
@@ -113,11 +125,16 @@ class RepairStock:
                         balance=balance,
                         reason=Reason.CORRECTION,
                         order_id=None,
-                        actor_id=None,
+                        actor_id=caller.actor_id,
                         note=REPAIR_NOTE,
-                        at=self._clock(),
+                        at=self.clock(),
                     )
                 )
             await uow.stock.record(movements)
+            uow.record(_repaired(caller, product_id))
             await uow.commit()
-        self._audit("stock.repaired", product=product_id)
+
+
+def _repaired(caller: Caller, product_id: int, order_id: UUID | None = None) -> Event:
+    about = {"order": order_id} if order_id else {}
+    return Event(name="stock.repaired", by=caller, about={**about, "product": product_id})

@@ -6,13 +6,14 @@ import rich_click as click
 
 from shop.domain.orders import Order, OrderItem, OrderQuery, OrderStatus
 from shop.domain.pages import Part
-from shop.entrypoints.cli.running import OPERATOR, opened, run_async
+from shop.domain.users import OPERATOR
+from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import show_table
 
 
 @click.group()
 def orders() -> None:
-    """Look at orders, and move them along."""
+    """Look at orders, and bring them to their next status."""
 
 
 @orders.command("list")
@@ -107,7 +108,7 @@ async def pay(order_id: UUID, note: str, reference: str | None) -> None:
 @run_async
 async def ship(order_id: UUID, note: str) -> None:
     """Record that the order ORDER_ID is shipped."""
-    await _move(order_id, OrderStatus.SHIPPED, note)
+    await _advance(order_id, OrderStatus.SHIPPED, note)
 
 
 @orders.command()
@@ -116,12 +117,14 @@ async def ship(order_id: UUID, note: str) -> None:
 @run_async
 async def deliver(order_id: UUID, note: str) -> None:
     """Record that the order ORDER_ID is delivered."""
-    await _move(order_id, OrderStatus.DELIVERED, note)
+    await _advance(order_id, OrderStatus.DELIVERED, note)
 
 
-async def _move(order_id: UUID, to: OrderStatus, note: str) -> None:
+async def _advance(order_id: UUID, to: OrderStatus, note: str) -> None:
     async with opened() as container:
-        order = await container.move_order()(caller=OPERATOR, order_id=order_id, to=to, note=note)
+        order = await container.advance_order()(
+            caller=OPERATOR, order_id=order_id, to=to, note=note
+        )
     _say(order)
 
 

@@ -6,6 +6,7 @@ from rich.progress import track
 from shop.domain.money import Money
 from shop.domain.pages import Part
 from shop.domain.products import ProductQuery, ProductSort
+from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import show_table
 from shop.entrypoints.samples import sample_products
@@ -43,7 +44,7 @@ async def add_products(count: int, seed: int) -> None:
         for start in track(steps, "Adding products", disable=len(steps) < 3):
             numbers = range(start, min(start + PER_STEP, count))
             batch = sample_products(seed=seed, numbers=numbers, currency=currency, at=now)
-            added += len(await container.add_products()(products=batch))
+            added += len(await container.add_products()(caller=OPERATOR, products=batch))
     kept = count - added
     click.echo(f"Added {added} products" + (f"; {kept} were there already." if kept else "."))
 
@@ -63,7 +64,7 @@ async def list_products(search: str, limit: int) -> None:
     """List products by name."""
     query = ProductQuery(search=search, sort=ProductSort.NAME)
     async with opened() as container:
-        page = await container.list_products()(query=query, part=Part(limit=limit))
+        page = await container.list_products()(caller=OPERATOR, query=query, part=Part(limit=limit))
     show_table(
         ["Id", "SKU", "Name", "Price", "Stock"],
         (
@@ -91,7 +92,7 @@ async def create(sku: str, name: str, price: str, description: str, stock: int) 
     """Create the product SKU."""
     async with opened() as container:
         product = await container.create_product()(
-            actor_id=None,
+            caller=OPERATOR,
             sku=sku,
             name=name,
             price=Money.parse(price, container.settings().currency),
@@ -112,10 +113,10 @@ async def change(sku: str, name: str | None, price: str | None, description: str
     if name is None and price is None and description is None:
         raise click.UsageError("Give at least one of --name, --price and --description.")
     async with opened() as container:
-        product = await container.find_product()(sku=sku)
+        product = await container.find_product()(caller=OPERATOR, sku=sku)
         currency = container.settings().currency
         await container.change_product()(
-            actor_id=None,
+            caller=OPERATOR,
             product_id=product.id,
             name=name,
             price=None if price is None else Money.parse(price, currency),
@@ -130,6 +131,6 @@ async def change(sku: str, name: str | None, price: str | None, description: str
 async def archive(sku: str) -> None:
     """Archive the product SKU: not listed or sold any more; old orders keep it."""
     async with opened() as container:
-        product = await container.find_product()(sku=sku)
-        await container.archive_product()(actor_id=None, product_id=product.id)
+        product = await container.find_product()(caller=OPERATOR, sku=sku)
+        await container.archive_product()(caller=OPERATOR, product_id=product.id)
     click.echo(f"Archived {sku}.")

@@ -9,15 +9,11 @@ from typing import Any, ParamSpec, TypeVar
 import rich_click as click
 
 from shop.domain.errors import ShopError, StoreUnavailable
-from shop.domain.users import Caller, Role
 from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-OPERATOR = Caller(user_id=0, role=Role.STAFF)
-"""Who uses the command line: staff, without an account."""
 
 
 class ShopGroup(click.RichGroup):

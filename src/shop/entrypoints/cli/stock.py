@@ -9,8 +9,10 @@ from rich.progress import Progress
 from shop.domain.orders import OrderQuery
 from shop.domain.pages import Part
 from shop.domain.products import ProductQuery
+from shop.domain.services.verify_stock import ProductsChecked
 from shop.domain.stock import OrderAudit, StockAudit
-from shop.entrypoints.cli.running import OPERATOR, opened, run_async
+from shop.domain.users import OPERATOR
+from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import show_table
 from shop.entrypoints.container import Container
 
@@ -57,12 +59,11 @@ async def verify(repair: bool, yes: bool) -> None:
             raise click.ClickException(f"{found.count} differences; --repair writes corrections.")
         if not yes:
             click.confirm(f"Write corrections for {found.count} differences?", abort=True)
+        repair_stock = container.repair_stock()
         for order in found.orders:
-            await container.repair_stock().order(
-                order_id=order.order_id, product_id=order.product_id
-            )
+            await repair_stock(caller=OPERATOR, difference=order)
         for product in found.products:
-            await container.repair_stock().product(product_id=product.product_id)
+            await repair_stock(caller=OPERATOR, difference=product)
         left = (await _find_differences(container)).count
     if left:
         raise click.ClickException(f"{left} differences are left.")
@@ -72,19 +73,19 @@ async def verify(repair: bool, yes: bool) -> None:
 async def _find_differences(container: Container) -> Differences:
     found = Differences()
     one = Part(limit=1)
-    products = (await container.list_products()(query=ProductQuery(), part=one)).count
-    orders = (await container.list_orders()(caller=OPERATOR, query=OrderQuery(), part=one)).count
-    verify_stock = container.verify_stock()
+    products = await container.list_products()(caller=OPERATOR, query=ProductQuery(), part=one)
+    orders = await container.list_orders()(caller=OPERATOR, query=OrderQuery(), part=one)
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Verifying products", total=products)
-        async for step in verify_stock.products():
-            found.products += step.differences
-            found.products_checked += step.count
-            progress.update(task, completed=found.products_checked)
-        task = progress.add_task("Verifying orders", total=orders)
-        async for orders_step in verify_stock.orders():
-            found.orders += orders_step.differences
-            progress.advance(task, orders_step.count)
+        of_products = progress.add_task("Verifying products", total=products.count)
+        of_orders = progress.add_task("Verifying orders", total=orders.count)
+        async for step in container.verify_stock()(caller=OPERATOR):
+            if isinstance(step, ProductsChecked):
+                found.products += step.differences
+                found.products_checked += step.count
+                progress.advance(of_products, step.count)
+            else:
+                found.orders += step.differences
+                progress.advance(of_orders, step.count)
     return found
 
 
@@ -116,8 +117,10 @@ def _show(found: Differences) -> None:
 async def history(sku: str, limit: int) -> None:
     """Show the ledger of the product SKU, the newest movement first."""
     async with opened() as container:
-        product = await container.find_product()(sku=sku)
-        page = await container.read_movements()(product_id=product.id, part=Part(limit=limit))
+        product = await container.find_product()(caller=OPERATOR, sku=sku)
+        page = await container.read_movements()(
+            caller=OPERATOR, product_id=product.id, part=Part(limit=limit)
+        )
     show_table(
         ["At", "Quantity", "Balance", "Reason", "Order", "User", "Note"],
         (
@@ -150,20 +153,13 @@ async def adjust(
     if (delta is None) == (quantity is None) or (quantity is None) != (expected is None):
         raise click.UsageError("Give either --delta, or --set together with --expected.")
     async with opened() as container:
-        product = await container.find_product()(sku=sku)
-        change_stock = container.change_stock()
-        if delta is not None:
-            changed = await change_stock.by(
-                actor_id=None, product_id=product.id, delta=delta, reason=reason
-            )
-        else:
-            assert quantity is not None
-            assert expected is not None
-            changed = await change_stock.to(
-                actor_id=None,
-                product_id=product.id,
-                quantity=quantity,
-                expected=expected,
-                reason=reason,
-            )
+        product = await container.find_product()(caller=OPERATOR, sku=sku)
+        changed = await container.change_stock()(
+            caller=OPERATOR,
+            product_id=product.id,
+            reason=reason,
+            delta=delta,
+            quantity=quantity,
+            expected=expected,
+        )
     click.echo(f"{changed.sku}: {changed.stock} on hand.")

@@ -4,7 +4,7 @@ import sys
 
 import rich_click as click
 
-from shop.domain.users import Role
+from shop.domain.users import OPERATOR, Role
 from shop.entrypoints.cli.running import opened, run_async
 
 _password_stdin = click.option(
@@ -28,6 +28,7 @@ async def create_user(name: str, staff: bool, password_stdin: bool) -> None:
     """Create a user called NAME."""
     async with opened() as container:
         user = await container.create_user()(
+            caller=OPERATOR,
             username=name,
             password=_read_password(from_stdin=password_stdin),
             role=Role.STAFF if staff else Role.CUSTOMER,
@@ -43,7 +44,9 @@ async def set_password(name: str, password_stdin: bool) -> None:
     """Change the password of the user NAME and sign them out everywhere."""
     async with opened() as container:
         await container.set_password()(
-            username=name, password=_read_password(from_stdin=password_stdin)
+            caller=OPERATOR,
+            username=name,
+            password=_read_password(from_stdin=password_stdin),
         )
     click.echo(f"Changed the password of {name}.")
 
@@ -54,8 +57,8 @@ async def set_password(name: str, password_stdin: bool) -> None:
 async def disable_user(name: str) -> None:
     """Disable the user NAME and sign them out everywhere."""
     async with opened() as container:
-        user = await container.switch_user()(username=name, disabled=True)
-    click.echo(f"Disabled {user.username}; access tokens end with their minutes.")
+        user = await container.disable_user()(caller=OPERATOR, username=name)
+    click.echo(f"Disabled {user.username}; their access tokens are good until they expire.")
 
 
 @click.command("enable-user")
@@ -64,7 +67,7 @@ async def disable_user(name: str) -> None:
 async def enable_user(name: str) -> None:
     """Let the disabled user NAME sign in again."""
     async with opened() as container:
-        user = await container.switch_user()(username=name, disabled=False)
+        user = await container.enable_user()(caller=OPERATOR, username=name)
     click.echo(f"Enabled {user.username}.")
 
 
@@ -73,7 +76,7 @@ async def enable_user(name: str) -> None:
 async def list_users() -> None:
     """List all users."""
     async with opened() as container:
-        async for users in container.list_users()():
+        async for users in container.list_users()(caller=OPERATOR):
             for user in users:
                 state = "disabled" if user.disabled else "active"
                 click.echo(f"{user.id}\t{user.username}\t{user.role.value}\t{state}")
@@ -84,5 +87,5 @@ async def list_users() -> None:
 async def purge_sessions() -> None:
     """Forget all sessions that expired; each sign-in clears some away as well."""
     async with opened() as container:
-        purged = await container.purge_sessions()()
+        purged = await container.purge_sessions()(caller=OPERATOR)
     click.echo(f"Purged {purged} sessions.")

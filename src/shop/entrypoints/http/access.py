@@ -70,7 +70,7 @@ class CheckAccess:
         if access is not _PUBLIC:
             caller = self._tokens.verify(_bearer_token(authorization))
             if self._check_user is not None:
-                caller = await self._check_user(caller)
+                caller = await self._check_user(caller=caller)
             if access is _STAFF and not caller.is_staff:
                 raise StaffOnly
             scope["user"] = caller

@@ -63,7 +63,7 @@ _PROVIDED = (
     "place_order",
     "amend_order",
     "cancel_order",
-    "move_order",
+    "advance_order",
     "pay_order",
     "return_order",
     "read_history",

@@ -15,7 +15,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import FromPath
 
 import shop
-from shop.domain.orders import describe_moves
+from shop.domain.orders import describe_transitions
 from shop.entrypoints.http.access import PUBLIC_PAGE
 from shop.entrypoints.http.parameters import PRICE_PATTERN, price_pattern
 from shop.entrypoints.settings import Settings
@@ -43,8 +43,8 @@ def openapi_config() -> OpenAPIConfig:
         version=shop.__version__,
         description=(
             "Takes orders and deducts stock, and never sells what is not there.\n\n"
-            f"An order moves: {describe_moves()}. A move that is made already answers 200 with the "
-            "order as it is, one that is not allowed 409 with the moves that are."
+            f"An order's status goes: {describe_transitions()}. A status that it has already answers "
+            "200 with the order as it is, one that is not allowed 409 with those that are."
         ),
         components=Components(
             security_schemes={

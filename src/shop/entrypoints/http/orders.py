@@ -25,10 +25,10 @@ from shop.domain.orders import (
     OrderStatus,
     Placed,
 )
+from shop.domain.services.advance_order import AdvanceOrder, PayOrder
 from shop.domain.services.amend_order import AmendOrder
 from shop.domain.services.cancel_order import CancelOrder
-from shop.domain.services.move_order import MoveOrder, PayOrder
-from shop.domain.services.place_orders import PlaceOrder
+from shop.domain.services.place_order import PlaceOrder
 from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
 from shop.domain.services.return_order import ReturnOrder
 from shop.domain.stock import NOTE_LENGTH_MAX
@@ -430,10 +430,10 @@ class OrderController(Controller):
         self,
         request: Request[Caller, str, Any],
         order_id: OrderId,
-        move_order: NamedDependency[MoveOrder],
+        advance_order: NamedDependency[AdvanceOrder],
         data: JSONBody[Move | None] = None,
     ) -> Response[OrderOut]:
-        order = await move_order(
+        order = await advance_order(
             caller=request.user,
             order_id=order_id,
             to=OrderStatus.SHIPPED,
@@ -454,10 +454,10 @@ class OrderController(Controller):
         self,
         request: Request[Caller, str, Any],
         order_id: OrderId,
-        move_order: NamedDependency[MoveOrder],
+        advance_order: NamedDependency[AdvanceOrder],
         data: JSONBody[Move | None] = None,
     ) -> Response[OrderOut]:
-        order = await move_order(
+        order = await advance_order(
             caller=request.user,
             order_id=order_id,
             to=OrderStatus.DELIVERED,

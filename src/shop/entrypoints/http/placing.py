@@ -9,7 +9,7 @@ import msgspec
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 
 from shop.domain.orders import IDEMPOTENCY_KEY_LENGTH_MAX, OrderItem
-from shop.domain.services.place_orders import PlaceOrder
+from shop.domain.services.place_order import PlaceOrder
 from shop.entrypoints.http.answers import send_json
 from shop.entrypoints.http.orders import (
     NewOrder,

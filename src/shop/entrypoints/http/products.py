@@ -12,7 +12,6 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from msgspec import Meta
 
-from shop.domain.errors import InvalidField
 from shop.domain.money import Money
 from shop.domain.products import (
     DESCRIPTION_LENGTH_MAX,
@@ -239,7 +238,8 @@ class ProductController(Controller):
             out=ProductOut.of,
             public_url=settings.public_url,
         )
-        return await links(request, page_request, partial(list_products, query=query))
+        read = partial(list_products, caller=request.user, query=query)
+        return await links(request, page_request, read)
 
     @get(
         "/{product_id:str}",
@@ -251,6 +251,7 @@ class ProductController(Controller):
     )
     async def read_product(
         self,
+        request: Request[Caller, str, Any],
         product_id: ProductId,
         read_product: NamedDependency[ReadProduct],
         if_none_match: Annotated[
@@ -258,7 +259,7 @@ class ProductController(Controller):
             HeaderParameter(name="If-None-Match", description="Answers 304 to this `ETag`."),
         ] = None,
     ) -> Response[ProductOut]:
-        product = await read_product(product_id=product_id)
+        product = await read_product(caller=request.user, product_id=product_id)
         tag = product_etag(product)
         if if_none_match is not None and (tag in if_none_match or if_none_match.strip() == "*"):
             return Response(None, status_code=304, headers={"ETag": tag})  # type: ignore[arg-type]
@@ -279,7 +280,7 @@ class ProductController(Controller):
         create_product: NamedDependency[CreateProduct],
     ) -> Response[ProductOut]:
         product = await create_product(
-            actor_id=request.user.user_id,
+            caller=request.user,
             sku=data.sku,
             name=data.name,
             price=Money.parse(data.price, settings.currency),
@@ -307,7 +308,7 @@ class ProductController(Controller):
     ) -> Response[ProductOut]:
         price = _given(data.price)
         product = await change_product(
-            actor_id=request.user.user_id,
+            caller=request.user,
             product_id=product_id,
             sku=_given(data.sku),
             name=_given(data.name),
@@ -333,7 +334,7 @@ class ProductController(Controller):
         if_match: IfMatch = None,
     ) -> None:
         await archive_product(
-            actor_id=request.user.user_id,
+            caller=request.user,
             product_id=product_id,
             expected_versions=parse_if_match(if_match),
         )
@@ -359,7 +360,11 @@ class ProductController(Controller):
             out=MovementOut.of,
             public_url=settings.public_url,
         )
-        return await links(request, page_request, partial(read_movements, product_id=product_id))
+        return await links(
+            request,
+            page_request,
+            partial(read_movements, caller=request.user, product_id=product_id),
+        )
 
     @post(
         "/{product_id:str}/stock",
@@ -377,22 +382,14 @@ class ProductController(Controller):
         data: JSONBody[StockChange],
         change_stock: NamedDependency[ChangeStock],
     ) -> Response[ProductOut]:
-        actor_id = request.user.user_id
-        match data:
-            case StockChange(delta=int(delta), quantity=None, expected=None):
-                product = await change_stock.by(
-                    actor_id=actor_id, product_id=product_id, delta=delta, reason=data.reason
-                )
-            case StockChange(delta=None, quantity=int(quantity), expected=int(expected)):
-                product = await change_stock.to(
-                    actor_id=actor_id,
-                    product_id=product_id,
-                    quantity=quantity,
-                    expected=expected,
-                    reason=data.reason,
-                )
-            case _:
-                raise InvalidField("delta", "give either delta, or quantity and expected")
+        product = await change_stock(
+            caller=request.user,
+            product_id=product_id,
+            reason=data.reason,
+            delta=data.delta,
+            quantity=data.quantity,
+            expected=data.expected,
+        )
         return _respond(product)
 
 

@@ -1,4 +1,4 @@
-"""Placing orders in memory."""
+"""Batches of orders in memory."""
 
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
@@ -7,12 +7,12 @@ from shop.adapters.memory.database import Tables
 from shop.adapters.memory.stock import MemoryStockRepository
 from shop.domain.errors import WriteConflict
 from shop.domain.orders import Order
-from shop.domain.ports import PlacingRepository
+from shop.domain.ports import BatchRepository
 from shop.domain.products import Product
 from shop.domain.stock import StockMovement
 
 
-class MemoryPlacingRepository(PlacingRepository):
+class MemoryBatchRepository(BatchRepository):
     def __init__(self, tables: Tables) -> None:
         self._orders = tables.orders
         self._stock = MemoryStockRepository(tables)

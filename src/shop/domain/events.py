@@ -1,0 +1,21 @@
+"""What happened, as values: the audit trail and the metrics are told of it after the commit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from shop.domain.users import Caller
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened, or was refused."""
+
+    name: str
+    """Stable, such as `order.cancelled`; docs/security.md lists those of the audit trail."""
+    by: Caller | None = None
+    """None where nobody is signed in; `about` then says which user it concerns, if any."""
+    about: Mapping[str, str | int | UUID | None]
+    """Ids and numbers by name; never a secret, nor what people typed."""
+    security: bool = True
+    """Whether it belongs in the audit trail."""

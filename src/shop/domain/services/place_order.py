@@ -1,0 +1,48 @@
+"""Placing an order, through the intake that batches it with whoever else is buying."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from shop.domain.errors import OrderIdTaken
+from shop.domain.orders import (
+    KEYED_ID_VERSION,
+    OrderItem,
+    OrderRequest,
+    Placed,
+    keyed_order_id,
+)
+from shop.domain.ports import NewId, OrderIntake, RateLimit
+from shop.domain.users import Caller
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceOrder:
+    intake: OrderIntake
+    new_id: NewId
+    limit: RateLimit
+
+    async def __call__(
+        self,
+        *,
+        caller: Caller,
+        items: tuple[OrderItem, ...],
+        order_id: UUID | None = None,
+        idempotency_key: str | None = None,
+    ) -> Placed:
+        """The order, new or as placed before under the same id or key.
+
+        Raises `OutOfStock`, `OrderIdTaken`, `IdempotencyKeyReused`, `InvalidFields`, `Unavailable`,
+        `TooManyRequests`.
+        """
+        self.limit(caller.user_id)
+        if order_id is not None:
+            if order_id.version == KEYED_ID_VERSION:
+                raise OrderIdTaken(order_id)
+        elif idempotency_key is not None:
+            order_id = keyed_order_id(caller.user_id, idempotency_key)
+            return await self.intake(
+                OrderRequest(order_id=order_id, user_id=caller.user_id, items=items, keyed=True)
+            )
+        return await self.intake(
+            OrderRequest(order_id=order_id or self.new_id(), user_id=caller.user_id, items=items)
+        )
