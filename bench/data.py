@@ -13,7 +13,7 @@ from sqlalchemy import func, select, text
 from shop.adapters.sql.tables import order_lines, orders, products, stock
 from shop.domain.orders import OrderItem, OrderRequest
 from shop.domain.products import Product
-from shop.domain.users import Caller, Role, User
+from shop.domain.users import OPERATOR, Caller, Role, User
 from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.samples import sample_products
 from shop.entrypoints.settings import Settings
@@ -73,7 +73,7 @@ async def fill(url: str) -> None:
         await _add_products(container)
         dice = random.Random(1)  # noqa: S311  # baskets, not secrets
         for start in range(0, OLD_ORDERS, _PER_STEP):
-            await container.place_orders()([_old_order(container, dice) for _ in range(_PER_STEP)])
+            await container.decide_orders()([_old_order(container, dice) for _ in range(_PER_STEP)])
             if start == 0:
                 await _analyze(container)
         await _analyze(container)
@@ -105,7 +105,9 @@ async def _add_products(container: Container) -> None:
             currency=container.settings().currency,
             at=container.clock()(),
         )
-        added = await container.add_products()(products=[_in_plenty(p) for p in samples])
+        added = await container.add_products()(
+            caller=OPERATOR, products=[_in_plenty(p) for p in samples]
+        )
         assert added[0].id == start + 1, "the load asks for products by number"
 
 

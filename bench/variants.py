@@ -17,7 +17,8 @@ from bench.data import LINES_MAX
 from shop.domain.errors import ShopError
 from shop.domain.money import Money
 from shop.domain.orders import Order, OrderItem, OrderLine, OrderRequest, OrderStatus, Placed
-from shop.domain.services.place_orders import PlaceOrder, PlaceOrders
+from shop.domain.services.decide_orders import DecideOrders
+from shop.domain.services.place_order import PlaceOrder
 from shop.domain.users import Caller, Role
 from shop.entrypoints.cli.serve import serve
 from shop.entrypoints.container import Container, build_container
@@ -68,8 +69,8 @@ def _order(container: Container, lines: int) -> Order:
 class OneByOne:
     """In the place of the intake: every order is a transaction of its own, at once."""
 
-    def __init__(self, place_orders: PlaceOrders) -> None:
-        self._place_orders = place_orders
+    def __init__(self, decide_orders: DecideOrders) -> None:
+        self._place_orders = decide_orders
 
     async def __call__(self, request: OrderRequest) -> Placed:
         [answer] = await self._place_orders([request])
@@ -142,7 +143,7 @@ def create_constant() -> ASGIApp:
 
 def create_naive() -> ASGIApp:
     container = build_container(load_settings())
-    container.intake.override(OneByOne(container.place_orders()))
+    container.intake.override(OneByOne(container.decide_orders()))
     return build_app(container)
 
 

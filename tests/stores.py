@@ -1,10 +1,10 @@
 """The three stores, opened for a test, and what tests look at behind the ports."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import aiosqlite
@@ -20,8 +20,17 @@ from shop.adapters.sql.engine import DatabaseOptions, Engines, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
 from shop.domain.orders import Order, OrderEvent, OrderStatus
-from shop.domain.ports import UnitOfWorkFactory
+from shop.domain.ports import EventListener, UnitOfWork
 from shop.domain.stock import Reason, StockMovement
+
+
+class OpenUnitOfWork(Protocol):
+    """Units of work that may tell listeners of the test's."""
+
+    def __call__(
+        self, *, read_only: bool = False, listeners: Sequence[EventListener] = ()
+    ) -> UnitOfWork: ...
+
 
 _UNITS_OF_WORK = {"sqlite": SqliteUnitOfWork, "postgresql": PostgresUnitOfWork}
 
@@ -29,7 +38,7 @@ _UNITS_OF_WORK = {"sqlite": SqliteUnitOfWork, "postgresql": PostgresUnitOfWork}
 @dataclass(frozen=True, kw_only=True)
 class Store:
     name: str
-    unit_of_work: UnitOfWorkFactory
+    unit_of_work: OpenUnitOfWork
     memory: MemoryDatabase | None = None
     engines: Engines | None = None
 

@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from shop.adapters.audit import LogAudit
+from shop.domain.events import Event
 
 
 @pytest.mark.parametrize(
@@ -15,7 +16,8 @@ def test_an_event_is_one_line_that_cannot_be_forged(
     caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
     with caplog.at_level(logging.INFO, logger="shop.audit"):
-        LogAudit()("sign_in.failed", user=None, address=text, quantity=-2)
+        about = {"user": None, "address": text, "quantity": -2}
+        LogAudit()(Event(name="sign_in.failed", about=about))
     [message] = caplog.messages
     assert len(message.splitlines()) == 1
     assert message.isascii()

@@ -200,8 +200,8 @@ async def test_an_order_id_taken_meanwhile_is_a_race_lost(sql: Store) -> None:
     first, second = [(await shop.given_product()).id for _ in range(2)]
     user_id = buyer.user_id
     answers = await asyncio.gather(
-        shop.place_orders([request((first, 1), number=1, user_id=user_id)]),
-        shop.place_orders([request((second, 1), number=1, user_id=user_id)]),
+        shop.decide_orders([request((first, 1), number=1, user_id=user_id)]),
+        shop.decide_orders([request((second, 1), number=1, user_id=user_id)]),
         return_exceptions=True,
     )
     assert sum(isinstance(answer, list) for answer in answers) >= 1
@@ -214,9 +214,10 @@ async def test_a_mistake_of_ours_does_not_pass_for_a_database_that_is_away(sql: 
     shop = UseCases(sql.unit_of_work)
     buyer = await shop.given_customer()
     teapot = await shop.given_product()
+    place_order = shop.container.place_order()
     good, bad = await asyncio.gather(
-        shop.place_order(caller=buyer, items=items((teapot.id, 1)), order_id=order_id(1)),
-        shop.place_order(caller=buyer, items=items((2**64, 1)), order_id=order_id(2)),
+        place_order(caller=buyer, items=items((teapot.id, 1)), order_id=order_id(1)),
+        place_order(caller=buyer, items=items((2**64, 1)), order_id=order_id(2)),
         return_exceptions=True,
     )
     assert not isinstance(good, BaseException)
@@ -240,7 +241,7 @@ async def test_a_full_disk_takes_no_stock_without_its_orders(sqlite_url: str) ->
 
         async def fill() -> None:
             while True:
-                await shop.place_orders(
+                await shop.decide_orders(
                     [
                         request((teapot.id, 1), number=next(numbers), user_id=buyer.user_id)
                         for _ in range(20)

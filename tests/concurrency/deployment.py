@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-from shop.domain.users import Caller, Role
+from shop.domain.users import OPERATOR, Caller, Role
 from shop.entrypoints.container import build_container
 from shop.entrypoints.settings import Settings
 from tests.builders import PlainHasher
@@ -183,7 +183,7 @@ async def _sign_up(database_url: str) -> tuple[list[Caller], Caller, dict[Caller
 
     async def user(username: str, role: Role) -> Caller:
         user = await container.create_user()(
-            username=username, password="not a common one", role=role
+            caller=OPERATOR, username=username, password="not a common one", role=role
         )
         return Caller(user_id=user.id, role=role)
 

@@ -13,7 +13,7 @@ from shop.domain.errors import (
 from shop.domain.orders import Order
 from shop.domain.products import Product
 from shop.domain.stock import Reason
-from shop.domain.users import Caller
+from shop.domain.users import OPERATOR, Caller
 from tests.builders import items, money
 from tests.stores import Store
 from tests.use_cases import UseCases
@@ -37,11 +37,11 @@ async def order(shop: UseCases, owner: Caller, products: list[Product]) -> Order
     """Four teapots and two cups."""
     teapot, cup, _ = products
     wanted = items((teapot.id, 4), (cup.id, 2))
-    return (await shop.place_order(caller=owner, items=wanted)).order
+    return (await shop.container.place_order()(caller=owner, items=wanted)).order
 
 
 async def stocks(shop: UseCases, products: list[Product]) -> list[int]:
-    found = [await shop.find_product(sku=product.sku) for product in products]
+    found = [await shop.find_product(caller=OPERATOR, sku=product.sku) for product in products]
     return [product.stock for product in found]
 
 
@@ -110,7 +110,7 @@ async def test_kept_lines_keep_name_and_price_and_new_ones_have_todays(
     teapot, cup, saucer = products
     for product in products:
         await shop.change_product(
-            actor_id=None, product_id=product.id, name="New", price=money(3000)
+            caller=OPERATOR, product_id=product.id, name="New", price=money(3000)
         )
     amended = await shop.amend_order(
         caller=owner, order_id=order.id, items=items((teapot.id, 5), (saucer.id, 1))
@@ -186,7 +186,7 @@ async def test_what_was_archived_may_stay_or_shrink_but_not_grow(
 ) -> None:
     teapot, cup, saucer = products
     for product in (teapot, saucer):
-        await shop.archive_product(actor_id=None, product_id=product.id)
+        await shop.archive_product(caller=OPERATOR, product_id=product.id)
     kept = await shop.amend_order(
         caller=owner, order_id=order.id, items=items((teapot.id, 4), (cup.id, 3))
     )

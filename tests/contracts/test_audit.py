@@ -9,6 +9,7 @@ from shop.domain.orders import Order, OrderStatus
 from shop.domain.products import Product
 from shop.domain.services.verify_stock import REPAIR_NOTE
 from shop.domain.stock import Reason, StockMovement
+from shop.domain.users import OPERATOR
 from tests.builders import NOON, items, order_id
 from tests.stores import Store
 from tests.use_cases import UseCases
@@ -98,7 +99,7 @@ async def order(shop: UseCases) -> Order:
     teapot, cup = await shop.given_product(), await shop.given_product()
     buyer = await shop.given_customer()
     wanted = items((teapot.id, 2), (cup.id, 1))
-    return (await shop.place_order(caller=buyer, items=wanted)).order
+    return (await shop.container.place_order()(caller=buyer, items=wanted)).order
 
 
 async def unsound_orders(shop: UseCases) -> list[tuple[UUID, int, int, int]]:
@@ -109,7 +110,9 @@ async def unsound_orders(shop: UseCases) -> list[tuple[UUID, int, int, int]]:
 
 
 async def product_of(shop: UseCases, order: Order, position: int = 0) -> Product:
-    return await shop.read_product(product_id=order.lines[position].product_id)
+    return await shop.container.read_product()(
+        caller=OPERATOR, product_id=order.lines[position].product_id
+    )
 
 
 async def test_every_honest_order_is_sound(shop: UseCases, store: Store) -> None:
@@ -117,12 +120,12 @@ async def test_every_honest_order_is_sound(shop: UseCases, store: Store) -> None
     wanted, one = items((teapot.id, 3)), items((teapot.id, 1))
 
     async def placed() -> UUID:
-        return (await shop.place_order(caller=boss, items=wanted)).order.id
+        return (await shop.container.place_order()(caller=boss, items=wanted)).order.id
 
     async def shipped() -> UUID:
         id_ = await placed()
         await shop.pay_order(caller=boss, order_id=id_)
-        await shop.move_order(caller=boss, order_id=id_, to=OrderStatus.SHIPPED)
+        await shop.advance_order(caller=boss, order_id=id_, to=OrderStatus.SHIPPED)
         return id_
 
     await shop.amend_order(caller=boss, order_id=await placed(), items=one)
@@ -271,9 +274,9 @@ PLANTS: list[Plant] = [
 async def repair(shop: UseCases) -> None:
     """As the command line does it."""
     for order in await shop.order_audits():
-        await shop.repair_stock.order(order_id=order.order_id, product_id=order.product_id)
+        await shop.repair_stock(caller=OPERATOR, difference=order)
     for product in await shop.audits():
-        await shop.repair_stock.product(product_id=product.product_id)
+        await shop.repair_stock(caller=OPERATOR, difference=product)
 
 
 async def all_stock(store: Store) -> list[int]:
@@ -302,7 +305,6 @@ async def test_repair_makes_the_ledger_agree_and_leaves_the_stock(
 
     # Once more, for what was found before: there is nothing left to do.
     for one in found:
-        await shop.repair_stock.product(product_id=one.product_id)
-        await shop.repair_stock.order(order_id=order.id, product_id=one.product_id)
+        await shop.repair_stock(caller=OPERATOR, difference=one)
     assert await store.movements() == repaired
     assert len([e for e, _ in shop.audit.events if e == "stock.repaired"]) == len(found)

@@ -11,7 +11,7 @@ from shop.domain.errors import OrderNotFound, ProductNotFound
 from shop.domain.orders import Order, OrderEvent
 from shop.domain.pages import Page, Part
 from shop.domain.stock import Reason, StockMovement
-from shop.domain.users import Caller
+from shop.domain.users import OPERATOR, Caller
 from tests.builders import items, order_id
 from tests.stores import Store
 from tests.use_cases import UseCases
@@ -29,10 +29,10 @@ async def order(shop: UseCases, owner: Caller) -> Order:
     """Amended eleven times, so that there is a history and a ledger to page through."""
     teapot = await shop.given_product(100)
     other = await shop.given_product(100)
-    order = (await shop.place_order(caller=owner, items=items((teapot.id, 1)))).order
+    order = (await shop.container.place_order()(caller=owner, items=items((teapot.id, 1)))).order
     for quantity in range(2, 13):
         wanted = items((teapot.id, quantity), (other.id, 1))
-        order = await shop.amend_order(caller=owner, order_id=order.id, items=wanted)
+        order = await shop.container.amend_order()(caller=owner, order_id=order.id, items=wanted)
     return order
 
 
@@ -75,7 +75,9 @@ async def test_a_products_ledger_is_read_page_by_page_the_newest_first(
     assert {m.order_id for m in ledger[1:]} == {order.id}
 
     async def read(part: Part) -> Page[StockMovement]:
-        return await shop.read_movements(product_id=product_id, part=part)
+        return await shop.container.read_movements()(
+            caller=OPERATOR, product_id=product_id, part=part
+        )
 
     await assert_pages(read, ledger[::-1], 13)
 
@@ -84,10 +86,12 @@ async def test_the_ledger_of_no_product_is_not_found_and_of_an_archived_one_is(
     shop: UseCases, order: Order
 ) -> None:
     with pytest.raises(ProductNotFound):
-        await shop.read_movements(product_id=404, part=Part(limit=5))
+        await shop.read_movements(caller=OPERATOR, product_id=404, part=Part(limit=5))
     product_id = order.lines[0].product_id
-    await shop.archive_product(actor_id=None, product_id=product_id)
-    page = await shop.read_movements(product_id=product_id, part=Part(limit=5), count=99)
+    await shop.archive_product(caller=OPERATOR, product_id=product_id)
+    page = await shop.read_movements(
+        caller=OPERATOR, product_id=product_id, part=Part(limit=5), count=99
+    )
     assert (len(page.items), page.more, page.count) == (5, True, 99)
 
 
@@ -102,7 +106,7 @@ async def test_an_orders_history_is_read_page_by_page_the_oldest_first(
     assert [event.id for event in events] == sorted({event.id for event in events})
 
     async def read(part: Part) -> Page[OrderEvent]:
-        return await shop.read_history(caller=owner, order_id=order.id, part=part)
+        return await shop.container.read_history()(caller=owner, order_id=order.id, part=part)
 
     await assert_pages(read, events, 12)
     assert [event.note for event in await shop.history_of(other.order.id)] == ["regret"]

@@ -7,7 +7,6 @@ from typing import TypeVar
 import pytest
 
 from shop.domain.errors import (
-    MoveNotAllowed,
     NotAmendable,
     NotOut,
     OrderChanged,
@@ -15,14 +14,15 @@ from shop.domain.errors import (
     ProductChanged,
     ShopError,
     SkuTaken,
+    TransitionNotAllowed,
 )
 from shop.domain.orders import Order, OrderStatus
 from shop.domain.products import Product
 from shop.domain.stock import Reason
-from shop.domain.users import Caller
+from shop.domain.users import OPERATOR, Caller
 from tests.builders import items, money
 from tests.stores import Store
-from tests.use_cases import OPERATOR, UseCases
+from tests.use_cases import UseCases
 
 T = TypeVar("T")
 S = OrderStatus
@@ -49,7 +49,7 @@ async def teapot(shop: UseCases) -> Product:
 async def order_for(shop: UseCases, teapot: Product) -> Order:
     """For ten teapots."""
     buyer = await shop.given_customer()
-    return (await shop.place_order(caller=buyer, items=items((teapot.id, 10)))).order
+    return (await shop.container.place_order()(caller=buyer, items=items((teapot.id, 10)))).order
 
 
 async def race(*hands: Awaitable[T]) -> list[T | ShopError]:
@@ -70,7 +70,7 @@ def errors_of(answers: Sequence[object]) -> list[type]:
 
 async def assert_consistent(shop: UseCases, order: Order, teapot: Product) -> Order:
     """Stock, ledger, status, version and history of the order tell the same story."""
-    stored = await shop.read_order(caller=OPERATOR, order_id=order.id)
+    stored = await shop.container.read_order()(caller=OPERATOR, order_id=order.id)
     out = 0 if stored.status is S.CANCELLED else sum(stored.out.values())
     assert await shop.stock_of(teapot) == 100 - out
     assert await shop.differences() == []
@@ -92,12 +92,12 @@ async def test_amending_cancelling_and_shipping_at_once_agree_on_an_outcome(
         shop.amend_order(caller=boss, order_id=order.id, items=items((teapot.id, 7))),
         other.pay_order(caller=boss, order_id=order.id),
         shop.cancel_order(caller=boss, order_id=order.id),
-        other.move_order(caller=boss, order_id=order.id, to=S.SHIPPED),
+        other.advance_order(caller=boss, order_id=order.id, to=S.SHIPPED),
         shop.amend_order(caller=boss, order_id=order.id, items=items((teapot.id, 12))),
         other.cancel_order(caller=boss, order_id=order.id),
     ]
     answers = await race(*hands[turn:], *hands[:turn])
-    assert set(errors_of(answers)) <= {MoveNotAllowed, NotAmendable}
+    assert set(errors_of(answers)) <= {TransitionNotAllowed, NotAmendable}
     stored = await assert_consistent(shop, order, teapot)
     changes = {a.version for a in answers if isinstance(a, Order)} - {1}
     assert stored.version in changes
@@ -115,12 +115,12 @@ async def test_cancelling_and_shipping_what_is_paid_have_one_winner(
                 for process in (shop, other)
                 for hand in (
                     process.cancel_order(caller=boss, order_id=order.id),
-                    process.move_order(caller=boss, order_id=order.id, to=S.SHIPPED),
+                    process.advance_order(caller=boss, order_id=order.id, to=S.SHIPPED),
                 )
             )
         )
         # The winner's move, made twice, is answered twice; the others see it and are refused.
-        assert errors_of(answers) == [MoveNotAllowed] * 2
+        assert errors_of(answers) == [TransitionNotAllowed] * 2
         [winner] = {a for a in answers if isinstance(a, Order)}
         stored = await assert_consistent(shop, order, teapot)
         assert stored == winner
@@ -154,7 +154,7 @@ async def test_many_returns_at_once_give_back_once(
 ) -> None:
     order = await order_for(shop, teapot)
     await shop.pay_order(caller=boss, order_id=order.id)
-    await shop.move_order(caller=boss, order_id=order.id, to=S.SHIPPED)
+    await shop.advance_order(caller=boss, order_id=order.id, to=S.SHIPPED)
     answers = await race(
         *(
             process.return_order(caller=boss, order_id=order.id)
@@ -174,7 +174,7 @@ async def test_many_partial_returns_at_once_give_back_no_more_than_is_out(
 ) -> None:
     order = await order_for(shop, teapot)
     await shop.pay_order(caller=boss, order_id=order.id)
-    await shop.move_order(caller=boss, order_id=order.id, to=S.SHIPPED)
+    await shop.advance_order(caller=boss, order_id=order.id, to=S.SHIPPED)
     answers = await race(
         *(
             process.return_order(caller=boss, order_id=order.id, items=items((teapot.id, 3)))
@@ -214,26 +214,26 @@ async def test_of_two_editors_who_saw_the_same_product_one_wins(
     answers = await race(
         *(
             process.change_product(
-                actor_id=None, product_id=teapot.id, price=money(price), expected_versions=[1]
+                caller=OPERATOR, product_id=teapot.id, price=money(price), expected_versions=[1]
             )
             for price, process in ((1, shop), (2, other), (3, shop), (4, other))
         )
     )
     assert errors_of(answers) == [ProductChanged] * 3
     [winner] = [a for a in answers if isinstance(a, Product)]
-    assert await shop.read_product(product_id=teapot.id) == winner
+    assert await shop.read_product(caller=OPERATOR, product_id=teapot.id) == winner
 
 
 async def test_changes_at_once_to_different_fields_all_stay(
     shop: UseCases, other: UseCases, teapot: Product
 ) -> None:
     await race(
-        shop.change_product(actor_id=None, product_id=teapot.id, name="Kettle"),
-        other.change_product(actor_id=None, product_id=teapot.id, price=money(7)),
-        shop.change_product(actor_id=None, product_id=teapot.id, description="Boils."),
-        other.change_stock.by(actor_id=None, product_id=teapot.id, delta=5, reason="restock"),
+        shop.change_product(caller=OPERATOR, product_id=teapot.id, name="Kettle"),
+        other.change_product(caller=OPERATOR, product_id=teapot.id, price=money(7)),
+        shop.change_product(caller=OPERATOR, product_id=teapot.id, description="Boils."),
+        other.change_stock(caller=OPERATOR, product_id=teapot.id, delta=5, reason="restock"),
     )
-    changed = await shop.read_product(product_id=teapot.id)
+    changed = await shop.read_product(caller=OPERATOR, product_id=teapot.id)
     assert (changed.name, changed.price, changed.description) == ("Kettle", money(7), "Boils.")
     assert (changed.version, changed.stock) == (4, 105)
 
@@ -242,7 +242,7 @@ async def test_a_sku_two_products_want_at_once_goes_to_one(shop: UseCases, other
     products = [await shop.given_product(1) for _ in range(4)]
     answers = await race(
         *(
-            process.change_product(actor_id=None, product_id=product.id, sku="TEA")
+            process.change_product(caller=OPERATOR, product_id=product.id, sku="TEA")
             for product, process in zip(products, (shop, other) * 2, strict=True)
         )
     )

@@ -8,7 +8,7 @@ import pytest
 from shop.domain.errors import IdempotencyKeyReused, OrderIdTaken, OutOfStock, ShopError
 from shop.domain.orders import OrderStatus, Placed
 from shop.domain.products import Product
-from shop.domain.users import Caller
+from shop.domain.users import OPERATOR, Caller
 from tests.builders import items, order_id, request
 from tests.stores import Store
 from tests.use_cases import UseCases, placed
@@ -45,7 +45,7 @@ async def test_many_transactions_for_the_last_pieces_get_exactly_those(shop: Use
     teapot = await shop.given_product(13)
     batches = await asyncio.gather(
         *(
-            shop.place_orders([request((teapot.id, 1), number=n, user_id=buyer.user_id)])
+            shop.decide_orders([request((teapot.id, 1), number=n, user_id=buyer.user_id)])
             for n in range(1, BUYERS + 1)
         )
     )
@@ -72,7 +72,7 @@ async def test_baskets_in_opposite_order_do_not_block_each_other(shop: UseCases)
     ids = [product.id for product in products]
     batches = await asyncio.gather(
         *(
-            shop.place_orders(
+            shop.decide_orders(
                 [
                     request(
                         *((id_, 1) for id_ in (ids if n % 2 else reversed(ids))),
@@ -160,7 +160,7 @@ async def test_repeats_are_recognised_from_what_is_stored(shop: UseCases, store:
     again = await later.place_order(caller=buyer, items=wanted, idempotency_key="k")
     assert again == Placed(order=by_key.order, created=False)
 
-    refused = await later.place_orders(
+    refused = await later.decide_orders(
         [
             request((teapot.id, 3), number=1, user_id=buyer.user_id),
             request((teapot.id, 2), number=1, user_id=thief.user_id),
@@ -174,10 +174,10 @@ async def test_a_batch_may_hold_everything_at_once(shop: UseCases, store: Store)
     buyer = await shop.given_customer()
     teapot = await shop.given_product(3)
     gone = await shop.given_product(3)
-    await shop.archive_product(actor_id=None, product_id=gone.id)
-    await shop.place_orders([request((teapot.id, 1), number=1, user_id=buyer.user_id)])
+    await shop.archive_product(caller=OPERATOR, product_id=gone.id)
+    await shop.decide_orders([request((teapot.id, 1), number=1, user_id=buyer.user_id)])
     user_id = buyer.user_id
-    answers = await shop.place_orders(
+    answers = await shop.decide_orders(
         [
             request((teapot.id, 1), number=1, user_id=user_id),
             request((teapot.id, 2), number=1, user_id=user_id),
@@ -263,9 +263,7 @@ async def test_buying_and_cancelling_and_restocking_at_once_stay_sound(
         return True
 
     async def restock(process: UseCases) -> bool:
-        await process.change_stock.by(
-            actor_id=None, product_id=teapot.id, delta=1, reason="restock"
-        )
+        await process.change_stock(caller=OPERATOR, product_id=teapot.id, delta=1, reason="restock")
         return True
 
     done = await asyncio.gather(
@@ -285,8 +283,8 @@ async def test_two_who_count_the_same_shelf_do_not_both_set_it(shop: UseCases) -
     teapot = await shop.given_product(5)
     counts = await asyncio.gather(
         *(
-            shop.change_stock.to(
-                actor_id=None, product_id=teapot.id, quantity=n, expected=5, reason="counted"
+            shop.change_stock(
+                caller=OPERATOR, product_id=teapot.id, quantity=n, expected=5, reason="counted"
             )
             for n in range(10, 20)
         ),

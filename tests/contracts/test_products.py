@@ -9,7 +9,8 @@ import pytest
 from shop.domain.errors import ProductChanged, ProductNotFound, SkuTaken
 from shop.domain.pages import Part, read_page
 from shop.domain.products import Product, ProductQuery, ProductSort
-from tests.builders import NOON, money, product
+from shop.domain.users import OPERATOR
+from tests.builders import NOON, money, product, staff
 from tests.stores import Store
 from tests.use_cases import UseCases
 
@@ -22,7 +23,8 @@ NAMES = (
 @pytest.fixture
 async def catalogue(shop: UseCases) -> list[Product]:
     """Products with every kind of name, and with ties in price and time."""
-    return await shop.add_products(
+    return await shop.container.add_products()(
+        caller=OPERATOR,
         products=[
             product(
                 0,
@@ -33,7 +35,7 @@ async def catalogue(shop: UseCases) -> list[Product]:
                 created_at=NOON + timedelta(microseconds=n % 5),
             )
             for n, name in enumerate(NAMES)
-        ]
+        ],
     )
 
 
@@ -191,26 +193,26 @@ async def test_archived_products_are_found_by_their_sku_only(
 ) -> None:
     gone = catalogue[3]
     shop.clock.advance(timedelta(hours=1))
-    await shop.archive_product(actor_id=99, product_id=gone.id)
+    await shop.archive_product(caller=staff(99), product_id=gone.id)
     assert await found(store, ProductQuery()) == set(NAMES) - {gone.name}
     with pytest.raises(ProductNotFound):
-        await shop.read_product(product_id=gone.id)
+        await shop.read_product(caller=OPERATOR, product_id=gone.id)
     archived = replace(gone, archived=True, version=2, modified_at=shop.clock())
-    assert await shop.find_product(sku=gone.sku) == archived
+    assert await shop.find_product(caller=OPERATOR, sku=gone.sku) == archived
     async with store.unit_of_work(read_only=True) as uow:
         assert await uow.products.get(gone.id) == archived
 
 
 async def test_a_product_is_read_back_as_it_was_stored(shop: UseCases) -> None:
     stored = await shop.create_product(
-        actor_id=None,
+        caller=OPERATOR,
         sku="X-1",
         name="'; DROP TABLE products; -- ☃",
         price=money(10**10),
         description="line one\nline two\t%s %(a)s :b",
         stock=10**12,
     )
-    assert await shop.read_product(product_id=stored.id) == stored
+    assert await shop.read_product(caller=OPERATOR, product_id=stored.id) == stored
 
 
 async def test_a_changed_product_is_read_back_and_found_by_what_it_is_called_now(
@@ -219,7 +221,7 @@ async def test_a_changed_product_is_read_back_and_found_by_what_it_is_called_now
     before = catalogue[0]
     shop.clock.advance(timedelta(hours=1))
     changed = await shop.change_product(
-        actor_id=99,
+        caller=staff(99),
         product_id=before.id,
         sku="NEW-1",
         name=" Käse ",
@@ -236,12 +238,12 @@ async def test_a_changed_product_is_read_back_and_found_by_what_it_is_called_now
         version=2,
         modified_at=shop.clock(),
     )
-    assert await shop.read_product(product_id=before.id) == changed
-    assert await shop.find_product(sku="NEW-1") == changed
+    assert await shop.read_product(caller=OPERATOR, product_id=before.id) == changed
+    assert await shop.find_product(caller=OPERATOR, sku="NEW-1") == changed
     with pytest.raises(ProductNotFound):
-        await shop.find_product(sku=before.sku)
+        await shop.find_product(caller=OPERATOR, sku=before.sku)
     assert await found(store, ProductQuery(search="KÄSE")) == {"Käse"}
-    kept = await shop.change_product(actor_id=99, product_id=before.id)
+    kept = await shop.change_product(caller=staff(99), product_id=before.id)
     assert kept == replace(changed, version=3)
     assert shop.audit.events[-1] == ("product.changed", {"user": 99, "product": before.id})
 
@@ -253,25 +255,25 @@ async def test_a_change_of_what_somebody_else_changed_is_refused(
     for expected in ([], [2], [0, 7]):
         with pytest.raises(ProductChanged):
             await shop.change_product(
-                actor_id=None, product_id=before.id, name="x", expected_versions=expected
+                caller=OPERATOR, product_id=before.id, name="x", expected_versions=expected
             )
         with pytest.raises(ProductChanged):
             await shop.archive_product(
-                actor_id=None, product_id=before.id, expected_versions=expected
+                caller=OPERATOR, product_id=before.id, expected_versions=expected
             )
-    assert await shop.read_product(product_id=before.id) == before
+    assert await shop.read_product(caller=OPERATOR, product_id=before.id) == before
 
 
 async def test_a_sku_that_is_taken_stays_with_its_product(
     shop: UseCases, catalogue: list[Product]
 ) -> None:
     mine, theirs, archived = catalogue[:3]
-    await shop.archive_product(actor_id=None, product_id=archived.id)
+    await shop.archive_product(caller=OPERATOR, product_id=archived.id)
     for taken in (theirs.sku, archived.sku):
         with pytest.raises(SkuTaken, match=taken):
-            await shop.change_product(actor_id=None, product_id=mine.id, sku=taken, name="x")
-    assert await shop.read_product(product_id=mine.id) == mine
-    same = await shop.change_product(actor_id=None, product_id=mine.id, sku=mine.sku)
+            await shop.change_product(caller=OPERATOR, product_id=mine.id, sku=taken, name="x")
+    assert await shop.read_product(caller=OPERATOR, product_id=mine.id) == mine
+    same = await shop.change_product(caller=OPERATOR, product_id=mine.id, sku=mine.sku)
     assert same.sku == mine.sku
 
 
@@ -279,24 +281,24 @@ async def test_what_is_archived_is_not_changed_and_archived_once(
     shop: UseCases, catalogue: list[Product]
 ) -> None:
     gone = catalogue[0]
-    await shop.archive_product(actor_id=1, product_id=gone.id, expected_versions=[1])
-    await shop.archive_product(actor_id=2, product_id=gone.id, expected_versions=[1])
-    assert (await shop.find_product(sku=gone.sku)).version == 2
+    await shop.archive_product(caller=staff(1), product_id=gone.id, expected_versions=[1])
+    await shop.archive_product(caller=staff(2), product_id=gone.id, expected_versions=[1])
+    assert (await shop.find_product(caller=OPERATOR, sku=gone.sku)).version == 2
     archived = [fields for event, fields in shop.audit.events if event == "product.archived"]
     assert archived == [{"user": 1, "product": gone.id}]
     with pytest.raises(ProductNotFound):
-        await shop.change_product(actor_id=None, product_id=gone.id, name="x")
+        await shop.change_product(caller=OPERATOR, product_id=gone.id, name="x")
 
 
 async def test_a_product_that_is_not_there_is_neither_changed_archived_nor_found(
     shop: UseCases,
 ) -> None:
     with pytest.raises(ProductNotFound):
-        await shop.change_product(actor_id=None, product_id=404, name="x")
+        await shop.change_product(caller=OPERATOR, product_id=404, name="x")
     with pytest.raises(ProductNotFound):
-        await shop.archive_product(actor_id=None, product_id=404)
+        await shop.archive_product(caller=OPERATOR, product_id=404)
     with pytest.raises(ProductNotFound, match="TEA"):
-        await shop.find_product(sku="TEA")
+        await shop.find_product(caller=OPERATOR, sku="TEA")
 
 
 async def test_a_change_of_the_entry_leaves_the_stock_to_those_who_buy(

@@ -8,7 +8,7 @@ import pytest
 from shop.domain.errors import InvalidField, InvalidToken, UsernameTaken, WrongCredentials
 from shop.domain.services import keep_users, sign_out
 from shop.domain.sessions import CLIENT_LENGTH_MAX, RefreshToken, hash_token
-from shop.domain.users import Caller, User
+from shop.domain.users import OPERATOR, Caller, User
 from tests.builders import PASSWORD
 from tests.stores import Store
 from tests.use_cases import ADDRESS, UseCases
@@ -25,7 +25,7 @@ async def token(shop: UseCases) -> str:
 
 
 async def refresh(shop: UseCases, token: str) -> str:
-    return (await shop.refresh_session(refresh_token=token)).refresh_token
+    return (await shop.container.refresh_session()(refresh_token=token)).refresh_token
 
 
 async def is_good(shop: UseCases, token: str) -> bool:
@@ -111,7 +111,7 @@ async def test_a_new_password_ends_every_session_of_that_user(shop: UseCases, to
     second = (await shop.sign_in(username="anna", password=PASSWORD)).refresh_token
     await shop.given_customer("bert")
     other = (await shop.sign_in(username="bert", password=PASSWORD)).refresh_token
-    await shop.set_password(username="anna", password="another password")
+    await shop.set_password(caller=OPERATOR, username="anna", password="another password")
     assert not any([await is_good(shop, each) for each in (token, second)])
     assert await is_good(shop, other)
     await shop.sign_in(username="anna", password="another password")
@@ -130,7 +130,9 @@ async def test_a_disabled_user_stays_out(shop: UseCases, store: Store, token: st
 
 
 async def test_a_user_is_read_back_as_stored(shop: UseCases, store: Store) -> None:
-    created = await shop.create_user(username="Ünal@example.org", password=PASSWORD)
+    created = await shop.create_user(
+        caller=OPERATOR, username="Ünal@example.org", password=PASSWORD
+    )
     async with store.unit_of_work(read_only=True) as uow:
         assert await uow.users.get(created.id) == created
         assert await uow.users.find("Ünal@example.org") == created
@@ -264,10 +266,10 @@ async def test_sessions_that_expired_are_purged_and_others_kept(
         await shop.sign_in(username="anna", password=PASSWORD)
     shop.clock.advance(20 * HOUR)
     token = await refresh(shop, token)
-    assert await shop.purge_sessions() == 0
+    assert await shop.purge_sessions(caller=OPERATOR) == 0
     shop.clock.advance(5 * HOUR)
-    assert await shop.purge_sessions() == 4
-    assert (await store.count("families"), await shop.purge_sessions()) == (1, 0)
+    assert await shop.purge_sessions(caller=OPERATOR) == 4
+    assert (await store.count("families"), await shop.purge_sessions(caller=OPERATOR)) == (1, 0)
     assert await is_good(shop, token)
     shop.clock.advance(2 * DAY)
     await shop.sign_in(username="anna", password=PASSWORD)
@@ -325,11 +327,11 @@ async def test_of_two_who_change_a_password_at_once_one_does(
 async def test_disabling_a_user_ends_every_session_and_enabling_lets_them_in_again(
     shop: UseCases, token: str
 ) -> None:
-    assert (await shop.switch_user(username="anna", disabled=True)).disabled
+    assert (await shop.disable_user(caller=OPERATOR, username="anna")).disabled
     assert not await is_good(shop, token)
     with pytest.raises(WrongCredentials):
         await shop.sign_in(username="anna", password=PASSWORD)
-    await shop.switch_user(username="anna", disabled=False)
+    await shop.enable_user(caller=OPERATOR, username="anna")
     assert not await is_good(shop, token)
     await shop.sign_in(username="anna", password=PASSWORD)
 
@@ -344,9 +346,9 @@ async def test_a_sign_in_that_began_before_a_change_does_not_outlive_it(
     async def verify(password: str, password_hash: str | None) -> bool:
         fits = await real(password, password_hash)
         if change == "password":
-            await shop.set_password(username="anna", password="another password")
+            await shop.set_password(caller=OPERATOR, username="anna", password="another password")
         else:
-            await shop.switch_user(username="anna", disabled=True)
+            await shop.disable_user(caller=OPERATOR, username="anna")
         return fits
 
     monkeypatch.setattr(shop.hasher, "verify", verify)
@@ -367,7 +369,7 @@ async def test_sessions_that_race_a_disabling_are_all_ended(shop: UseCases, stor
             for process in (shop, other)
             for _ in range(2)
         ),
-        shop.switch_user(username="anna", disabled=True),
+        shop.disable_user(caller=OPERATOR, username="anna"),
         *(refresh(other, each) for each in tokens),
         return_exceptions=True,
     )
@@ -421,8 +423,10 @@ async def test_users_are_listed_by_id_step_by_step(
     monkeypatch.setattr(keep_users, "USERS_PER_STEP", 3)
     for name in ("d", "a", "c", "b", "ä", "e", "f"):
         await shop.given_customer(name)
-    await shop.switch_user(username="c", disabled=True)
-    steps = [[(u.username, u.disabled) for u in step] async for step in shop.list_users()]
+    await shop.disable_user(caller=OPERATOR, username="c")
+    steps = [
+        [(u.username, u.disabled) for u in step] async for step in shop.list_users(caller=OPERATOR)
+    ]
     assert steps == [
         [("d", False), ("a", False), ("c", True)],
         [("b", False), ("ä", False), ("e", False)],

@@ -7,6 +7,7 @@ import pytest
 from shop.domain.orders import OrderQuery, OrderStatus
 from shop.domain.pages import Part
 from shop.domain.products import ProductQuery
+from shop.domain.users import OPERATOR
 from tests.builders import PASSWORD, items, order_id, product, request
 from tests.stores import Store
 from tests.use_cases import UseCases
@@ -28,7 +29,9 @@ def store(sql: Store) -> Store:
 async def shop(sql: Store) -> AsyncIterator[UseCases]:
     """A shop with a hundred products of a thousand pieces, ids from 1."""
     shop = UseCases(sql.unit_of_work)
-    await shop.add_products(products=[product(0, sku=f"S-{n}", stock=1000) for n in range(100)])
+    await shop.add_products(
+        caller=OPERATOR, products=[product(0, sku=f"S-{n}", stock=1000) for n in range(100)]
+    )
     yield shop
     await shop.intake.close()
 
@@ -37,20 +40,22 @@ async def shop(sql: Store) -> AsyncIterator[UseCases]:
 async def test_a_page_of_products_is_two(shop: UseCases, store: Store, limit: int) -> None:
     query = ProductQuery(search="t", in_stock=True, price_min=1)
     with store.statements() as sent:
-        page = await shop.list_products(query=query, part=Part(limit=limit))
+        page = await shop.list_products(caller=OPERATOR, query=query, part=Part(limit=limit))
     assert len(page.items) == limit
     assert len(sent) == 2
 
 
 async def test_a_page_reached_by_its_link_is_one(shop: UseCases, store: Store) -> None:
     with store.statements() as sent:
-        await shop.list_products(query=ProductQuery(), part=Part(limit=100), count=100)
+        await shop.list_products(
+            caller=OPERATOR, query=ProductQuery(), part=Part(limit=100), count=100
+        )
     assert len(sent) == 1
 
 
 async def test_a_product_is_one(shop: UseCases, store: Store) -> None:
     with store.statements() as sent:
-        await shop.read_product(product_id=1)
+        await shop.read_product(caller=OPERATOR, product_id=1)
     assert len(sent) == 1
 
 
@@ -72,7 +77,7 @@ async def test_placing_a_batch_costs_what_one_order_costs(shop: UseCases, store:
         for number in range(1, 65)
     ]
     with store.statements() as sent:
-        await shop.place_orders(batch)
+        await shop.decide_orders(batch)
     assert len(sent) == PLACING[store.name]
 
 
@@ -86,7 +91,7 @@ async def test_a_repeated_order_is_two(shop: UseCases, store: Store) -> None:
 
 async def test_a_page_of_a_hundred_orders_with_lines_is_two(shop: UseCases, store: Store) -> None:
     buyer = await shop.given_customer()
-    await shop.place_orders(
+    await shop.decide_orders(
         [
             request((1, 1), (2, 1), (3, 1), number=number, user_id=buyer.user_id)
             for number in range(1, 102)
@@ -158,7 +163,7 @@ async def test_paying_and_shipping_and_returning_cost_the_same_for_a_hundred_lin
         await shop.pay_order(caller=boss, order_id=order_id(1), reference="pay-1")
     assert len(sent) == MOVING
     with store.statements() as sent:
-        await shop.move_order(caller=boss, order_id=order_id(1), to=OrderStatus.SHIPPED)
+        await shop.advance_order(caller=boss, order_id=order_id(1), to=OrderStatus.SHIPPED)
     assert len(sent) == MOVING
     some = items(*((n, 1) for n in range(1, lines + 1)))
     for back in (some, None):
@@ -180,7 +185,7 @@ async def test_a_page_of_history_or_movements_is_three(
         history = await shop.read_history(caller=buyer, order_id=order_id(1), part=part)
     assert (len(history.items), len(sent)) == (limit, 3)
     with store.statements() as sent:
-        movements = await shop.read_movements(product_id=1, part=part)
+        movements = await shop.read_movements(caller=OPERATOR, product_id=1, part=part)
     assert (len(movements.items), len(sent)) == (limit, 3)
 
 
@@ -202,7 +207,7 @@ async def test_a_checked_user_is_one_and_then_none(shop: UseCases, store: Store)
     anna = await shop.given_customer("anna")
     with store.statements() as sent:
         for _ in range(10):
-            await shop.check_user(anna)
+            await shop.check_user(caller=anna)
     assert len(sent) == 1
 
 
@@ -211,15 +216,12 @@ async def test_verifying_is_two_for_a_step_of_products_and_two_of_orders(
 ) -> None:
     """Besides the one that finds nothing more."""
     buyer = await shop.given_customer()
-    await shop.place_orders(
+    await shop.decide_orders(
         [
             request(*((n, 1) for n in range(1, 101)), number=number, user_id=buyer.user_id)
             for number in range(1, 51)
         ]
     )
     with store.statements() as sent:
-        assert await shop.audits() == []
-    assert len(sent) == 2
-    with store.statements() as sent:
-        assert await shop.order_audits() == []
-    assert len(sent) == 3
+        assert await shop.differences() == []
+    assert len(sent) == 2 + 3

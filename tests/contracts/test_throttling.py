@@ -39,7 +39,7 @@ async def attempt(
     shop: UseCases, password: str = "wrong", *, username: str = "anna", address: str = ADDRESS
 ) -> type[Exception] | None:
     try:
-        await shop.sign_in_from(username=username, password=password, address=address)
+        await shop.container.sign_in()(username=username, password=password, address=address)
     except (WrongCredentials, TooManyAttempts) as error:
         return type(error)
     return None

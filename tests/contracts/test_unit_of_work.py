@@ -1,6 +1,8 @@
 """A unit of work: what is committed stays, anything else leaves nothing behind."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -13,12 +15,13 @@ from shop.domain.errors import (
     UserNotFound,
     WriteConflict,
 )
+from shop.domain.events import Event
 from shop.domain.orders import OrderQuery
 from shop.domain.pages import Part
 from shop.domain.ports import UnitOfWork
 from shop.domain.products import ProductQuery
 from shop.domain.stock import Reason, Shelf
-from shop.domain.users import Role, User
+from shop.domain.users import OPERATOR, Role, User
 from tests.builders import NOON, items, order, order_id, order_line, product
 from tests.stores import Store, sql_store
 from tests.use_cases import UseCases
@@ -44,7 +47,7 @@ async def write_everything(uow: UnitOfWork) -> None:
     shelf = Shelf(await uow.stock.lock([teapot.id]))
     shelf.move(teapot.id, -1, Reason.ORDER, at=NOON, order_id=order_id(1))
     placed = order(1, user_id=user.id, lines=(order_line(teapot.id),))
-    await uow.placing.add([placed], shelf.movements)
+    await uow.batch.add([placed], shelf.movements)
 
 
 async def is_empty(store: Store) -> bool:
@@ -171,7 +174,7 @@ async def test_one_sees_what_one_has_written_oneself(store: Store) -> None:
         await write_everything(uow)
         [teapot] = await uow.products.read_part(ProductQuery(search="tea"), Part(limit=10))
         assert teapot.stock == 4
-        known, locked = await uow.placing.lock(
+        known, locked = await uow.batch.lock(
             order_ids=[order_id(1), order_id(2)], product_ids=[teapot.id, 404]
         )
         assert known == {order_id(1): await uow.orders.get(order_id(1))}
@@ -192,8 +195,8 @@ async def test_what_is_not_there_is_not_found(store: Store) -> None:
         assert await uow.sessions.lock(b"nothing") is None
         assert await uow.stock.lock([404]) == {}
         assert await uow.stock.lock([]) == {}
-        assert await uow.placing.lock(order_ids=[], product_ids=[404]) == ({}, {})
-        assert await uow.placing.lock(order_ids=[order_id(1)], product_ids=[]) == ({}, {})
+        assert await uow.batch.lock(order_ids=[], product_ids=[404]) == ({}, {})
+        assert await uow.batch.lock(order_ids=[order_id(1)], product_ids=[]) == ({}, {})
         assert await uow.products.find_skus(["A"]) == set()
         assert await uow.products.find_skus([]) == set()
 
@@ -215,7 +218,7 @@ async def test_locked_stock_comes_with_archived_products_and_without_unknown_one
     shop: UseCases, store: Store
 ) -> None:
     here, gone = await shop.given_product(1), await shop.given_product(2)
-    await shop.archive_product(actor_id=None, product_id=gone.id)
+    await shop.archive_product(caller=OPERATOR, product_id=gone.id)
     async with store.unit_of_work() as uow:
         locked = await uow.stock.lock([gone.id, here.id, 404])
     assert list(locked) == [here.id, gone.id]
@@ -253,7 +256,7 @@ async def test_an_order_id_or_code_in_use_is_a_race_lost(shop: UseCases, store: 
     async def add(*numbers_and_codes: tuple[int, str]) -> None:
         lines = (order_line(teapot.id),)
         async with store.unit_of_work() as uow:
-            await uow.placing.add(
+            await uow.batch.add(
                 [
                     order(number, user_id=user.user_id, lines=lines, code=code)
                     for number, code in numbers_and_codes
@@ -293,3 +296,57 @@ async def test_a_locked_order_is_not_changed_by_anybody_else(shop: UseCases, sto
         assert not done
         assert await uow.orders.get(placed.order.id) == locked
     assert (await cancelling).version == 2
+
+
+# --- what happened ---
+
+
+class Told:
+    def __init__(self) -> None:
+        self.names: list[list[str]] = []
+
+    def __call__(self, events: Sequence[Event]) -> None:
+        self.names.append([event.name for event in events])
+
+
+def happened(name: str) -> Event:
+    return Event(name=name, about={})
+
+
+async def test_listeners_are_told_once_it_is_committed_and_not_before(store: Store) -> None:
+    told = Told()
+    async with store.unit_of_work(listeners=[told]) as uow:
+        uow.record(happened("one"))
+        uow.record(happened("two"))
+        assert told.names == []
+        await uow.commit()
+        assert told.names == [["one", "two"]]
+    assert told.names == [["one", "two"]]
+
+
+async def test_listeners_are_not_told_of_what_was_rolled_back(store: Store) -> None:
+    told = Told()
+    async with store.unit_of_work(listeners=[told]) as uow:
+        uow.record(happened("left"))
+    with suppress(ZeroDivisionError):
+        async with store.unit_of_work(listeners=[told]) as uow:
+            uow.record(happened("failed"))
+            raise ZeroDivisionError
+    assert told.names == []
+
+
+async def test_a_listener_that_fails_undoes_nothing_and_stops_no_other(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Sequence[Event]) -> None:
+        raise ZeroDivisionError
+
+    told = Told()
+    async with store.unit_of_work(listeners=[fail, told]) as uow:
+        [stored] = await uow.products.add([product(0)])
+        uow.record(happened("added"))
+        await uow.commit()
+    assert told.names == [["added"]]
+    async with store.unit_of_work(read_only=True) as uow:
+        assert (await uow.products.get(stored.id)).sku == stored.sku
+    assert "an event listener failed" in caplog.text

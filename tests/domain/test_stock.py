@@ -44,11 +44,14 @@ def test_the_shelf_is_not_filled_above_the_limit() -> None:
 
 def test_every_shortage_is_named_in_the_order_of_the_wish() -> None:
     tea = shelf(p1=1, p2=2, p3=3)
-    assert tea.shortages({3: 9, 2: 2, 1: 2}) == [
+    assert tea.shortages({3: 9, 2: 2, 1: 2}, {}) == [
         Shortage(product_id=3, requested=9, available=3),
         Shortage(product_id=1, requested=2, available=1),
     ]
-    assert tea.shortages({1: 1, 2: 2, 3: 3}) == []
+    assert tea.shortages({1: 1, 2: 2, 3: 3}, {}) == []
+    assert tea.shortages({3: 9, 1: 2}, {1: 1, 3: 5}) == [
+        Shortage(product_id=3, requested=9, available=8)
+    ]
 
 
 def test_a_movement_of_nothing_is_a_mistake() -> None:

@@ -5,7 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from shop.domain.orders import draw_moves
+from shop.domain.orders import draw_transitions
 from tests.e2e.conftest import Start
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorials" / "life-of-an-order.md"
@@ -53,4 +53,4 @@ def test_every_answer_is_what_the_tutorial_says(start: Start) -> None:
 
 
 def test_the_diagram_is_that_of_the_code() -> None:
-    assert f"```mermaid\n{draw_moves()}\n```" in TUTORIAL.read_text()
+    assert f"```mermaid\n{draw_transitions()}\n```" in TUTORIAL.read_text()

@@ -21,7 +21,7 @@ from shop.domain.money import Money
 from shop.domain.orders import OrderQuery
 from shop.domain.pages import Part
 from shop.domain.products import Product
-from shop.domain.users import Caller, Role
+from shop.domain.users import OPERATOR, Caller, Role
 from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.http.app import build_app
 from shop.entrypoints.settings import Settings
@@ -68,7 +68,7 @@ class Api:
         stock: int = 10,
     ) -> Product:
         return await self.container.create_product()(
-            actor_id=None,
+            caller=OPERATOR,
             sku=sku or f"SKU-{next(_numbers)}",
             name=name,
             description=description,
@@ -77,7 +77,7 @@ class Api:
         )
 
     async def stock_of(self, product: Product) -> int:
-        return (await self.container.read_product()(product_id=product.id)).stock
+        return (await self.container.read_product()(caller=OPERATOR, product_id=product.id)).stock
 
     async def reprice(self, product: Product, *, name: str, price: int) -> None:
         """Change the catalogue, as no endpoint does yet."""
@@ -176,7 +176,9 @@ async def opened_api(container: Container, app: ASGIApp | None = None) -> AsyncI
             return await stack.enter_async_context(_client(app, Authorization=f"Bearer {token}"))
 
         async def user(username: str, role: Role = Role.CUSTOMER) -> Caller:
-            created = await container.create_user()(username=username, password=PASSWORD, role=role)
+            created = await container.create_user()(
+                caller=OPERATOR, username=username, password=PASSWORD, role=role
+            )
             return Caller(user_id=created.id, role=role)
 
         customer = await user("customer")

@@ -13,6 +13,7 @@ import pytest
 
 from shop.domain.pages import Part
 from shop.domain.products import Product, ProductQuery
+from shop.domain.users import OPERATOR
 from tests.entrypoints.api import (
     Api,
     container_for,
@@ -55,7 +56,7 @@ class World:
     async def look(self) -> tuple[int, int, int]:
         """Everything that bad input must not change: stock, products and orders."""
         products = await self.api.container.list_products()(
-            query=ProductQuery(), part=Part(limit=1)
+            caller=OPERATOR, query=ProductQuery(), part=Part(limit=1)
         )
         return products.items[0].stock, products.count, await self.api.count_orders()
 

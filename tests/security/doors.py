@@ -9,7 +9,7 @@ import httpx
 from shop.domain.money import Money
 from shop.domain.ports import PasswordHasher
 from shop.domain.products import Product
-from shop.domain.users import Caller, Role
+from shop.domain.users import OPERATOR, Caller, Role
 from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.http.app import build_app
 from shop.entrypoints.settings import Settings
@@ -46,7 +46,9 @@ class Door:
         return clock
 
     async def create(self, name: str, role: Role = Role.CUSTOMER) -> Caller:
-        user = await self.container.create_user()(username=name, password=PASSWORD, role=role)
+        user = await self.container.create_user()(
+            caller=OPERATOR, username=name, password=PASSWORD, role=role
+        )
         return Caller(user_id=user.id, role=role)
 
     def signed_in(self, caller: Caller) -> dict[str, str]:
@@ -62,7 +64,7 @@ class Door:
 
     async def given_product(self, sku: str = "TEA-1", *, stock: int = 10) -> Product:
         return await self.container.create_product()(
-            actor_id=None,
+            caller=OPERATOR,
             sku=sku,
             name="Teapot",
             description="",
@@ -71,7 +73,7 @@ class Door:
         )
 
     async def stock_of(self, product: Product) -> int:
-        return (await self.container.read_product()(product_id=product.id)).stock
+        return (await self.container.read_product()(caller=OPERATOR, product_id=product.id)).stock
 
     async def close(self) -> None:
         for client in self._clients.values():

@@ -14,7 +14,7 @@ from litestar import Litestar
 from shop.domain.orders import OrderItem, OrderStatus
 from shop.domain.pages import Part
 from shop.domain.services.check_user import BELIEVED_FOR
-from shop.domain.users import Caller, Role
+from shop.domain.users import OPERATOR, Caller, Role
 from shop.entrypoints.edge import Edge
 from shop.entrypoints.http.app import build_app
 from tests.builders import PASSWORD
@@ -106,7 +106,9 @@ class Shop:
         )
         order_id = placed.order.id
         for status in MOVED_TO.get(path.split("/")[-2], ()):
-            await container.move_order()(caller=self.callers["staff"], order_id=order_id, to=status)
+            await container.advance_order()(
+                caller=self.callers["staff"], order_id=order_id, to=status
+            )
         before = await self._looks(order_id, product.sku)
         refresh = (await self.door.sign_in("somebody")).json()["refresh"]
         bodies: dict[Route, Any] = {
@@ -141,7 +143,7 @@ class Shop:
         return [
             await container.read_order()(caller=staff, order_id=order_id),
             await container.read_history()(caller=staff, order_id=order_id, part=part),
-            await container.find_product()(sku=sku),
+            await container.find_product()(caller=OPERATOR, sku=sku),
         ]
 
 
@@ -180,7 +182,7 @@ async def test_each_gets_from_every_route_what_the_table_says(who: str, database
 async def test_a_disabled_user_is_nobody_where_users_are_checked(database_url: str) -> None:
     async with opened_shop(database_url, check_users=True) as shop:
         shop.callers["disabled"] = await shop.door.create("disabled", Role.STAFF)
-        await shop.door.container.switch_user()(username="disabled", disabled=True)
+        await shop.door.container.disable_user()(caller=OPERATOR, username="disabled")
         await walk(shop, "disabled", lambda row: row["nobody"])
 
 
@@ -189,7 +191,7 @@ async def test_a_disabled_user_is_a_customer_until_the_token_ends_where_they_are
 ) -> None:
     async with opened_shop(database_url) as shop:
         shop.callers["disabled"] = await shop.door.create("disabled")
-        await shop.door.container.switch_user()(username="disabled", disabled=True)
+        await shop.door.container.disable_user()(caller=OPERATOR, username="disabled")
         await walk(shop, "disabled", lambda row: row["other"])
 
 
@@ -199,7 +201,7 @@ async def test_a_disabled_user_has_only_the_minutes_of_the_access_token(
     async with opened(database_url) as door:
         await door.create("customer")
         tokens = (await door.sign_in("customer")).json()
-        await door.container.switch_user()(username="customer", disabled=True)
+        await door.container.disable_user()(caller=OPERATOR, username="customer")
         bearer = {"Authorization": f"Bearer {tokens['access']}"}
         assert (await door.at().get("/api/orders/", headers=bearer)).status_code == 200
         refused = await door.at().post("/api/token/refresh/", json={"refresh": tokens["refresh"]})
@@ -232,10 +234,10 @@ async def test_where_users_are_checked_a_disabled_one_is_out_within_seconds(
     async with opened(database_url, check_users=True) as door:
         header = door.signed_in(await door.create("customer"))
         assert (await door.at().get("/api/orders/", headers=header)).status_code == 200
-        await door.container.switch_user()(username="customer", disabled=True)
+        await door.container.disable_user()(caller=OPERATOR, username="customer")
         door.clock.advance(BELIEVED_FOR + timedelta(microseconds=1))
         assert (await door.at().get("/api/orders/", headers=header)).status_code == 401
-        await door.container.switch_user()(username="customer", disabled=False)
+        await door.container.enable_user()(caller=OPERATOR, username="customer")
         assert (await door.at().get("/api/orders/", headers=header)).status_code == 200
 
 

@@ -14,7 +14,7 @@ import pytest
 from shop.domain.orders import OrderQuery
 from shop.domain.pages import Part
 from shop.domain.products import Product
-from shop.domain.users import Caller, Role, User
+from shop.domain.users import OPERATOR, Caller, Role, User
 from tests.builders import PASSWORD
 from tests.security.doors import HOST, Door, code_of, opened
 
@@ -52,14 +52,14 @@ class Shop:
         """All orders, products, movements and users there are."""
         container, part = self.door.container, Part(limit=100)
         users: list[User] = []
-        async for some in container.list_users()():
+        async for some in container.list_users()(caller=OPERATOR):
             users.extend(some)
         products = (await self.ask("GET", "/api/products/?page_size=100", self.staff)).json()
         return [
             await container.list_orders()(caller=self.staff, query=OrderQuery(), part=part),
             products,
             *[
-                await container.read_movements()(product_id=one["id"], part=part)
+                await container.read_movements()(caller=OPERATOR, product_id=one["id"], part=part)
                 for one in products["results"]
             ],
             users,

@@ -13,6 +13,7 @@ import pytest
 from shop.adapters import passwords
 from shop.adapters.passwords import Argon2Hasher
 from shop.domain.throttling import FORGOTTEN_AFTER, WITH_ADDRESS, WITH_NAME
+from shop.domain.users import OPERATOR
 from tests.builders import PASSWORD, FakeClock, PlainHasher
 from tests.security.doors import HERE, Door, code_of, opened
 
@@ -21,7 +22,7 @@ WRONG = "not the password of anybody"
 
 
 async def disable(door: Door, name: str) -> None:
-    await door.container.switch_user()(username=name, disabled=True)
+    await door.container.disable_user()(caller=OPERATOR, username=name)
 
 
 def addresses() -> list[str]:
@@ -425,7 +426,7 @@ async def test_disabling_ends_every_session_at_once(any_database_url: str) -> No
         await disable(door, "customer")
         refused = await door.at().post("/api/token/refresh/", json={"refresh": refresh})
         assert refused.status_code == 401
-        await door.container.switch_user()(username="customer", disabled=False)
+        await door.container.enable_user()(caller=OPERATOR, username="customer")
         refused = await door.at().post("/api/token/refresh/", json={"refresh": refresh})
         assert refused.status_code == 401, "what has ended stays so"
 

@@ -8,7 +8,7 @@ from shop.domain.errors import InvalidToken
 from shop.domain.ports import UnitOfWork
 from shop.domain.services import check_user
 from shop.domain.services.check_user import BELIEVED_FOR, CheckUser
-from shop.domain.users import Caller, Role
+from shop.domain.users import OPERATOR, Caller, Role
 from tests.builders import customer
 from tests.stores import Store
 from tests.use_cases import UseCases
@@ -43,12 +43,12 @@ async def test_a_user_who_is_there_is_looked_up_now_and_then(
 ) -> None:
     anna = await shop.given_customer()
     for _ in range(10):
-        assert await check(anna) == anna
+        assert await check(caller=anna) == anna
     shop.clock.advance(BELIEVED_FOR)
-    await check(anna)
+    await check(caller=anna)
     assert looked_up.count == 1
     shop.clock.advance(MOMENT)
-    await check(anna)
+    await check(caller=anna)
     assert looked_up.count == 2
 
 
@@ -56,26 +56,26 @@ async def test_a_disabled_user_is_out_within_seconds_and_in_again_at_once(
     shop: UseCases, check: CheckUser
 ) -> None:
     anna = await shop.given_customer("anna")
-    await check(anna)
-    await shop.switch_user(username="anna", disabled=True)
+    await check(caller=anna)
+    await shop.disable_user(caller=OPERATOR, username="anna")
     shop.clock.advance(BELIEVED_FOR + MOMENT)
     for _ in range(2):
         with pytest.raises(InvalidToken):
-            await check(anna)
-    await shop.switch_user(username="anna", disabled=False)
-    assert await check(anna) == anna
+            await check(caller=anna)
+    await shop.enable_user(caller=OPERATOR, username="anna")
+    assert await check(caller=anna) == anna
 
 
 async def test_a_caller_has_the_role_of_now_and_not_of_the_token(
     shop: UseCases, check: CheckUser
 ) -> None:
     anna = await shop.given_customer("anna")
-    assert await check(Caller(user_id=anna.user_id, role=Role.STAFF)) == anna
+    assert await check(caller=Caller(user_id=anna.user_id, role=Role.STAFF)) == anna
 
 
 async def test_who_is_gone_is_not_let_in(check: CheckUser) -> None:
     with pytest.raises(InvalidToken):
-        await check(customer(404))
+        await check(caller=customer(404))
 
 
 async def test_only_so_many_are_remembered(
@@ -84,7 +84,7 @@ async def test_only_so_many_are_remembered(
     monkeypatch.setattr(check_user, "USERS_MAX", 2)
     users = [await shop.given_customer() for _ in range(3)]
     for user in (*users, users[2], users[1]):
-        await check(user)
+        await check(caller=user)
     assert looked_up.count == 3
-    await check(users[0])
+    await check(caller=users[0])
     assert looked_up.count == 4

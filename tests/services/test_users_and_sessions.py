@@ -11,7 +11,7 @@ from shop.domain.errors import (
     UserNotFound,
     WrongCredentials,
 )
-from shop.domain.users import Role
+from shop.domain.users import OPERATOR, Role
 from tests.builders import PASSWORD
 from tests.stores import Store
 from tests.use_cases import UseCases
@@ -25,11 +25,13 @@ async def sign_in(shop: UseCases) -> str:
 
 
 async def refresh(shop: UseCases, token: str) -> str:
-    return (await shop.refresh_session(refresh_token=token)).refresh_token
+    return (await shop.container.refresh_session()(refresh_token=token)).refresh_token
 
 
 async def test_a_user_signs_in_as_who_they_are(shop: UseCases) -> None:
-    anna = await shop.create_user(username="anna", password=PASSWORD, role=Role.STAFF)
+    anna = await shop.create_user(
+        caller=OPERATOR, username="anna", password=PASSWORD, role=Role.STAFF
+    )
     signed_in = await shop.sign_in(username="anna", password=PASSWORD)
     assert signed_in.caller.user_id == anna.id
     assert signed_in.caller.role is Role.STAFF
@@ -37,7 +39,7 @@ async def test_a_user_signs_in_as_who_they_are(shop: UseCases) -> None:
 
 
 async def test_a_user_is_a_customer_unless_said_otherwise(shop: UseCases) -> None:
-    anna = await shop.create_user(username="anna", password=PASSWORD)
+    anna = await shop.create_user(caller=OPERATOR, username="anna", password=PASSWORD)
     assert anna.role is Role.CUSTOMER
 
 
@@ -55,7 +57,7 @@ async def test_a_bad_name_or_password_makes_no_user(
     shop: UseCases, username: str, password: str
 ) -> None:
     with pytest.raises(InvalidField):
-        await shop.create_user(username=username, password=password)
+        await shop.create_user(caller=OPERATOR, username=username, password=password)
 
 
 async def test_whatever_is_wrong_the_answer_and_the_work_are_the_same(
@@ -176,7 +178,7 @@ async def test_a_new_password_signs_out_everywhere(shop: UseCases) -> None:
     await shop.given_customer("bert")
     phone, laptop = await sign_in(shop), await sign_in(shop)
     other = (await shop.sign_in(username="bert", password=PASSWORD)).refresh_token
-    await shop.set_password(username="anna", password="another password")
+    await shop.set_password(caller=OPERATOR, username="anna", password="another password")
     for token in (phone, laptop):
         with pytest.raises(InvalidToken):
             await refresh(shop, token)
@@ -188,6 +190,6 @@ async def test_a_new_password_signs_out_everywhere(shop: UseCases) -> None:
 
 async def test_a_password_is_set_for_a_user_that_is_there(shop: UseCases) -> None:
     with pytest.raises(UserNotFound):
-        await shop.set_password(username="nobody", password=PASSWORD)
+        await shop.set_password(caller=OPERATOR, username="nobody", password=PASSWORD)
     with pytest.raises(InvalidField):
-        await shop.set_password(username="nobody", password="short")
+        await shop.set_password(caller=OPERATOR, username="nobody", password="short")

@@ -34,7 +34,7 @@ async def move(api: Api, order: dict[str, Any], *statuses: OrderStatus) -> None:
     """To where no endpoint leads yet."""
     stored = await api.container.read_order()(caller=staff_caller(), order_id=UUID(order["id"]))
     for status in statuses:
-        stored = stored.moved(status, at=api.clock(), by_staff=True)
+        stored = stored.advanced(status, at=api.clock())
     await api.store.save_status(stored)
 
 

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from shop.domain.users import OPERATOR
 from shop.entrypoints.http.pagination import CURSOR_LENGTH_MAX, OFFSET_MAX
 from shop.entrypoints.samples import sample_products
 from tests.entrypoints.api import (
@@ -171,9 +172,10 @@ async def test_a_page_past_the_end_is_not_there(api: Api) -> None:
 async def test_absurd_depth_is_refused_with_a_way_out() -> None:
     async with opened_api(container_for(settings_for())) as api:
         await api.container.add_products()(
+            caller=OPERATOR,
             products=sample_products(
                 seed=1, numbers=range(OFFSET_MAX + 20), currency="EUR", at=api.clock()
-            )
+            ),
         )
         deepest = OFFSET_MAX // 10 + 1
         body = await page(api.customer, f"/api/products/?page={deepest}")

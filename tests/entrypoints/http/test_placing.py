@@ -10,7 +10,7 @@ import pytest
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shop.domain.orders import Placed
-from shop.domain.services.place_orders import PlaceOrder
+from shop.domain.services.place_order import PlaceOrder
 from shop.entrypoints.http.orders import DIRECT
 from shop.entrypoints.http.placing import PlaceDirectly
 from tests.builders import customer, order_id

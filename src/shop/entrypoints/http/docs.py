@@ -43,8 +43,8 @@ def openapi_config() -> OpenAPIConfig:
         version=shop.__version__,
         description=(
             "Takes orders and deducts stock, and never sells what is not there.\n\n"
-            f"An order's status goes: {describe_transitions()}. A status that it has already answers "
-            "200 with the order as it is, one that is not allowed 409 with those that are."
+            f"An order's status: {describe_transitions()}. Asking for the one it has answers 200 "
+            "with the order as it is; one that is not allowed is 409, naming those that are."
         ),
         components=Components(
             security_schemes={
