@@ -1,19 +1,15 @@
 """What every test may ask for: a store of each kind, and the use cases over it."""
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from shop.adapters.sql.engine import create_engines
-from shop.adapters.sql.schema import SqlSchema
 from tests.postgresql import TEMPLATE, PostgresServer, running_postgresql
-from tests.stores import Store, memory_store, sql_store
+from tests.stores import Store, memory_store, migrate, sql_store
 from tests.use_cases import UseCases
 
 _numbers = count(1)
@@ -47,7 +43,7 @@ def migrated_postgresql(postgresql: PostgresServer) -> PostgresServer:
         )
     except asyncpg.PostgresError:
         postgresql.create_database(TEMPLATE)
-    _migrate(postgresql.url(TEMPLATE))
+    migrate(postgresql.url(TEMPLATE))
     return postgresql
 
 
@@ -55,19 +51,8 @@ def migrated_postgresql(postgresql: PostgresServer) -> PostgresServer:
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database file to be copied."""
     path = tmp_path_factory.mktemp("template") / "shop.sqlite3"
-    _migrate(f"sqlite+aiosqlite:///{path}")
+    migrate(f"sqlite+aiosqlite:///{path}")
     return path
-
-
-def _migrate(url: str) -> None:
-    async def migrate() -> None:
-        engines = create_engines(url)
-        await SqlSchema(engines=engines).upgrade()
-        await engines.dispose()
-
-    # In a thread: the test that asks first may have an event loop running in this one.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(lambda: asyncio.run(migrate())).result()
 
 
 @pytest.fixture

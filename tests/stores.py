@@ -1,6 +1,8 @@
 """The three stores, opened for a test, and what tests look at behind the ports."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -18,6 +20,7 @@ from shop.adapters.memory.unit_of_work import MemoryUnitOfWork
 from shop.adapters.sql import tables
 from shop.adapters.sql.engine import DatabaseOptions, Engines, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
+from shop.adapters.sql.schema import SqlSchema
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
 from shop.domain.orders import Order, OrderEvent, OrderStatus
 from shop.domain.ports import EventListener, UnitOfWork
@@ -225,6 +228,18 @@ async def sql_store(url: str, options: DatabaseOptions | None = None) -> AsyncIt
         )
     finally:
         await engines.dispose()
+
+
+def migrate(url: str) -> None:
+    """Bring an empty database to the newest schema; inside and outside of an event loop."""
+
+    async def upgrade() -> None:
+        engines = create_engines(url)
+        await SqlSchema(engines=engines).upgrade()
+        await engines.dispose()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(upgrade())).result()
 
 
 def _movement_from(row: Row[Any]) -> StockMovement:

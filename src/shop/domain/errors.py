@@ -63,6 +63,23 @@ class Unavailable(ShopError):
         self.retry_after = retry_after
 
 
+class OutcomeUnknown(ShopError):
+    """The change was sent to the store, and whether it was done cannot be told now.
+
+    It is not `Unavailable`: who simply tries again may do it twice.
+    """
+
+    code = "outcome_unknown"
+    title = "It is not known whether it was done"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The change was sent to the database and its answer was lost. With an order id of your "
+            "own or an Idempotency-Key, repeat the request: that is safe. Without one, read what "
+            "you wanted to change, or your list of orders, before you repeat it."
+        )
+
+
 class Overloaded(Unavailable):
     """More is waiting than can be served in time."""
 

@@ -270,7 +270,12 @@ class UnitOfWork(Protocol):
         """Tell the listeners of it after the commit, in this order; not at all without one."""
         ...
 
-    async def commit(self) -> None: ...
+    async def commit(self) -> None:
+        """Make it last. It goes on when its caller is cancelled.
+
+        Raises `OutcomeUnknown` when it cannot be told whether that was done.
+        """
+        ...
 
 
 class UnitOfWorkFactory(Protocol):

@@ -1,6 +1,7 @@
 """Database engines: one for transactions, one for reads, set up for SQLite or PostgreSQL."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -42,6 +43,11 @@ class Engines:
     begin: str
     begin_reading: str | None
     """None: a read sees its own moment, and saves two round trips."""
+    commit: str
+    commit_seconds_max: float
+    """How long a caller waits for a COMMIT; it is never cancelled, only no longer waited for."""
+    abandoned: set["asyncio.Task[None]"] = field(default_factory=set)
+    """The COMMITs nobody waits for any more."""
 
     async def dispose(self) -> None:
         await self.write.dispose()
@@ -55,6 +61,12 @@ def create_engines(url: str, options: DatabaseOptions | None = None) -> Engines:
         return _sqlite_engines(parsed, options)
     return _postgresql_engines(parsed, options)
 
+
+# Whatever the database's default is: the rules about locks are made for this level.
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+# While it waits for a synchronous standby the server would break it off after its statement
+# timeout: committed here, and gone if that standby takes over.
+_COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 
 # The statements are few and short, and the same plan fits whatever their arrays hold: planning each
 # anew costs more than running it.
@@ -80,12 +92,12 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         connect_args["prepared_statement_cache_size"] = 0
         connect_args["prepared_statement_name_func"] = lambda: f"shop_{uuid4().hex}"
         local = timeouts | _PLANS
-        begin = "BEGIN; " + "; ".join(f"SET LOCAL {name} = {to}" for name, to in local.items())
+        begin = "; ".join([_BEGIN, *(f"SET LOCAL {name} = {to}" for name, to in local.items())])
         # Even a read needs a transaction, or its parts reach different servers.
         begin_reading = begin
     else:
         connect_args["server_settings"] |= timeouts | _PLANS
-        begin, begin_reading = "BEGIN", None
+        begin, begin_reading = _BEGIN, None
     engine = create_async_engine(
         url,
         pool_size=options.pool_size,
@@ -101,7 +113,13 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         url, poolclass=NullPool, connect_args={"timeout": options.connect_timeout}, **_QUIET
     )
     return Engines(
-        write=engine, read=engine, patient=patient, begin=begin, begin_reading=begin_reading
+        write=engine,
+        read=engine,
+        patient=patient,
+        begin=begin,
+        begin_reading=begin_reading,
+        commit=_COMMIT,
+        commit_seconds_max=options.statement_timeout,
     )
 
 
@@ -144,7 +162,13 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
     event.listen(patient.sync_engine, "begin", _begin_immediate)
     # A transaction that reads first and writes later could lose the lock in between: take it first.
     return Engines(
-        write=write, read=read, patient=patient, begin=_BEGIN_IMMEDIATE, begin_reading=None
+        write=write,
+        read=read,
+        patient=patient,
+        begin=_BEGIN_IMMEDIATE,
+        begin_reading=None,
+        commit="COMMIT",
+        commit_seconds_max=options.statement_timeout,
     )
 
 

@@ -61,6 +61,20 @@ def translated(error: BaseException) -> ShopError | None:
     return None
 
 
+def was_refused(error: BaseException) -> bool:
+    """Whether this answer to COMMIT says that nothing was committed.
+
+    A server that ends the connection in the middle of it has said nothing; neither has a disk that
+    fails while SQLite writes.
+    """
+    cause = driver_error(error)
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_IOERR
+    return (
+        isinstance(cause, asyncpg.PostgresError) and cause.as_dict().get("severity_en") == "ERROR"
+    )
+
+
 def driver_error(error: BaseException) -> BaseException:
     """What the driver raised, below what SQLAlchemy makes of it."""
     # Around asyncpg's errors it has one of its own, and bare ones where a connection is made.

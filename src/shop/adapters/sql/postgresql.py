@@ -16,7 +16,8 @@ from shop.adapters.sql.errors import refusing_unknown_user
 from shop.adapters.sql.orders import line_rows
 from shop.adapters.sql.products import product_from
 from shop.adapters.sql.stock import last_balances, movement_row
-from shop.adapters.sql.unit_of_work import SqlUnitOfWork
+from shop.adapters.sql.unit_of_work import Driver, SqlUnitOfWork
+from shop.domain.errors import OutcomeUnknown
 from shop.domain.orders import Order
 from shop.domain.ports import BatchRepository
 from shop.domain.products import Product
@@ -24,10 +25,30 @@ from shop.domain.stock import StockMovement
 
 
 class PostgresUnitOfWork(SqlUnitOfWork):
+    async def _send_commit(self, driver: Driver) -> None:
+        assert isinstance(driver, asyncpg.Connection)
+        warnings: list[object] = []
+
+        def note(_: object, warning: object) -> None:
+            warnings.append(warning)
+
+        driver.add_log_listener(note)
+        try:
+            # No timeout of the driver's: it would send a cancellation.
+            await driver.execute(self._engines.commit, timeout=_FOREVER)
+        finally:
+            driver.remove_log_listener(note)
+        if warnings:
+            # Somebody broke off the wait for the standby: committed here, and there perhaps not.
+            raise OutcomeUnknown
+
     @property
     def batch(self) -> BatchRepository:
         return PostgresBatch(self)
 
+
+# Seconds; asyncpg takes None for its default.
+_FOREVER = 86_400.0 * 365
 
 # The left join gives a row even if no product is there. For the lock and its order see
 # `SqlStockRepository.lock`.

@@ -1,6 +1,7 @@
 """One database transaction as the domain sees it."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -9,33 +10,81 @@ from typing import Self, TypeAlias
 import aiosqlite
 import asyncpg
 from sqlalchemy import Connection, PoolProxiedConnection
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from shop.adapters.listeners import RecordedEvents
 from shop.adapters.sql.attempts import SqlAttemptRepository
 from shop.adapters.sql.engine import Engines
-from shop.adapters.sql.errors import driver_error, translated, translating
+from shop.adapters.sql.errors import driver_error, translated, translating, was_refused
 from shop.adapters.sql.history import SqlHistoryRepository
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.products import SqlProductRepository
 from shop.adapters.sql.sessions import SqlSessionRepository
 from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.users import SqlUserRepository
+from shop.domain.errors import OutcomeUnknown, StoreUnavailable
 from shop.domain.events import Event
 from shop.domain.ports import EventListener, UnitOfWork
+
+ABANDONED_MAX = 20
+"""How many COMMITs may be under way with nobody waiting, each on a connection of its own."""
+
+IN_COMMIT = "cancelled in COMMIT: whether it was done is unknown"
+"""The message of the cancellation that such a caller gets."""
+
+logger = logging.getLogger("shop.sql")
 
 # A string: asyncpg's class is generic for type checkers only.
 Driver: TypeAlias = "asyncpg.Connection[asyncpg.Record] | aiosqlite.Connection"
 
 
+class PooledConnection:
+    """A connection of the pool, and SQLAlchemy's own around it for who asks."""
+
+    def __init__(self, engine: AsyncEngine, pooled: PoolProxiedConnection) -> None:
+        self._engine = engine
+        self._pooled = pooled
+        self._core: AsyncConnection | None = None
+
+    @classmethod
+    async def of(cls, engine: AsyncEngine) -> Self:
+        return cls(engine, await engine.raw_connection())
+
+    @property
+    def driver(self) -> Driver:
+        driver = self._pooled.driver_connection
+        assert isinstance(driver, asyncpg.Connection | aiosqlite.Connection)
+        return driver
+
+    @property
+    def core(self) -> AsyncConnection:
+        """In autocommit mode: it begins and ends nothing."""
+        if self._core is None:
+            self._core = AsyncConnection(
+                self._engine, Connection(self._engine.sync_engine, self._pooled)
+            )
+        return self._core
+
+    def detach(self) -> None:
+        """Let the pool have another in its place; this one is closed when it is given back."""
+        self._pooled.detach()
+
+    async def give_back(self, *, sound: bool = True) -> None:
+        """Return it to the pool, or close it."""
+        if self._core is not None:
+            if not sound:
+                await self._core.invalidate()
+            await self._core.close()
+        else:
+            await greenlet_spawn(self._pooled.close if sound else self._pooled.invalidate)
+
+
 class SqlUnitOfWork(UnitOfWork):
     """What SQLite and PostgreSQL share; each adds its own way of placing orders.
 
-    The connection is of SQLAlchemy's pool, and its transaction is begun and ended through the
-    driver: SQLAlchemy's own connections cost as much as four statements each. One is made, around
-    the same connection, for the repositories that ask for it; it is in autocommit mode, so it
-    begins and ends nothing.
+    The transaction is begun and ended through the driver: SQLAlchemy's own connections cost as much
+    as four statements each, and are made only for the repositories that ask for them.
     """
 
     def __init__(
@@ -45,18 +94,22 @@ class SqlUnitOfWork(UnitOfWork):
         listeners: Sequence[EventListener] = (),
         read_only: bool = False,
     ) -> None:
+        self._engines = engines
         self._events = RecordedEvents(listeners)
-        self._engine = engines.read if read_only else engines.write
-        self._begin = engines.begin_reading if read_only else engines.begin
-        self._pooled: PoolProxiedConnection | None = None
-        self._wrapped: AsyncConnection | None = None
+        self._read_only = read_only
+        self._lent: PooledConnection | None = None
         self._in_transaction = False
 
     async def __aenter__(self) -> Self:
+        engines = self._engines
+        if not self._read_only and len(engines.abandoned) >= ABANDONED_MAX:
+            raise StoreUnavailable("Too many changes wait for the database to confirm them.")
         with translating():
-            self._pooled = await self._engine.raw_connection()
-            if self._begin:
-                await self._begin_or_end(self._begin)
+            self._lent = await PooledConnection.of(
+                engines.read if self._read_only else engines.write
+            )
+            if begin := engines.begin_reading if self._read_only else engines.begin:
+                await self._begin_or_end(begin)
                 self._in_transaction = True
         return self
 
@@ -76,16 +129,50 @@ class SqlUnitOfWork(UnitOfWork):
 
     async def commit(self) -> None:
         assert self._in_transaction, "use it inside `async with`, and commit once"
+        # From here on the connection is the COMMIT's: nothing is read or written past it.
         self._in_transaction = False
-        if await self._begin_or_end("COMMIT") == "ROLLBACK":
-            # PostgreSQL's answer if a statement failed before and that was taken for nothing.
-            raise RuntimeError("nothing was committed: a statement of the transaction had failed")
-        self._events.publish()
-        # At once, so that nothing is read or written past the end of the transaction.
-        await self._give_back()
+        lent, self._lent = self._open, None
+        # A task of its own, which nobody cancels: a COMMIT that is broken off may be done or not.
+        commit = asyncio.create_task(self._commit(lent))
+        try:
+            done, _ = await asyncio.wait([commit], timeout=self._engines.commit_seconds_max)
+        except asyncio.CancelledError:
+            self._abandon(commit, lent)
+            raise asyncio.CancelledError(IN_COMMIT) from None
+        if not done:
+            self._abandon(commit, lent)
+            raise OutcomeUnknown
+        commit.result()
 
-    def record(self, event: Event) -> None:
-        self._events.add(event)
+    async def _commit(self, lent: PooledConnection) -> None:
+        try:
+            await self._send_commit(lent.driver)
+        except BaseException as error:
+            await lent.give_back(sound=False)
+            if was_refused(error):
+                raise
+            raise OutcomeUnknown from error
+        self._events.publish()
+        await lent.give_back()
+
+    async def _send_commit(self, driver: Driver) -> None:
+        """Raises what the driver does, and `OutcomeUnknown` for a COMMIT that was broken off."""
+        await driver.execute(self._engines.commit)
+
+    def _abandon(self, commit: "asyncio.Task[None]", lent: PooledConnection) -> None:
+        """Nobody waits for it any more; it ends by itself, and its connection with it."""
+        if commit.done():
+            return
+        lent.detach()
+        abandoned = self._engines.abandoned
+        abandoned.add(commit)
+
+        def ended(_: object) -> None:
+            abandoned.discard(commit)
+            if not commit.cancelled() and (error := commit.exception()) is not None:
+                logger.warning("a COMMIT that nobody waited for failed: %s", error)
+
+        commit.add_done_callback(ended)
 
     async def _roll_back(self) -> None:
         # Nothing was committed either way; what failed before is what matters.
@@ -93,41 +180,35 @@ class SqlUnitOfWork(UnitOfWork):
             await self._begin_or_end("ROLLBACK")
         await self._give_back()
 
-    async def _begin_or_end(self, statement: str) -> object:
-        """What the driver answers."""
+    async def _begin_or_end(self, statement: str) -> None:
         try:
-            return await self.driver.execute(statement)
+            await self._open.driver.execute(statement)
         except BaseException:
             # Whether it was done is unknown, and so is the connection's state: drop it.
             await asyncio.shield(asyncio.create_task(self._give_back(sound=False)))
             raise
 
     async def _give_back(self, *, sound: bool = True) -> None:
-        """Return the connection to the pool, or close it."""
-        pooled, self._pooled = self._pooled, None
-        wrapped, self._wrapped = self._wrapped, None
-        if wrapped is not None:
-            if not sound:
-                await wrapped.invalidate()
-            await wrapped.close()
-        elif pooled is not None:
-            await greenlet_spawn(pooled.close if sound else pooled.invalidate)
+        lent, self._lent = self._lent, None
+        if lent is not None:
+            await lent.give_back(sound=sound)
+
+    def record(self, event: Event) -> None:
+        self._events.add(event)
+
+    @property
+    def _open(self) -> PooledConnection:
+        assert self._lent is not None, "use it inside `async with`"
+        return self._lent
 
     @property
     def driver(self) -> Driver:
         """The connection below SQLAlchemy's, in the same transaction."""
-        assert self._pooled is not None, "use it inside `async with`"
-        driver = self._pooled.driver_connection
-        assert isinstance(driver, asyncpg.Connection | aiosqlite.Connection)
-        return driver
+        return self._open.driver
 
     @property
     def _connection(self) -> AsyncConnection:
-        assert self._pooled is not None, "use it inside `async with`"
-        if self._wrapped is None:
-            connection = Connection(self._engine.sync_engine, self._pooled)
-            self._wrapped = AsyncConnection(self._engine, connection)
-        return self._wrapped
+        return self._open.core
 
     @property
     def products(self) -> SqlProductRepository:
