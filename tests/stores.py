@@ -31,7 +31,11 @@ class OpenUnitOfWork(Protocol):
     """Units of work that may tell listeners of the test's."""
 
     def __call__(
-        self, *, read_only: bool = False, listeners: Sequence[EventListener] = ()
+        self,
+        *,
+        read_only: bool = False,
+        brief: bool = False,
+        listeners: Sequence[EventListener] = (),
     ) -> UnitOfWork: ...
 
 
@@ -168,7 +172,7 @@ class Store:
         sent: list[str] = []
 
         def note(statement: str) -> None:
-            if not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
+            if not statement.startswith(("BEGIN", "ROLLBACK")) and not statement.endswith("COMMIT"):
                 sent.append(statement)
 
         def from_sqlalchemy(_connection: Connection, _cursor: object, sql: str, *_: object) -> None:

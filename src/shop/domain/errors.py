@@ -94,6 +94,24 @@ class StoreUnavailable(Unavailable):
     title = "The database is away"
 
 
+class LockTimeout(StoreUnavailable):
+    """Somebody else holds what this needs, and held it for too long."""
+
+    def __init__(self) -> None:
+        super().__init__("Another change holds what this one needs; try again shortly.")
+
+
+class StockBusy(Unavailable):
+    """Somebody else holds the stock of this product just now."""
+
+    code = "stock_busy"
+    title = "The stock is being changed"
+
+    def __init__(self, product_id: int) -> None:
+        super().__init__(f"The stock of product {product_id} is being changed; try again shortly.")
+        self.product_id = product_id
+
+
 class WriteConflict(Unavailable):
     """Another transaction won a race (deadlock, serialization, unique key); a new try is safe."""
 

@@ -98,6 +98,8 @@ class OrderRequest:
     items: tuple[OrderItem, ...]
     keyed: bool = False
     """Whether the id stands for an idempotency key."""
+    lost: bool = False
+    """Whether a COMMIT for it was lost: an order that is found then is the one it placed."""
     wanted: dict[int, int] = field(init=False)
     """Quantity by product, in order of first mention, with repeated lines added up."""
 

@@ -5,6 +5,7 @@ Any operation of a unit of work may raise `StoreUnavailable` (the store is away 
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
@@ -140,13 +141,33 @@ class OrderRepository(Listed[OrderQuery, Order], Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What a batch of orders is decided on."""
+
+    orders: Mapping[UUID, Order]
+    """As of after the locks were taken: who had them before has been seen."""
+    products: Mapping[int, Product]
+    """Locked until the transaction ends."""
+    busy: Collection[int] = ()
+    """The products that there are, and that somebody else holds."""
+
+
 class BatchRepository(Protocol):
     """What deciding a batch of orders reads and writes, each in one go whatever their number."""
 
     async def lock(
-        self, *, order_ids: Collection[UUID], product_ids: Collection[int]
-    ) -> tuple[Mapping[UUID, Order], Mapping[int, Product]]:
-        """Those of the orders that exist, and the products, locked as by `StockRepository.lock`."""
+        self,
+        *,
+        order_ids: Collection[UUID],
+        product_ids: Collection[int],
+        wait_for: Collection[int] | None = None,
+    ) -> Batch:
+        """The products, locked as by `StockRepository.lock`, and then those orders that exist.
+
+        None waits for all locks; otherwise only for these products', before any other is taken, and
+        without those that somebody else holds.
+        """
         ...
 
     async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
@@ -279,8 +300,11 @@ class UnitOfWork(Protocol):
 
 
 class UnitOfWorkFactory(Protocol):
-    def __call__(self, *, read_only: bool = False) -> UnitOfWork:
-        """A new unit of work. A read-only one costs less; each of its reads sees its own moment."""
+    def __call__(self, *, read_only: bool = False, brief: bool = False) -> UnitOfWork:
+        """A new unit of work. A read-only one costs less; each of its reads sees its own moment.
+
+        A brief one gives up waiting for a lock after a moment, with `LockTimeout`.
+        """
         ...
 
 

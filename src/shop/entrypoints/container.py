@@ -21,7 +21,7 @@ from shop.domain.services.advance_order import AdvanceOrder, PayOrder
 from shop.domain.services.amend_order import AmendOrder
 from shop.domain.services.cancel_order import CancelOrder
 from shop.domain.services.check_user import CheckUser
-from shop.domain.services.decide_orders import DecideOrders
+from shop.domain.services.decide_orders import DecideOrders, mark_lost
 from shop.domain.services.keep_catalogue import (
     AddProducts,
     ArchiveProduct,
@@ -111,7 +111,11 @@ class Container(containers.DeclarativeContainer):
     )
     decide_orders = providers.Singleton(DecideOrders, **_writing, new_order_code=new_order_code)
     intake = providers.Singleton(
-        Intake, handle=decide_orders, limits=intake_limits, observer=metrics
+        Intake,
+        handle=decide_orders,
+        after_loss=providers.Object(mark_lost),
+        limits=intake_limits,
+        observer=metrics,
     )
     order_limit = providers.Singleton(PerMinute, settings.provided.orders_per_minute)
     place_order = providers.Singleton(PlaceOrder, intake=intake, new_id=new_id, limit=order_limit)

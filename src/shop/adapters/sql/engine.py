@@ -41,6 +41,8 @@ class Engines:
     read: AsyncEngine
     patient: AsyncEngine
     begin: str
+    begin_briefly: str
+    """For who gives up waiting for a lock after a moment."""
     begin_reading: str | None
     """None: a read sees its own moment, and saves two round trips."""
     commit: str
@@ -64,6 +66,8 @@ def create_engines(url: str, options: DatabaseOptions | None = None) -> Engines:
 
 # Whatever the database's default is: the rules about locks are made for this level.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+# Milliseconds; longer than a batch of another process takes.
+_BRIEFLY = 250
 # While it waits for a synchronous standby the server would break it off after its statement
 # timeout: committed here, and gone if that standby takes over.
 _COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
@@ -117,6 +121,7 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         read=engine,
         patient=patient,
         begin=begin,
+        begin_briefly=f"{begin}; SET LOCAL lock_timeout = {_BRIEFLY}",
         begin_reading=begin_reading,
         commit=_COMMIT,
         commit_seconds_max=options.statement_timeout,
@@ -166,6 +171,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
         read=read,
         patient=patient,
         begin=_BEGIN_IMMEDIATE,
+        begin_briefly=_BEGIN_IMMEDIATE,
         begin_reading=None,
         commit="COMMIT",
         commit_seconds_max=options.statement_timeout,

@@ -8,15 +8,18 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from shop.domain.errors import InvalidToken, ShopError, StoreUnavailable, WriteConflict
+from shop.domain.errors import InvalidToken, LockTimeout, ShopError, StoreUnavailable, WriteConflict
 
 # PostgreSQL: serialization_failure, deadlock_detected, unique_violation.
 _CONFLICTS = frozenset({"40001", "40P01", "23505"})
+# A statement was prepared before a column changed; prepared anew it runs.
+_StalePlan = asyncpg.InvalidCachedStatementError
 # What asyncpg raises when the server's farewell arrived on an idle connection just before its end.
 _Interrupted = asyncpg.InternalClientError
-# lock_not_available, query_canceled (the timeouts), read_only_sql_transaction (a failover);
+_LOCK_NOT_AVAILABLE = "55P03"
+# query_canceled (the statement timeout), read_only_sql_transaction (a failover);
 # and whole classes: connection, resources, operator intervention, system.
-_AWAY = frozenset({"55P03", "57014", "25006"})
+_AWAY = frozenset({"57014", "25006"})
 _AWAY_CLASSES = frozenset({"08", "53", "57", "58"})
 # invalid_authorization_specification, invalid_catalog_name: refused before there is a connection.
 _REFUSED_CLASSES = frozenset({"28", "3D"})
@@ -44,6 +47,8 @@ def translated(error: BaseException) -> ShopError | None:
     cause = driver_error(error)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return _away()
+    if isinstance(cause, _StalePlan):
+        return _conflict()
     if isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError, _Interrupted)):
         return _away()
     if isinstance(cause, sqlite3.Error):
@@ -52,6 +57,8 @@ def translated(error: BaseException) -> ShopError | None:
             return _conflict()
         return _away() if code is not None and code & 0xFF in _SQLITE_AWAY else None
     state = getattr(cause, "sqlstate", None)
+    if state == _LOCK_NOT_AVAILABLE:
+        return LockTimeout()
     if state in _CONFLICTS:
         return _conflict()
     if state is not None and (state in _AWAY or state[:2] in _AWAY_CLASSES):
@@ -68,6 +75,9 @@ def was_refused(error: BaseException) -> bool:
     fails while SQLite writes.
     """
     cause = driver_error(error)
+    if isinstance(cause, StoreUnavailable):
+        # It was not even sent.
+        return True
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_IOERR
     return (

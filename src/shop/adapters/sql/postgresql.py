@@ -17,16 +17,17 @@ from shop.adapters.sql.orders import line_rows
 from shop.adapters.sql.products import product_from
 from shop.adapters.sql.stock import last_balances, movement_row
 from shop.adapters.sql.unit_of_work import Driver, SqlUnitOfWork
-from shop.domain.errors import OutcomeUnknown
+from shop.domain.errors import OutcomeUnknown, StoreUnavailable
 from shop.domain.orders import Order
-from shop.domain.ports import BatchRepository
-from shop.domain.products import Product
+from shop.domain.ports import Batch, BatchRepository
 from shop.domain.stock import StockMovement
 
 
 class PostgresUnitOfWork(SqlUnitOfWork):
     async def _send_commit(self, driver: Driver) -> None:
         assert isinstance(driver, asyncpg.Connection)
+        if driver.is_closed():
+            raise StoreUnavailable("The database has ended the connection; nothing was done.")
         warnings: list[object] = []
 
         def note(_: object, warning: object) -> None:
@@ -50,21 +51,29 @@ class PostgresUnitOfWork(SqlUnitOfWork):
 # Seconds; asyncpg takes None for its default.
 _FOREVER = 86_400.0 * 365
 
-# The left join gives a row even if no product is there. For the lock and its order see
-# `SqlStockRepository.lock`.
-_LOCK = """
-WITH locked AS (
-    SELECT p.id, p.sku, p.name, p.description, p.price, p.currency, s.on_hand, p.archived,
-        p.version, p.created_at, p.modified_at
-    FROM stock s JOIN products p ON p.id = s.product_id
-    WHERE s.product_id = ANY($2::bigint[])
-    ORDER BY s.product_id
-    FOR NO KEY UPDATE OF s
+# Waits for these locks before any other is taken.
+_WAIT = (
+    "SELECT FROM stock WHERE product_id = ANY($1::bigint[]) ORDER BY product_id FOR NO KEY UPDATE"
 )
-SELECT known.order_ids, locked.*
-FROM (SELECT ARRAY(SELECT id FROM orders WHERE id = ANY($1::uuid[])) AS order_ids) AS known
-LEFT JOIN locked ON true
+
+# For the lock and its order see `SqlStockRepository.lock`. Orders are looked for when all locks are
+# held: `known_orders` sees what was committed until it is called, and it is called with the number
+# of locks. A product without a row of `locked` is held by somebody else. The left join gives a row
+# even if no product is there.
+_LOCK = """
+WITH locked AS MATERIALIZED (
+    SELECT product_id, on_hand FROM stock
+    WHERE product_id = ANY($2::bigint[])
+    ORDER BY product_id
+    FOR NO KEY UPDATE {skip}
+)
+SELECT known.order_ids, p.id, p.sku, p.name, p.description, p.price, p.currency, locked.on_hand,
+    p.archived, p.version, p.created_at, p.modified_at
+FROM (SELECT known_orders($1::uuid[], (SELECT count(*) FROM locked)) AS order_ids) AS known
+LEFT JOIN products p ON p.id = ANY($2::bigint[])
+LEFT JOIN locked ON locked.product_id = p.id
 """
+_LOCK_ALL, _LOCK_FREE = _LOCK.format(skip=""), _LOCK.format(skip="SKIP LOCKED")
 
 # Of each JSON object it takes the columns it names: `returned` has its default. Balances are an
 # array: its length is guessed low enough for a plan that looks rows up by key.
@@ -99,13 +108,26 @@ class PostgresBatch(BatchRepository):
         self._unit_of_work = unit_of_work
 
     async def lock(
-        self, *, order_ids: Collection[UUID], product_ids: Collection[int]
-    ) -> tuple[Mapping[UUID, Order], Mapping[int, Product]]:
-        rows = await self._driver.fetch(_LOCK, list(order_ids), list(product_ids))
+        self,
+        *,
+        order_ids: Collection[UUID],
+        product_ids: Collection[int],
+        wait_for: Collection[int] | None = None,
+    ) -> Batch:
+        if wait_for:
+            await self._driver.fetch(_WAIT, list(wait_for))
+        statement = _LOCK_ALL if wait_for is None else _LOCK_FREE
+        rows = await self._driver.fetch(statement, list(order_ids), list(product_ids))
         known = rows[0]["order_ids"]
-        # Nearly always there is none: only repeated requests have one.
-        orders = await self._unit_of_work.orders.find(known) if known else {}
-        return orders, {row["id"]: product_from(row[1:]) for row in rows if row["id"] is not None}
+        found = [row for row in rows if row["id"] is not None]
+        return Batch(
+            # Nearly always there is none: only repeated requests have one.
+            orders=await self._unit_of_work.orders.find(known) if known else {},
+            products={
+                row["id"]: product_from(row[1:]) for row in found if row["on_hand"] is not None
+            },
+            busy=[row["id"] for row in found if row["on_hand"] is None],
+        )
 
     async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
         balances = last_balances(movements)

@@ -5,7 +5,7 @@ parameters cost more on top; see `postgresql.py`, whose twin this is, and docs/d
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from shop.adapters.sql.products import product_from
 from shop.adapters.sql.stock import last_balances
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.orders import Order
-from shop.domain.ports import BatchRepository
+from shop.domain.ports import Batch, BatchRepository
 from shop.domain.products import Product
 from shop.domain.stock import StockMovement
 
@@ -63,16 +63,23 @@ class SqliteBatch(BatchRepository):
         self._unit_of_work = unit_of_work
 
     async def lock(
-        self, *, order_ids: Collection[UUID], product_ids: Collection[int]
-    ) -> tuple[Mapping[UUID, Order], Mapping[int, Product]]:
+        self,
+        *,
+        order_ids: Collection[UUID],
+        product_ids: Collection[int],
+        wait_for: Collection[int] | None = None,
+    ) -> Batch:
+        """There is nothing to wait for: the transaction has the only write lock."""
         ids = json.dumps([order_id.hex for order_id in order_ids])
         rows = list(
             await self._driver.execute_fetchall(_LOCK, (ids, json.dumps(list(product_ids))))
         )
         known = [UUID(order_id) for order_id in json.loads(rows[0][0])]
-        # Nearly always there is none: only repeated requests have one.
-        orders = await self._unit_of_work.orders.find(known) if known else {}
-        return orders, {row[1]: _product_from(row[1:]) for row in rows if row[1] is not None}
+        return Batch(
+            # Nearly always there is none: only repeated requests have one.
+            orders=await self._unit_of_work.orders.find(known) if known else {},
+            products={row[1]: _product_from(row[1:]) for row in rows if row[1] is not None},
+        )
 
     async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
         # Each is awaited before the next: when the disk is full SQLite gives the transaction up by

@@ -93,10 +93,15 @@ class SqlUnitOfWork(UnitOfWork):
         engines: Engines,
         listeners: Sequence[EventListener] = (),
         read_only: bool = False,
+        brief: bool = False,
     ) -> None:
         self._engines = engines
         self._events = RecordedEvents(listeners)
         self._read_only = read_only
+        if read_only:
+            self._begin = engines.begin_reading
+        else:
+            self._begin = engines.begin_briefly if brief else engines.begin
         self._lent: PooledConnection | None = None
         self._in_transaction = False
 
@@ -108,8 +113,8 @@ class SqlUnitOfWork(UnitOfWork):
             self._lent = await PooledConnection.of(
                 engines.read if self._read_only else engines.write
             )
-            if begin := engines.begin_reading if self._read_only else engines.begin:
-                await self._begin_or_end(begin)
+            if self._begin:
+                await self._begin_or_end(self._begin)
                 self._in_transaction = True
         return self
 
