@@ -35,6 +35,7 @@ from shop.domain.services.keep_users import (
 )
 from shop.domain.services.move_order import MoveOrder, PayOrder
 from shop.domain.services.place_orders import PlaceOrder, PlaceOrders
+from shop.domain.services.purge_attempts import PurgeAttempts
 from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
 from shop.domain.services.refresh_session import RefreshSession
 from shop.domain.services.return_order import ReturnOrder
@@ -173,6 +174,7 @@ class UseCases:
         self.sign_out_everywhere = SignOutEverywhere(unit_of_work=uow, clock=clock, audit=audit)
         self.list_sessions = ListSessions(unit_of_work=uow, clock=clock)
         self.purge_sessions = PurgeSessions(unit_of_work=uow, clock=clock)
+        self.purge_attempts = PurgeAttempts(unit_of_work=uow, clock=clock)
         self._numbers = count(start)
 
     async def given_product(

@@ -6,6 +6,7 @@ from dependency_injector import containers, providers
 
 from shop.adapters import system
 from shop.adapters.audit import LogAudit
+from shop.adapters.background import Background, BackgroundTimes, PeriodicTask
 from shop.adapters.intake import Intake, IntakeLimits
 from shop.adapters.memory.database import MemoryDatabase
 from shop.adapters.memory.schema import MemorySchema
@@ -41,6 +42,7 @@ from shop.domain.services.keep_users import (
 )
 from shop.domain.services.move_order import MoveOrder, PayOrder
 from shop.domain.services.place_orders import PlaceOrder, PlaceOrders
+from shop.domain.services.purge_attempts import PurgeAttempts
 from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
 from shop.domain.services.refresh_session import RefreshSession
 from shop.domain.services.return_order import ReturnOrder
@@ -189,6 +191,9 @@ class Container(containers.DeclarativeContainer):
     purge_sessions = providers.Singleton(
         PurgeSessions, unit_of_work=unit_of_work.provider, clock=clock
     )
+    purge_attempts = providers.Singleton(
+        PurgeAttempts, unit_of_work=unit_of_work.provider, clock=clock
+    )
     create_user = providers.Singleton(
         CreateUser,
         unit_of_work=unit_of_work.provider,
@@ -235,6 +240,22 @@ class Container(containers.DeclarativeContainer):
         audience=settings.provided.audience,
         lifetime=settings.provided.access_token_lifetime,
         leeway=settings.provided.token_leeway,
+    )
+
+    # What a process does again and again while it serves: `shop.adapters.background`.
+    background_tasks = providers.List(
+        providers.Factory(PeriodicTask, name="purge_sessions", every=600.0, run=purge_sessions),
+        providers.Factory(PeriodicTask, name="purge_attempts", every=600.0, run=purge_attempts),
+    )
+    background_times = providers.Singleton(BackgroundTimes)
+    background = providers.Singleton(
+        Background,
+        tasks=background_tasks,
+        unit_of_work=unit_of_work.provider,
+        clock=clock,
+        new_id=new_id,
+        times=background_times,
+        observer=metrics,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Self
 from shop.adapters.memory.attempts import MemoryAttemptRepository
 from shop.adapters.memory.database import MemoryDatabase, Tables
 from shop.adapters.memory.history import MemoryHistoryRepository
+from shop.adapters.memory.leases import MemoryLeaseRepository
 from shop.adapters.memory.orders import MemoryOrderRepository
 from shop.adapters.memory.placing import MemoryPlacingRepository
 from shop.adapters.memory.products import MemoryProductRepository
@@ -79,3 +80,7 @@ class MemoryUnitOfWork(UnitOfWork):
     @property
     def attempts(self) -> MemoryAttemptRepository:
         return MemoryAttemptRepository(self._open)
+
+    @property
+    def leases(self) -> MemoryLeaseRepository:
+        return MemoryLeaseRepository(self._open)

@@ -15,6 +15,7 @@ from shop.adapters.sql.attempts import SqlAttemptRepository
 from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import driver_error, translated, translating
 from shop.adapters.sql.history import SqlHistoryRepository
+from shop.adapters.sql.leases import SqlLeaseRepository
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.products import SqlProductRepository
 from shop.adapters.sql.sessions import SqlSessionRepository
@@ -142,3 +143,7 @@ class SqlUnitOfWork(UnitOfWork):
     @property
     def attempts(self) -> SqlAttemptRepository:
         return SqlAttemptRepository(self._connection)
+
+    @property
+    def leases(self) -> SqlLeaseRepository:
+        return SqlLeaseRepository(self._connection)

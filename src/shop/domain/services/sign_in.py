@@ -13,7 +13,6 @@ from shop.domain.ports import (
 )
 from shop.domain.services.throttle_sign_in import forgive_attempt, note_attempt
 from shop.domain.sessions import (
-    PURGED_AT_ONCE_MAX,
     RefreshToken,
     SessionFamily,
     SessionLifetimes,
@@ -119,6 +118,5 @@ class SignIn:
                 await uow.users.save(renewed)
                 self._audit("password.hash_upgraded", user=user.id)
             await uow.sessions.start(family, first)
-            await uow.sessions.purge(now, limit=PURGED_AT_ONCE_MAX)
             await uow.commit()
         return token

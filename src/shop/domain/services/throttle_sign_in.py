@@ -5,7 +5,6 @@ from datetime import datetime
 from shop.domain.errors import TooManyAttempts
 from shop.domain.ports import AttemptRepository, Audit
 from shop.domain.throttling import (
-    PURGED_AT_ONCE_MAX,
     WITH_ADDRESS,
     WITH_NAME,
     AttemptKeys,
@@ -35,7 +34,6 @@ async def note_attempt(
         audit(event, **fields)
         raise
     await attempts.save([of_name.failed(now, WITH_NAME), of_address.failed(now, WITH_ADDRESS)])
-    await attempts.purge(now, limit=PURGED_AT_ONCE_MAX)
 
 
 async def forgive_attempt(attempts: AttemptRepository, keys: AttemptKeys, now: datetime) -> None:
