@@ -155,6 +155,7 @@ class Store:
             "tokens": tables.refresh_tokens,
             "families": tables.session_families,
             "attempts": tables.sign_in_attempts,
+            "leases": tables.leases,
         }[table]
         async with self.sql.read.connect() as connection:
             return await connection.scalar(select(func.count()).select_from(sql)) or 0
