@@ -120,6 +120,9 @@ class Process:
         self._asleep[name] = await self.naps.of(name)
         return self._asleep[name].seconds
 
+    async def stop(self) -> None:
+        await asyncio.wait_for(self.background.stop(), timeout=10)
+
     def state_of(self, name: str = "tidy") -> TaskState:
         [state] = [state for state in self.background.states if state.name == name]
         return state
@@ -138,7 +141,8 @@ def process(
         unit_of_work=unit_of_work or memory_store().unit_of_work,
         clock=clock or FakeClock(),
         new_id=numbered_ids(next(_processes)),
-        times=BackgroundTimes(**times),
+        # Longer than any test waits: what should end at once must not wait for its bound.
+        times=BackgroundTimes(**({"stop": 60.0} | times)),
         observer=notes,
         sleep=naps,
     )
@@ -151,7 +155,7 @@ async def running(one: Process) -> AsyncIterator[Naps]:
     try:
         yield one.naps
     finally:
-        await one.background.stop()
+        await one.stop()
 
 
 @pytest.fixture
@@ -317,7 +321,7 @@ async def test_a_task_that_ended_for_good_says_so_and_is_known_to_be_dead(
         while one.state_of().is_alive:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
     assert one.state_of("other").is_alive
-    await one.background.stop()
+    await one.stop()
     assert "tidy ended for good" in caplog.text
 
 
@@ -328,7 +332,7 @@ async def test_stopping_ends_what_waits_at_once(chore: Chore) -> None:
     one = process(chore.task(), chore.task("other"))
     one.background.start()
     await one.naps.of("tidy")
-    await one.background.stop()
+    await one.stop()
     assert not any(state.is_alive for state in one.background.states)
     assert chore.runs == 0
 
@@ -336,13 +340,13 @@ async def test_stopping_ends_what_waits_at_once(chore: Chore) -> None:
 async def test_stopping_before_a_task_took_its_first_step_is_fine(chore: Chore) -> None:
     one = process(chore.task())
     one.background.start()
-    await one.background.stop()
+    await one.stop()
     assert (one.state_of().is_alive, chore.runs) == (False, 0)
 
 
 async def test_what_was_never_started_is_stopped_already(chore: Chore) -> None:
     one = process(chore.task())
-    await one.background.stop()
+    await one.stop()
     assert not one.state_of().is_alive
 
 
@@ -354,7 +358,7 @@ async def test_a_run_under_way_is_finished_before_it_stops_and_no_other_begins(
     one.background.start()
     await one.naps.end("tidy")
     await chore.begun.wait()
-    stopping = asyncio.create_task(one.background.stop())
+    stopping = asyncio.create_task(one.stop())
     await asyncio.wait([stopping], timeout=NOW)
     assert not stopping.done()
     chore.open.set()
@@ -371,7 +375,7 @@ async def test_a_run_that_goes_on_too_long_is_cancelled(
     one.background.start()
     await one.naps.end("tidy")
     await chore.begun.wait()
-    await one.background.stop()
+    await one.stop()
     assert not one.state_of().is_alive
     assert (chore.finished, one.notes.seen, caplog.text) == (0, [], "")
 
@@ -392,7 +396,7 @@ async def test_a_run_that_makes_an_error_of_being_cancelled_stops_quietly(
     one.background.start()
     await one.naps.end("tidy")
     await begun.wait()
-    await one.background.stop()
+    await one.stop()
     assert (one.state_of().is_alive, one.notes.seen, caplog.text) == (False, [], "")
 
 
@@ -411,7 +415,7 @@ async def test_a_run_that_will_not_be_cancelled_does_not_hold_up_the_stop() -> N
     one.background.start()
     await one.naps.end("tidy")
     await begun.wait()
-    await asyncio.wait_for(one.background.stop(), timeout=10)
+    await one.stop()
     end.set()
 
 
@@ -422,7 +426,7 @@ async def test_it_stops_although_the_store_is_away(chore: Chore, store: Store) -
     await one.naps.end("tidy")
     await one.naps.of("tidy")
     away = True
-    await one.background.stop()
+    await one.stop()
     assert not one.state_of().is_alive
 
 
@@ -446,7 +450,7 @@ async def test_what_is_enough_once_runs_in_one_process_and_the_rest_ask_again(
     assert all(one.state_of().is_alive for one in processes)
     assert processes[1].notes.seen == []
     for one in processes:
-        await one.background.stop()
+        await one.stop()
 
 
 async def test_what_every_process_has_to_do_runs_in_each(store: Store) -> None:
@@ -476,7 +480,7 @@ async def pair(store: Store) -> AsyncIterator[tuple[Process, Chore, Process, Cho
     assert [each.runs for each in chores] == [1, 0]
     yield holder, chores[0], standby, chores[1]
     for one in (holder, standby):
-        await one.background.stop()
+        await one.stop()
 
 
 Pair = tuple[Process, Chore, Process, Chore]
@@ -484,7 +488,7 @@ Pair = tuple[Process, Chore, Process, Chore]
 
 async def test_when_the_process_with_the_lease_stops_another_takes_over(pair: Pair) -> None:
     holder, _, standby, chore = pair
-    await holder.background.stop()
+    await holder.stop()
     assert await standby.turn() == 600.0
     assert chore.finished == 1
 
@@ -513,7 +517,7 @@ async def test_when_the_process_with_the_lease_has_died_another_waits_until_it_e
     assert await holder.turn() <= TIMES.standby_max
     assert before.finished == 1
     # Nor does it give up what is another's.
-    await holder.background.stop()
+    await holder.stop()
     assert not await no_leases(store)
 
 

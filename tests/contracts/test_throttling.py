@@ -200,6 +200,8 @@ async def test_old_attempts_are_purged_and_what_counts_is_kept(
     shop.clock.advance(FORGOTTEN_AFTER + SECOND)
     await attempt(shop, username="somebody", address="203.0.113.9")
     before = await store.count("attempts")
+    async with store.unit_of_work() as uow:
+        assert await uow.attempts.purge(shop.clock(), limit=3) == 3
     purged = await shop.purge_attempts()
     left = await store.count("attempts")
     # The known pair, and those of the last attempt.

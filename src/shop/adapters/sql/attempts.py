@@ -70,7 +70,7 @@ class SqlAttemptRepository(AttemptRepository):
             old = (
                 select(_attempts.c.key)
                 .where(_attempts.c.is_known == is_known, _attempts.c.seen_at < now - kept_for)
-                .limit(limit)
+                .limit(limit - purged)
                 # Whoever signs in right now holds some of them; others can wait for another time.
                 .with_for_update(skip_locked=True)
             )
