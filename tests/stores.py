@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
@@ -22,6 +23,7 @@ from shop.adapters.sql.engine import DatabaseOptions, Engines, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.schema import SqlSchema
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
+from shop.adapters.system import utc_now
 from shop.domain.orders import Order, OrderEvent, OrderStatus
 from shop.domain.ports import EventListener, UnitOfWork
 from shop.domain.stock import Reason, StockMovement
@@ -151,6 +153,16 @@ class Store:
             await uow.users.save(replace(user, password_hash=password_hash))
             await uow.commit()
 
+    async def let_leases_expire(self) -> None:
+        """As if their time had passed."""
+        past = utc_now() - timedelta(seconds=1)
+        if self.memory is not None:
+            leases = self.memory.tables.leases
+            leases.update({name: replace(one, expires_at=past) for name, one in leases.items()})
+        else:
+            async with self.sql.patient.begin() as connection:
+                await connection.execute(update(tables.leases).values(expires_at=past))
+
     async def count(self, table: str) -> int:
         """How many rows a table has, by its name in memory."""
         if self.memory is not None:
@@ -159,6 +171,7 @@ class Store:
             "tokens": tables.refresh_tokens,
             "families": tables.session_families,
             "attempts": tables.sign_in_attempts,
+            "leases": tables.leases,
         }[table]
         async with self.sql.read.connect() as connection:
             return await connection.scalar(select(func.count()).select_from(sql)) or 0

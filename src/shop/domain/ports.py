@@ -6,7 +6,7 @@ Any operation of a unit of work may raise `StoreUnavailable` (the store is away 
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Protocol, Self
 from uuid import UUID
@@ -250,8 +250,30 @@ class AttemptRepository(Protocol):
         """Store locked ones."""
         ...
 
-    async def purge(self, now: datetime, *, limit: int) -> None:
-        """Delete some that are forgotten (`Attempts.is_forgotten`)."""
+    async def purge(self, now: datetime, *, limit: int) -> int:
+        """Delete some that are forgotten (`Attempts.is_forgotten`); how many there were.
+
+        That are fewer than `limit` only when no more are left, but for those that are locked.
+        """
+        ...
+
+
+class LeaseRepository(Protocol):
+    """Who may do what only one process should do at a time, by the name of the work.
+
+    Leases expire by the store's own clock: the clocks of hosts differ, and a host whose clock is
+    fast would take a lease that another still holds.
+    """
+
+    async def take(self, name: str, *, holder: UUID, lasting: timedelta) -> bool:
+        """Take a lease that is free, has expired or is the holder's already: whether it is theirs.
+
+        It is for as long as given, from now on.
+        """
+        ...
+
+    async def release(self, name: str, *, holder: UUID) -> None:
+        """Make it free, if it is still the holder's."""
         ...
 
 
@@ -277,6 +299,8 @@ class UnitOfWork(Protocol):
     def sessions(self) -> SessionRepository: ...
     @property
     def attempts(self) -> AttemptRepository: ...
+    @property
+    def leases(self) -> LeaseRepository: ...
 
     async def __aenter__(self) -> Self: ...
 

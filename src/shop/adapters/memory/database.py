@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, MutableMapping
 from dataclasses import KW_ONLY, dataclass, field
+from datetime import datetime
 from functools import partial
 from itertools import count
 from typing import TypeVar
@@ -65,6 +66,12 @@ class Staged(MutableMapping[K, V]):
         self._below.update(self._written)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    holder: UUID
+    expires_at: datetime
+
+
 @dataclass(slots=True)
 class Tables:
     """Values are frozen, so whoever reads one cannot change what is stored."""
@@ -77,6 +84,7 @@ class Tables:
     families: MutableMapping[UUID, SessionFamily] = field(default_factory=dict)
     tokens: MutableMapping[bytes, RefreshToken] = field(default_factory=dict)
     attempts: MutableMapping[bytes, Attempts] = field(default_factory=dict)
+    leases: MutableMapping[str, Lease] = field(default_factory=dict)
     _: KW_ONLY
     ids: defaultdict[str, Iterator[int]] = field(default_factory=lambda: defaultdict(_from_one))
     """The next id of each table; as in a database, one that was taken is not given again."""
@@ -91,6 +99,7 @@ class Tables:
             self.families,
             self.tokens,
             self.attempts,
+            self.leases,
         )
 
     def staged(self) -> "Tables":

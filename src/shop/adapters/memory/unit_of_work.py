@@ -9,6 +9,7 @@ from shop.adapters.memory.attempts import MemoryAttemptRepository
 from shop.adapters.memory.batch import MemoryBatchRepository
 from shop.adapters.memory.database import MemoryDatabase, Tables
 from shop.adapters.memory.history import MemoryHistoryRepository
+from shop.adapters.memory.leases import MemoryLeaseRepository
 from shop.adapters.memory.orders import MemoryOrderRepository
 from shop.adapters.memory.products import MemoryProductRepository
 from shop.adapters.memory.sessions import MemorySessionRepository
@@ -96,3 +97,7 @@ class MemoryUnitOfWork(UnitOfWork):
     @property
     def attempts(self) -> MemoryAttemptRepository:
         return MemoryAttemptRepository(self._open)
+
+    @property
+    def leases(self) -> MemoryLeaseRepository:
+        return MemoryLeaseRepository(self._open)

@@ -64,16 +64,21 @@ class SqlAttemptRepository(AttemptRepository):
             ],
         )
 
-    async def purge(self, now: datetime, *, limit: int) -> None:
+    async def purge(self, now: datetime, *, limit: int) -> int:
+        purged = 0
         for is_known, kept_for in ((False, FORGOTTEN_AFTER), (True, KNOWN_FOR)):
             old = (
                 select(_attempts.c.key)
                 .where(_attempts.c.is_known == is_known, _attempts.c.seen_at < now - kept_for)
-                .limit(limit)
+                .limit(limit - purged)
                 # Whoever signs in right now holds some of them; others can wait for another time.
                 .with_for_update(skip_locked=True)
             )
-            await self._connection.execute(delete(_attempts).where(_attempts.c.key.in_(old)))
+            deleted = await self._connection.execute(
+                delete(_attempts).where(_attempts.c.key.in_(old))
+            )
+            purged += deleted.rowcount
+        return purged
 
     def _insert_missing(self) -> Insert:
         if self._connection.dialect.name == "sqlite":

@@ -118,6 +118,14 @@ sign_in_attempts = Table(
     Index("sign_in_attempts_purge_idx", "is_known", "seen_at"),
 )
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("holder", Uuid, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
 products = Table(
     "products",
     metadata,

@@ -18,6 +18,7 @@ from shop.adapters.sql.attempts import SqlAttemptRepository
 from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import driver_error, translated, translating, was_refused
 from shop.adapters.sql.history import SqlHistoryRepository
+from shop.adapters.sql.leases import SqlLeaseRepository
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.products import SqlProductRepository
 from shop.adapters.sql.sessions import SqlSessionRepository
@@ -242,3 +243,7 @@ class SqlUnitOfWork(UnitOfWork):
     @property
     def attempts(self) -> SqlAttemptRepository:
         return SqlAttemptRepository(self._connection)
+
+    @property
+    def leases(self) -> SqlLeaseRepository:
+        return SqlLeaseRepository(self._connection)
