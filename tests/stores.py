@@ -24,6 +24,7 @@ from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.schema import SqlSchema
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
 from shop.adapters.system import utc_now
+from shop.domain.keys import KeyedRequest
 from shop.domain.orders import Order, OrderEvent, OrderStatus
 from shop.domain.ports import EventListener, UnitOfWork
 from shop.domain.stock import Reason, StockMovement
@@ -37,6 +38,7 @@ class OpenUnitOfWork(Protocol):
         *,
         read_only: bool = False,
         brief: bool = False,
+        key: KeyedRequest | None = None,
         listeners: Sequence[EventListener] = (),
     ) -> UnitOfWork: ...
 

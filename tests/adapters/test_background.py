@@ -22,6 +22,7 @@ from shop.adapters.background import (
 from shop.adapters.memory.unit_of_work import MemoryUnitOfWork
 from shop.adapters.system import utc_now
 from shop.domain.errors import StoreUnavailable
+from shop.domain.keys import KeyedRequest
 from shop.domain.ports import UnitOfWork, UnitOfWorkFactory
 from tests.builders import NOON, FakeClock, numbered_ids
 from tests.stores import Store, memory_store
@@ -173,7 +174,9 @@ def failing(store: Store, *, is_away: Callable[[], bool]) -> UnitOfWorkFactory:
     assert store.memory is not None
     new = partial(MemoryUnitOfWork, database=store.memory)
 
-    def unit_of_work(*, read_only: bool = False, brief: bool = False) -> UnitOfWork:
+    def unit_of_work(
+        *, read_only: bool = False, brief: bool = False, key: KeyedRequest | None = None
+    ) -> UnitOfWork:
         if is_away():
             raise StoreUnavailable("The database is away.")
         return new(read_only=read_only)

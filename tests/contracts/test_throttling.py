@@ -13,7 +13,7 @@ from shop.domain.errors import (
     UsernameTaken,
     WrongCredentials,
 )
-from shop.domain.services import purge_attempts
+from shop.domain.services import purge
 from shop.domain.services.keep_users import RegisterUser
 from shop.domain.throttling import (
     FORGOTTEN_AFTER,
@@ -193,7 +193,7 @@ async def test_a_success_is_undone_at_its_address_and_forgives_no_failures_there
 async def test_old_attempts_are_purged_and_what_counts_is_kept(
     shop: UseCases, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(purge_attempts, "PURGED_PER_STEP", 2)
+    monkeypatch.setattr(purge, "PURGED_PER_STEP", 2)
     assert await attempt(shop, PASSWORD) is None
     for n in range(5):
         await attempt(shop, username=f"user-{n}", address=ELSEWHERE)

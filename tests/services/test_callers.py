@@ -30,7 +30,7 @@ STAFF = """
 """
 OPERATORS = """
     create_user set_password disable_user enable_user list_users
-    add_products verify_stock repair_stock purge_sessions purge_attempts
+    add_products verify_stock repair_stock purge_sessions purge_attempts purge_keys
 """
 # No use case of its own: the intake calls it with what `place_order` asked for.
 INSIDE = "decide_orders"

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from shop.domain.errors import InvalidToken
+from shop.domain.keys import KeyedRequest
 from shop.domain.ports import UnitOfWork
 from shop.domain.services import check_user
 from shop.domain.services.check_user import BELIEVED_FOR, CheckUser
@@ -23,9 +24,11 @@ class Counted:
         self._store = store
         self.count = 0
 
-    def __call__(self, *, read_only: bool = False, brief: bool = False) -> UnitOfWork:
+    def __call__(
+        self, *, read_only: bool = False, brief: bool = False, key: KeyedRequest | None = None
+    ) -> UnitOfWork:
         self.count += 1
-        return self._store.unit_of_work(read_only=read_only, brief=brief)
+        return self._store.unit_of_work(read_only=read_only, brief=brief, key=key)
 
 
 @pytest.fixture

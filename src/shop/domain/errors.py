@@ -137,6 +137,14 @@ class TooManyAttempts(TooManyRequests):
     title = "Too many attempts to sign in"
 
 
+class AlreadyDone(Exception):
+    """A change was made before for the same idempotency key: no failure, and nothing to do."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__("done before for the same idempotency key")
+        self.answer = answer
+
+
 # --- products and stock ---
 
 
@@ -214,11 +222,11 @@ class OrderIdTaken(Conflict):
 
 class IdempotencyKeyReused(Conflict):
     code = "idempotency_key_reused"
-    title = "The idempotency key was used with another body"
+    title = "The idempotency key was used for another request"
 
     def __init__(self) -> None:
         super().__init__(
-            "This Idempotency-Key was used with another body; use a new key for a new order."
+            "This Idempotency-Key was used for another request; use a new key for a new one."
         )
 
 

@@ -12,6 +12,7 @@ from typing import Protocol, Self
 from uuid import UUID
 
 from shop.domain.events import Event
+from shop.domain.keys import KeyedAnswer, KeyedRequest
 from shop.domain.orders import (
     EventQuery,
     Order,
@@ -26,6 +27,8 @@ from shop.domain.sessions import RefreshToken, SessionFamily
 from shop.domain.stock import MovementQuery, OrderAudit, StockAudit, StockMovement
 from shop.domain.throttling import Attempts
 from shop.domain.users import User
+
+IN_COMMIT = "cancelled in COMMIT: whether it was done is unknown"
 
 Clock = Callable[[], datetime]
 """Now, in UTC."""
@@ -178,6 +181,25 @@ class BatchRepository(Protocol):
         ...
 
 
+class KeyRepository(Protocol):
+    """Idempotency keys of changes, see `keys`."""
+
+    async def claim(self, request: KeyedRequest) -> KeyedAnswer | None:
+        """Take the key for this transaction, or the answer that is stored under it.
+
+        Waits for another transaction that has taken it.
+        """
+        ...
+
+    async def store(self, answer: KeyedAnswer) -> None:
+        """Store the answer under a key that was claimed in this transaction."""
+        ...
+
+    async def purge(self, before: datetime, *, limit: int) -> int:
+        """Forget answers from before then; how many there were."""
+        ...
+
+
 class HistoryRepository(Listed[EventQuery, OrderEvent], Protocol):
     """Lists an order's history, the oldest event first."""
 
@@ -292,6 +314,8 @@ class UnitOfWork(Protocol):
     @property
     def batch(self) -> BatchRepository: ...
     @property
+    def keys(self) -> KeyRepository: ...
+    @property
     def history(self) -> HistoryRepository: ...
     @property
     def users(self) -> UserRepository: ...
@@ -315,19 +339,23 @@ class UnitOfWork(Protocol):
         """Tell the listeners of it after the commit, in this order; not at all without one."""
         ...
 
-    async def commit(self) -> None:
-        """Make it last. It goes on when its caller is cancelled.
+    async def commit(self, result: object = None) -> None:
+        """Make it last. `result` is what the use case returns; it is stored under its key, if any.
 
-        Raises `OutcomeUnknown` when it cannot be told whether that was done.
+        Raises `OutcomeUnknown` when it cannot be told whether it was done. It goes on when its
+        caller is cancelled, who gets a `CancelledError` with the message `IN_COMMIT`.
         """
         ...
 
 
 class UnitOfWorkFactory(Protocol):
-    def __call__(self, *, read_only: bool = False, brief: bool = False) -> UnitOfWork:
+    def __call__(
+        self, *, read_only: bool = False, brief: bool = False, key: KeyedRequest | None = None
+    ) -> UnitOfWork:
         """A new unit of work. A read-only one costs less; each of its reads sees its own moment.
 
-        A brief one gives up waiting for a lock after a moment, with `LockTimeout`.
+        A brief one gives up waiting for a lock after a moment, with `LockTimeout`. One with a key
+        begins with claiming it: entering it raises `AlreadyDone` or `IdempotencyKeyReused`.
         """
         ...
 

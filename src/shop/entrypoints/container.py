@@ -46,12 +46,12 @@ from shop.domain.services.keep_users import (
     SetPassword,
 )
 from shop.domain.services.place_order import PlaceOrder
-from shop.domain.services.purge_attempts import PurgeAttempts
+from shop.domain.services.purge import PurgeAttempts, PurgeKeys, PurgeSessions
 from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
 from shop.domain.services.refresh_session import RefreshSession
 from shop.domain.services.return_order import ReturnOrder
 from shop.domain.services.sign_in import SignIn
-from shop.domain.services.sign_out import ListSessions, PurgeSessions, SignOut, SignOutEverywhere
+from shop.domain.services.sign_out import ListSessions, SignOut, SignOutEverywhere
 from shop.domain.services.verify_stock import RepairStock, VerifyStock
 from shop.domain.sessions import SessionLifetimes
 from shop.domain.users import OPERATOR
@@ -168,6 +168,11 @@ class Container(containers.DeclarativeContainer):
     list_sessions = providers.Singleton(ListSessions, **_writing)
     purge_sessions = providers.Singleton(PurgeSessions, **_writing)
     purge_attempts = providers.Singleton(PurgeAttempts, **_writing)
+    purge_keys = providers.Singleton(
+        PurgeKeys,
+        **_writing,
+        kept_for=providers.Factory(timedelta, seconds=settings.provided.idempotency_key_lifetime),
+    )
 
     create_user = providers.Singleton(CreateUser, **_writing, **_passwords)
     register_user = providers.Singleton(
@@ -199,6 +204,7 @@ class Container(containers.DeclarativeContainer):
     background_tasks = providers.List(
         _every(600, "purge_sessions", purge_sessions),
         _every(600, "purge_attempts", purge_attempts),
+        _every(600, "purge_keys", purge_keys),
     )
     background_times = providers.Singleton(BackgroundTimes)
     background = providers.Singleton(

@@ -10,6 +10,7 @@ from itertools import count
 from typing import TypeVar
 from uuid import UUID
 
+from shop.domain.keys import KeyedAnswer
 from shop.domain.orders import Order, OrderEvent
 from shop.domain.products import Product
 from shop.domain.sessions import RefreshToken, SessionFamily
@@ -85,6 +86,7 @@ class Tables:
     tokens: MutableMapping[bytes, RefreshToken] = field(default_factory=dict)
     attempts: MutableMapping[bytes, Attempts] = field(default_factory=dict)
     leases: MutableMapping[str, Lease] = field(default_factory=dict)
+    keys: MutableMapping[tuple[int, str], KeyedAnswer] = field(default_factory=dict)
     _: KW_ONLY
     ids: defaultdict[str, Iterator[int]] = field(default_factory=lambda: defaultdict(_from_one))
     """The next id of each table; as in a database, one that was taken is not given again."""
@@ -100,6 +102,7 @@ class Tables:
             self.tokens,
             self.attempts,
             self.leases,
+            self.keys,
         )
 
     def staged(self) -> "Tables":

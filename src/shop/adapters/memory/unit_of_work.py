@@ -9,6 +9,7 @@ from shop.adapters.memory.attempts import MemoryAttemptRepository
 from shop.adapters.memory.batch import MemoryBatchRepository
 from shop.adapters.memory.database import MemoryDatabase, Tables
 from shop.adapters.memory.history import MemoryHistoryRepository
+from shop.adapters.memory.keys import MemoryKeyRepository
 from shop.adapters.memory.leases import MemoryLeaseRepository
 from shop.adapters.memory.orders import MemoryOrderRepository
 from shop.adapters.memory.products import MemoryProductRepository
@@ -16,6 +17,7 @@ from shop.adapters.memory.sessions import MemorySessionRepository
 from shop.adapters.memory.stock import MemoryStockRepository
 from shop.adapters.memory.users import MemoryUserRepository
 from shop.domain.events import Event
+from shop.domain.keys import KeyedRequest
 from shop.domain.ports import EventListener, UnitOfWork
 
 
@@ -27,18 +29,26 @@ class MemoryUnitOfWork(UnitOfWork):
         listeners: Sequence[EventListener] = (),
         read_only: bool = False,
         brief: bool = False,
+        key: KeyedRequest | None = None,
     ) -> None:
         # Whoever waits here waits for one transaction, which waits for nothing.
         del brief
         self._database = database
         self._events = RecordedEvents(listeners)
         self._read_only = read_only
+        self._key = key
         self._staged: Tables | None = None
 
     async def __aenter__(self) -> Self:
         if not self._read_only:
             await self._database.writing.acquire()
         self._staged = self._database.tables.staged()
+        if self._key is not None:
+            try:
+                self._key.check(await self.keys.claim(self._key))
+            except BaseException:
+                self._leave()
+                raise
         return self
 
     async def __aexit__(
@@ -47,12 +57,17 @@ class MemoryUnitOfWork(UnitOfWork):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         self._staged = None
         if not self._read_only:
             self._database.writing.release()
 
-    async def commit(self) -> None:
+    async def commit(self, result: object = None) -> None:
         assert not self._read_only, "a unit of work for reading has nothing to commit"
+        if self._key is not None:
+            await self.keys.store(self._key.answered(result))
         self._open.publish()
         # It is over, as in a database.
         self._staged = None
@@ -81,6 +96,10 @@ class MemoryUnitOfWork(UnitOfWork):
     @property
     def batch(self) -> MemoryBatchRepository:
         return MemoryBatchRepository(self._open)
+
+    @property
+    def keys(self) -> MemoryKeyRepository:
+        return MemoryKeyRepository(self._open)
 
     @property
     def history(self) -> MemoryHistoryRepository:

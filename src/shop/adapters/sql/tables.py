@@ -183,6 +183,17 @@ orders = Table(
     Index("orders_by_user", "user_id", "created_at", "id"),
 )
 
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", ordered_text(255), primary_key=True),
+    Column("route", String(300), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("at", UtcDateTime, nullable=False, index=True),
+)
+
 order_lines = Table(
     "order_lines",
     metadata,

@@ -18,6 +18,7 @@ from shop.adapters.sql.attempts import SqlAttemptRepository
 from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import driver_error, translated, translating, was_refused
 from shop.adapters.sql.history import SqlHistoryRepository
+from shop.adapters.sql.keys import SqlKeyRepository
 from shop.adapters.sql.leases import SqlLeaseRepository
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.products import SqlProductRepository
@@ -26,13 +27,11 @@ from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.users import SqlUserRepository
 from shop.domain.errors import OutcomeUnknown, StoreUnavailable
 from shop.domain.events import Event
-from shop.domain.ports import EventListener, UnitOfWork
+from shop.domain.keys import KeyedRequest
+from shop.domain.ports import IN_COMMIT, EventListener, UnitOfWork
 
 ABANDONED_MAX = 20
 """How many COMMITs may be under way with nobody waiting, each on a connection of its own."""
-
-IN_COMMIT = "cancelled in COMMIT: whether it was done is unknown"
-"""The message of the cancellation that such a caller gets."""
 
 logger = logging.getLogger("shop.sql")
 
@@ -95,10 +94,12 @@ class SqlUnitOfWork(UnitOfWork):
         listeners: Sequence[EventListener] = (),
         read_only: bool = False,
         brief: bool = False,
+        key: KeyedRequest | None = None,
     ) -> None:
         self._engines = engines
         self._events = RecordedEvents(listeners)
         self._read_only = read_only
+        self._key = key
         if read_only:
             self._begin = engines.begin_reading
         else:
@@ -117,7 +118,16 @@ class SqlUnitOfWork(UnitOfWork):
             if self._begin:
                 await self._begin_or_end(self._begin)
                 self._in_transaction = True
+        if self._key is not None:
+            await self._claim(self._key)
         return self
+
+    async def _claim(self, key: KeyedRequest) -> None:
+        try:
+            key.check(await self.keys.claim(key))
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
 
     async def __aexit__(
         self,
@@ -133,8 +143,10 @@ class SqlUnitOfWork(UnitOfWork):
         if exc is not None and (known := translated(exc)) is not None:
             raise known from driver_error(exc)
 
-    async def commit(self) -> None:
+    async def commit(self, result: object = None) -> None:
         assert self._in_transaction, "use it inside `async with`, and commit once"
+        if self._key is not None:
+            await self.keys.store(self._key.answered(result))
         # From here on the connection is the COMMIT's: nothing is read or written past it.
         self._in_transaction = False
         lent, self._lent = self._open, None
@@ -227,6 +239,10 @@ class SqlUnitOfWork(UnitOfWork):
     @property
     def orders(self) -> SqlOrderRepository:
         return SqlOrderRepository(self._connection)
+
+    @property
+    def keys(self) -> SqlKeyRepository:
+        return SqlKeyRepository(self._connection)
 
     @property
     def history(self) -> SqlHistoryRepository:
