@@ -17,8 +17,8 @@ from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.orders import line_rows, order_row
 from shop.adapters.sql.products import PRODUCT_COLUMNS, product_from
-from shop.adapters.sql.rows import Row, written_columns
-from shop.adapters.sql.stock import last_balances, movement_row
+from shop.adapters.sql.rows import written_columns
+from shop.adapters.sql.stock import last_balances
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.errors import InvalidToken
 from shop.domain.orders import Order
@@ -100,7 +100,8 @@ class PostgresPlacing(PlacingRepository):
                 _json([row for order in orders for row in line_rows(order)]),
                 list(balances.keys()),
                 list(balances.values()),
-                _json([movement_row(movement) for movement in movements]),
+                # As they are: their fields are the columns.
+                _json(movements),
             )
 
     @property
@@ -110,5 +111,5 @@ class PostgresPlacing(PlacingRepository):
         return driver
 
 
-def _json(rows: Sequence[Row]) -> str:
+def _json(rows: Sequence[object]) -> str:
     return msgspec.json.encode(rows).decode()

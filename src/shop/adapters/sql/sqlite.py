@@ -6,6 +6,7 @@ parameters cost more on top; see `postgresql.py`, whose twin this is, and docs/d
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -46,11 +47,13 @@ class _Columns:
         self._storing = _needed({n: t.bind_processor(dialect) for n, t in types.items()})
         self._reading = _needed({n: t.result_processor(dialect, None) for n, t in types.items()})
 
-    def store(self, rows: Iterable[Row]) -> Iterator[Row]:
+    def store(self, rows: Iterable[Row]) -> Iterator[tuple[Any, ...]]:
+        # By position: SQLite's driver takes several times as long for parameters by name.
+        values_of = itemgetter(*self.names)
         for row in rows:
             for name, convert in self._storing:
                 row[name] = convert(row[name])
-            yield row
+            yield values_of(row)
 
     def read(self, rows: Iterable[Sequence[Any]]) -> Iterator[Row]:
         for values in rows:
@@ -72,7 +75,7 @@ class _Insert:
         names = self.columns.names
         self.sql = (
             f"INSERT INTO {table.name} ({', '.join(names)})"  # noqa: S608 - names of our own
-            f" VALUES ({', '.join(f':{name}' for name in names)})"
+            f" VALUES ({', '.join('?' for _ in names)})"
         )
 
 
