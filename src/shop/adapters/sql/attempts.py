@@ -8,12 +8,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.rows import read_rows, row_reader
+from shop.adapters.sql.rows import read_rows, row_maker
 from shop.domain.ports import AttemptRepository
 from shop.domain.throttling import FORGOTTEN_AFTER, KNOWN_FOR, Attempts
 
 _attempts = tables.sign_in_attempts
-_attempt_row = row_reader(_attempts)
+_attempt_row = row_maker(_attempts)
 
 
 class SqlAttemptRepository(AttemptRepository):

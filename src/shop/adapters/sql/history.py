@@ -7,13 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.pages import count_rows, read_part
-from shop.adapters.sql.rows import row_reader
+from shop.adapters.sql.rows import row_maker
 from shop.domain.orders import EventQuery, OrderEvent
 from shop.domain.pages import Part
 from shop.domain.ports import HistoryRepository
 
 _events = tables.order_events
-_event_row = row_reader(_events)
+_event_row = row_maker(_events)
 
 
 class SqlHistoryRepository(HistoryRepository):

@@ -1,6 +1,6 @@
 """Rows by column name.
 
-Most objects are stored in columns named as their attributes are: `row_reader` writes them, and
+Most objects are stored in columns named as their attributes are: `row_maker` writes them, and
 `Class(**row)` reads them. Where the two differ, or speed counts, the module of that noun has a
 function for each direction.
 """
@@ -26,7 +26,7 @@ def written_columns(table: Table) -> list[Column[Any]]:
     return [column for column in table.columns if column.identity is None]
 
 
-def row_reader(table: Table) -> Callable[[object], Row]:
+def row_maker(table: Table) -> Callable[[object], Row]:
     """A function from an object to what the table stores of it."""
     names = [column.name for column in written_columns(table)]
     read = attrgetter(*names)

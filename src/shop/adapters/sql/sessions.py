@@ -8,12 +8,12 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.rows import read_row, read_rows, row_reader
+from shop.adapters.sql.rows import read_row, read_rows, row_maker
 from shop.domain.ports import SessionRepository
 from shop.domain.sessions import RefreshToken, SessionFamily
 
 _families, _tokens = tables.session_families, tables.refresh_tokens
-_family_row, _token_row = row_reader(_families), row_reader(_tokens)
+_family_row, _token_row = row_maker(_families), row_maker(_tokens)
 
 
 class SqlSessionRepository(SessionRepository):

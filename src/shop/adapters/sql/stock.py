@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shop.adapters.sql import tables
 from shop.adapters.sql.pages import count_rows, read_part
 from shop.adapters.sql.products import product_from, select_products
-from shop.adapters.sql.rows import read_rows, row_reader
+from shop.adapters.sql.rows import read_rows, row_maker
 from shop.domain.orders import GIVEN_BACK
 from shop.domain.pages import Part
 from shop.domain.ports import StockRepository
@@ -37,7 +37,7 @@ from shop.domain.stock import (
 
 _products, _stock, _movements = tables.products, tables.stock, tables.stock_movements
 _orders, _lines = tables.orders, tables.order_lines
-movement_row = row_reader(_movements)
+movement_row = row_maker(_movements)
 
 
 class SqlStockRepository(StockRepository):

@@ -9,13 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
-from shop.adapters.sql.rows import read_row, read_rows, row_reader
+from shop.adapters.sql.rows import read_row, read_rows, row_maker
 from shop.domain.errors import UsernameTaken, UserNotFound
 from shop.domain.ports import UserRepository
 from shop.domain.users import User
 
 _users = tables.users
-_user_row = row_reader(_users)
+_user_row = row_maker(_users)
 
 
 class SqlUserRepository(UserRepository):
