@@ -9,7 +9,13 @@ import pytest
 from sqlalchemy import text
 
 from shop.adapters.sql.engine import DatabaseOptions
-from shop.domain.errors import OutcomeUnknown, StoreUnavailable, Unavailable, WriteConflict
+from shop.domain.errors import (
+    InvalidToken,
+    OutcomeUnknown,
+    StoreUnavailable,
+    Unavailable,
+    WriteConflict,
+)
 from shop.domain.pages import Part
 from shop.domain.ports import UnitOfWork
 from shop.domain.products import ProductQuery
@@ -211,6 +217,14 @@ async def test_an_order_id_taken_meanwhile_is_a_race_lost(sql: Store) -> None:
     assert sum(isinstance(answer, list) for answer in answers) >= 1
     errors = [answer for answer in answers if isinstance(answer, BaseException)]
     assert all(isinstance(error, WriteConflict) for error in errors)
+
+
+async def test_a_user_who_is_not_there_has_no_valid_token(sql: Store) -> None:
+    shop = UseCases(sql.unit_of_work)
+    teapot = await shop.given_product()
+    with pytest.raises(InvalidToken):
+        await shop.decide_orders([request((teapot.id, 1), user_id=404)])
+    assert await shop.stock_of(teapot) == teapot.stock
 
 
 async def test_a_mistake_of_ours_does_not_pass_for_a_database_that_is_away(sql: Store) -> None:

@@ -3,12 +3,22 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException, IntegrityError
+from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from shop.domain.errors import InvalidToken, LockTimeout, ShopError, StoreUnavailable, WriteConflict
+from shop.domain.errors import (
+    InvalidToken,
+    LockTimeout,
+    PaymentReferenceTaken,
+    ShopError,
+    SkuTaken,
+    StoreUnavailable,
+    UsernameTaken,
+    WriteConflict,
+)
 
 # PostgreSQL: serialization_failure, deadlock_detected, unique_violation.
 _CONFLICTS = frozenset({"40001", "40P01", "23505"})
@@ -38,6 +48,26 @@ _SQLITE_AWAY = frozenset(
         sqlite3.SQLITE_CANTOPEN,
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """As PostgreSQL names it, and what SQLite says, which names the columns of a unique one."""
+
+    name: str
+    sqlite_message: str
+
+
+# The constraints that a caller's input can violate, by the error that says so.
+_CONSTRAINTS: dict[type[ShopError], Constraint] = {
+    SkuTaken: Constraint("products_sku_key", "UNIQUE constraint failed: products.sku"),
+    UsernameTaken: Constraint("users_username_key", "UNIQUE constraint failed: users.username"),
+    PaymentReferenceTaken: Constraint(
+        "orders_payment_reference_key", "UNIQUE constraint failed: orders.payment_reference"
+    ),
+    # A token outlives its user only if the database was made anew under the same secret.
+    InvalidToken: Constraint("orders_user_id_fkey", "FOREIGN KEY constraint failed"),
+}
 
 
 def translated(error: BaseException) -> ShopError | None:
@@ -105,25 +135,18 @@ def translating() -> Iterator[None]:
 
 
 @contextmanager
-def refusing_unknown_user() -> Iterator[None]:
-    """Raises `InvalidToken` where a row would belong to a user who is not there.
-
-    A token outlives its user only if the database was made anew under the same secret.
-    """
+def refusing(error: ShopError) -> Iterator[None]:
+    """Raises this error where the constraint that stands for it is violated."""
     try:
         yield
-    except asyncpg.ForeignKeyViolationError as error:
-        raise InvalidToken from error
-    except sqlite3.IntegrityError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-            raise InvalidToken from error
+    except Exception as violation:
+        cause = driver_error(violation)
+        constraint = _CONSTRAINTS[type(error)]
+        if constraint.name == getattr(cause, "constraint_name", None) or (
+            isinstance(cause, sqlite3.IntegrityError) and constraint.sqlite_message == str(cause)
+        ):
+            raise error from cause
         raise
-
-
-def violates(error: IntegrityError, *, constraint: str, sqlite_columns: str) -> bool:
-    """Whether a unique constraint was violated: PostgreSQL names it, SQLite its columns."""
-    message = str(error.orig)
-    return constraint in message or sqlite_columns in message
 
 
 def _away() -> StoreUnavailable:

@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.rows import read_row
 from shop.domain.keys import KeyedAnswer, KeyedRequest
 from shop.domain.ports import KeyRepository
 
@@ -48,11 +49,11 @@ class SqlKeyRepository(KeyRepository):
         return taken is not None
 
     async def _find(self, request: KeyedRequest) -> KeyedAnswer | None:
-        rows = await self._connection.execute(
-            select(_keys).where(_keys.c.user_id == request.user_id, _keys.c.key == request.key)
+        row = await read_row(
+            self._connection,
+            select(_keys).where(_keys.c.user_id == request.user_id, _keys.c.key == request.key),
         )
-        row = rows.one_or_none()
-        return None if row is None else KeyedAnswer(**row._mapping)
+        return None if row is None else KeyedAnswer(**row)
 
     async def store(self, answer: KeyedAnswer) -> None:
         await self._connection.execute(
