@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from shop.entrypoints.http.pagination import CURSOR_LENGTH_MAX, OFFSET_MAX
+from shop.entrypoints.http.api.pagination import CURSOR_LENGTH_MAX, OFFSET_MAX
 from shop.entrypoints.samples import sample_products
 from tests.entrypoints.api import (
     ADDRESS,
