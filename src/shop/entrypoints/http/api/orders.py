@@ -9,11 +9,10 @@ import msgspec
 from litestar import Controller, Request, Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter
+from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
 
 from shop.domain.orders import (
-    IDEMPOTENCY_KEY_LENGTH_MAX,
     LINES_MAX,
     PAYMENT_REFERENCE_LENGTH_MAX,
     QUANTITY_MAX,
@@ -34,6 +33,7 @@ from shop.domain.stock import NOTE_LENGTH_MAX
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer
+from shop.entrypoints.http.api.idempotency import IdempotencyKey, Once
 from shop.entrypoints.http.api.pagination import (
     KeyNumber,
     KeyTime,
@@ -249,7 +249,7 @@ _PLACING = problems(401, 406, 408, 409, 413, 415, 429, 503) | {
 }
 
 # What the routes that change an order's status have in common.
-_MOVING = problems(401, 403, 404, 406, 408, 409, 413, 415, 503)
+_MOVING = problems(401, 403, 404, 406, 408, 409, 413, 415, 422, 503)
 _change_status = partial(post, status_code=200, responses=_MOVING, response_headers=[ETAG])
 
 
@@ -316,15 +316,7 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         data: JSONBody[NewOrder],
         place_order: NamedDependency[PlaceOrder],
-        idempotency_key: Annotated[
-            str | None,
-            HeaderParameter(
-                name="Idempotency-Key",
-                min_length=1,
-                max_length=IDEMPOTENCY_KEY_LENGTH_MAX,
-                pattern="^[ -~]+$",
-            ),
-        ] = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> Response[OrderOut]:
         answer = await place(
             place_order, caller=request.user, order=data, idempotency_key=idempotency_key
@@ -366,13 +358,18 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         order_id: OrderId,
         cancel_order: NamedDependency[CancelOrder],
+        once: NamedDependency[Once],
         data: JSONBody[Cancellation | None] = None,
     ) -> Response[OrderOut]:
         wanted = data or Cancellation()
-        order = await cancel_order(
-            caller=request.user, order_id=order_id, restock=wanted.restock, note=wanted.note
+        change = partial(
+            cancel_order,
+            caller=request.user,
+            order_id=order_id,
+            restock=wanted.restock,
+            note=wanted.note,
         )
-        return _respond(order)
+        return await once(change, _respond)
 
     @patch(
         "/{order_id:str}",
@@ -382,7 +379,7 @@ class OrderController(Controller):
             "Stock moves by the difference, all or nothing. Products that were on the order keep "
             "their price, new ones have today's."
         ),
-        responses=problems(401, 404, 406, 408, 409, 412, 413, 415, 503),
+        responses=problems(401, 404, 406, 408, 409, 412, 413, 415, 422, 503),
         response_headers=[ETAG],
     )
     async def amend_order(
@@ -391,15 +388,17 @@ class OrderController(Controller):
         order_id: OrderId,
         data: JSONBody[NewOrder],
         amend_order: NamedDependency[AmendOrder],
+        once: NamedDependency[Once],
         if_match: IfMatch = None,
     ) -> Response[OrderOut]:
-        order = await amend_order(
+        change = partial(
+            amend_order,
             caller=request.user,
             order_id=order_id,
             items=data.order_items(),
             expected_versions=parse_if_match(if_match),
         )
-        return _respond(order)
+        return await once(change, _respond)
 
     @_change_status(
         "/{order_id:str}/pay",
@@ -412,16 +411,18 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         order_id: OrderId,
         pay_order: NamedDependency[PayOrder],
+        once: NamedDependency[Once],
         data: JSONBody[Payment | None] = None,
     ) -> Response[OrderOut]:
         payment = data or Payment()
-        order = await pay_order(
+        change = partial(
+            pay_order,
             caller=request.user,
             order_id=order_id,
             reference=payment.reference,
             note=payment.note,
         )
-        return _respond(order)
+        return await once(change, _respond)
 
     @_change_status(
         "/{order_id:str}/ship",
@@ -434,13 +435,14 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         order_id: OrderId,
         advance_order: NamedDependency[AdvanceOrder],
+        once: NamedDependency[Once],
         data: JSONBody[Move | None] = None,
     ) -> Response[OrderOut]:
         note = data.note if data else ""
-        order = await advance_order(
-            caller=request.user, order_id=order_id, to=OrderStatus.SHIPPED, note=note
+        change = partial(
+            advance_order, caller=request.user, order_id=order_id, to=OrderStatus.SHIPPED, note=note
         )
-        return _respond(order)
+        return await once(change, _respond)
 
     @_change_status(
         "/{order_id:str}/deliver",
@@ -453,13 +455,18 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         order_id: OrderId,
         advance_order: NamedDependency[AdvanceOrder],
+        once: NamedDependency[Once],
         data: JSONBody[Move | None] = None,
     ) -> Response[OrderOut]:
         note = data.note if data else ""
-        order = await advance_order(
-            caller=request.user, order_id=order_id, to=OrderStatus.DELIVERED, note=note
+        change = partial(
+            advance_order,
+            caller=request.user,
+            order_id=order_id,
+            to=OrderStatus.DELIVERED,
+            note=note,
         )
-        return _respond(order)
+        return await once(change, _respond)
 
     @_change_status(
         "/{order_id:str}/return",
@@ -474,11 +481,13 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         order_id: OrderId,
         return_order: NamedDependency[ReturnOrder],
+        once: NamedDependency[Once],
         data: JSONBody[Return | None] = None,
         if_match: IfMatch = None,
     ) -> Response[OrderOut]:
         wanted = data or Return()
-        order = await return_order(
+        change = partial(
+            return_order,
             caller=request.user,
             order_id=order_id,
             items=None if wanted.items is None else _order_items(wanted.items),
@@ -486,7 +495,7 @@ class OrderController(Controller):
             note=wanted.note,
             expected_versions=parse_if_match(if_match),
         )
-        return _respond(order)
+        return await once(change, _respond)
 
     @get(
         "/{order_id:str}/history",

@@ -36,6 +36,7 @@ from shop.domain.stock import NOTE_LENGTH_MAX, Reason, StockMovement
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer
+from shop.entrypoints.http.api.idempotency import Once
 from shop.entrypoints.http.api.pagination import (
     KeyNumber,
     KeyText,
@@ -204,6 +205,14 @@ def _respond(product: Product, *, status_code: int = 200, **headers: str) -> Res
     )
 
 
+def _created(product: Product) -> Response[ProductOut]:
+    return _respond(product, status_code=201, Location=f"/api/products/{product.id}/")
+
+
+def _archived(_: None) -> Response[None]:
+    return JSONAnswer(None, status_code=204)
+
+
 class ProductController(Controller):
     path = "/api/products"
     tags = ("Products",)
@@ -279,7 +288,7 @@ class ProductController(Controller):
         operation_id="createProduct",
         summary="Create a product (staff)",
         opt=STAFF,
-        responses=problems(401, 403, 406, 408, 409, 413, 415, 503),
+        responses=problems(401, 403, 406, 408, 409, 413, 415, 422, 503),
         response_headers=[ETAG, LOCATION],
     )
     async def create_product(
@@ -288,8 +297,10 @@ class ProductController(Controller):
         data: JSONBody[NewProduct],
         settings: NamedDependency[Settings],
         create_product: NamedDependency[CreateProduct],
+        once: NamedDependency[Once],
     ) -> Response[ProductOut]:
-        product = await create_product(
+        change = partial(
+            create_product,
             caller=request.user,
             sku=data.sku,
             name=data.name,
@@ -297,14 +308,14 @@ class ProductController(Controller):
             description=data.description,
             stock=data.stock,
         )
-        return _respond(product, status_code=201, Location=f"/api/products/{product.id}/")
+        return await once(change, _created)
 
     @patch(
         "/{product_id:str}",
         operation_id="changeProduct",
         summary="Change fields of a product (staff); placed orders keep the old ones",
         opt=STAFF,
-        responses=problems(401, 403, 404, 406, 408, 409, 412, 413, 415, 503),
+        responses=problems(401, 403, 404, 406, 408, 409, 412, 413, 415, 422, 503),
         response_headers=[ETAG],
     )
     async def change_product(
@@ -314,10 +325,12 @@ class ProductController(Controller):
         data: JSONBody[ProductChange],
         settings: NamedDependency[Settings],
         change_product: NamedDependency[ChangeProduct],
+        once: NamedDependency[Once],
         if_match: IfMatch = None,
     ) -> Response[ProductOut]:
         price = _given(data.price)
-        product = await change_product(
+        change = partial(
+            change_product,
             caller=request.user,
             product_id=product_id,
             sku=_given(data.sku),
@@ -326,7 +339,7 @@ class ProductController(Controller):
             price=price if price is None else Money.parse(price, settings.currency),
             expected_versions=parse_if_match(if_match),
         )
-        return _respond(product)
+        return await once(change, _respond)
 
     @delete(
         "/{product_id:str}",
@@ -334,20 +347,24 @@ class ProductController(Controller):
         operation_id="archiveProduct",
         summary="Archive a product (staff): gone from lists, old orders keep it",
         opt=STAFF,
-        responses=problems(401, 403, 404, 406, 412, 503),
+        responses=problems(401, 403, 404, 406, 412, 422, 503)
+        | {204: ResponseSpec(None, description="It is archived, now or before")},
     )
     async def archive_product(
         self,
         request: Request[Caller, str, Any],
         product_id: ProductId,
         archive_product: NamedDependency[ArchiveProduct],
+        once: NamedDependency[Once],
         if_match: IfMatch = None,
-    ) -> None:
-        await archive_product(
+    ) -> Response[None]:
+        change = partial(
+            archive_product,
             caller=request.user,
             product_id=product_id,
             expected_versions=parse_if_match(if_match),
         )
+        return await once(change, _archived)
 
     @get(
         "/{product_id:str}/movements",
@@ -372,7 +389,7 @@ class ProductController(Controller):
         operation_id="changeStock",
         summary="Change a product's stock, by a difference or by compare-and-set (staff)",
         opt=STAFF,
-        responses=problems(401, 403, 404, 406, 408, 409, 413, 415, 503),
+        responses=problems(401, 403, 404, 406, 408, 409, 413, 415, 422, 503),
         response_headers=[ETAG],
     )
     async def change_stock(
@@ -381,8 +398,10 @@ class ProductController(Controller):
         product_id: ProductId,
         data: JSONBody[StockChange],
         change_stock: NamedDependency[ChangeStock],
+        once: NamedDependency[Once],
     ) -> Response[ProductOut]:
-        product = await change_stock(
+        change = partial(
+            change_stock,
             caller=request.user,
             product_id=product_id,
             reason=data.reason,
@@ -390,7 +409,7 @@ class ProductController(Controller):
             quantity=data.quantity,
             expected=data.expected,
         )
-        return _respond(product)
+        return await once(change, _respond)
 
 
 def _given(value: str | msgspec.UnsetType) -> str | None:

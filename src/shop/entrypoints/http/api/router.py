@@ -11,6 +11,7 @@ from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.api.bodies import StrictJSON
 from shop.entrypoints.http.api.clients import CheckClient
 from shop.entrypoints.http.api.health import HealthController
+from shop.entrypoints.http.api.idempotency import provide_once
 from shop.entrypoints.http.api.orders import OrderController
 from shop.entrypoints.http.api.pagination import provide_paging
 from shop.entrypoints.http.api.plain_orders import PlainOrders
@@ -32,7 +33,10 @@ def api_router(container: Container) -> Router:
             revoke_all,
             HealthController,
         ],
-        dependencies={"paging": Provide(provide_paging, sync_to_thread=False)},
+        dependencies={
+            "paging": Provide(provide_paging, sync_to_thread=False),
+            "once": Provide(provide_once, sync_to_thread=False),
+        },
         middleware=_middleware(container),
         exception_handlers=EXCEPTION_HANDLERS,
         dto=StrictJSON,

@@ -14,6 +14,7 @@ from shop.domain.services.sign_out import SignOut, SignOutEverywhere
 from shop.domain.users import PASSWORD_LENGTH_MAX, USERNAME_LENGTH_MAX, Caller
 from shop.entrypoints.http.access import PUBLIC
 from shop.entrypoints.http.addresses import client_address
+from shop.entrypoints.http.api.idempotency import in_time
 from shop.entrypoints.http.api.problems import problems
 from shop.entrypoints.keys import SigningKeys
 from shop.entrypoints.settings import Settings
@@ -69,13 +70,13 @@ class TokenController(Controller):
         sign_in: NamedDependency[SignIn],
         access_tokens: NamedDependency[AccessTokens],
     ) -> TokenPair:
-        signed_in = await sign_in(
+        signing_in = sign_in(
             username=data.username,
             password=data.password,
             address=client_address(request.scope, settings.proxy_networks),
             client=request.headers.get("user-agent", ""),
         )
-        return _pair(signed_in, access_tokens)
+        return _pair(await in_time(signing_in, settings.request_deadline), access_tokens)
 
     @post(
         "/refresh",
@@ -87,10 +88,12 @@ class TokenController(Controller):
     async def refresh(
         self,
         data: JSONBody[Refresh],
+        settings: NamedDependency[Settings],
         refresh_session: NamedDependency[RefreshSession],
         access_tokens: NamedDependency[AccessTokens],
     ) -> TokenPair:
-        return _pair(await refresh_session(refresh_token=data.refresh), access_tokens)
+        refreshing = refresh_session(refresh_token=data.refresh)
+        return _pair(await in_time(refreshing, settings.request_deadline), access_tokens)
 
     @post(
         "/revoke",
@@ -99,8 +102,13 @@ class TokenController(Controller):
         summary="Sign out; unknown tokens answer the same",
         responses=problems(406, 408, 413, 415, 503),
     )
-    async def revoke(self, data: JSONBody[Refresh], sign_out: NamedDependency[SignOut]) -> None:
-        await sign_out(refresh_token=data.refresh)
+    async def revoke(
+        self,
+        data: JSONBody[Refresh],
+        settings: NamedDependency[Settings],
+        sign_out: NamedDependency[SignOut],
+    ) -> None:
+        await in_time(sign_out(refresh_token=data.refresh), settings.request_deadline)
 
 
 @post(
@@ -112,9 +120,11 @@ class TokenController(Controller):
     responses=problems(401, 406, 503),
 )
 async def revoke_all(
-    request: Request[Caller, str, Any], sign_out_everywhere: NamedDependency[SignOutEverywhere]
+    request: Request[Caller, str, Any],
+    settings: NamedDependency[Settings],
+    sign_out_everywhere: NamedDependency[SignOutEverywhere],
 ) -> None:
-    await sign_out_everywhere(caller=request.user)
+    await in_time(sign_out_everywhere(caller=request.user), settings.request_deadline)
 
 
 class JwkSet(msgspec.Struct):

@@ -22,6 +22,7 @@ from shop.domain.users import (
 )
 from shop.entrypoints.http.access import PUBLIC
 from shop.entrypoints.http.addresses import client_address
+from shop.entrypoints.http.api.idempotency import in_time
 from shop.entrypoints.http.api.problems import problems
 from shop.entrypoints.settings import Settings
 
@@ -82,12 +83,12 @@ class UserController(Controller):
         settings: NamedDependency[Settings],
         register_user: NamedDependency[RegisterUser],
     ) -> UserOut:
-        user = await register_user(
+        registering = register_user(
             username=data.username,
             password=data.password,
             address=client_address(request.scope, settings.proxy_networks),
         )
-        return UserOut.of(user)
+        return UserOut.of(await in_time(registering, settings.request_deadline))
 
     @get(
         "/me",
@@ -114,12 +115,13 @@ class UserController(Controller):
         settings: NamedDependency[Settings],
         change_password: NamedDependency[ChangePassword],
     ) -> None:
-        await change_password(
+        changing = change_password(
             caller=request.user,
             current=data.current,
             new=data.new,
             address=client_address(request.scope, settings.proxy_networks),
         )
+        await in_time(changing, settings.request_deadline)
 
     @get(
         "/me/sessions",
