@@ -25,13 +25,19 @@ from shop.adapters.sql.sqlite import SqliteUnitOfWork
 from shop.domain.orders import Order, OrderEvent, OrderStatus
 from shop.domain.ports import EventListener, UnitOfWork
 from shop.domain.stock import Reason, StockMovement
+from shop.domain.users import Caller
 
 
 class OpenUnitOfWork(Protocol):
     """Units of work that may tell listeners of the test's."""
 
     def __call__(
-        self, *, read_only: bool = False, listeners: Sequence[EventListener] = ()
+        self,
+        *,
+        read_only: bool = False,
+        caller: Caller | None = None,
+        batch: bool = False,
+        listeners: Sequence[EventListener] = (),
     ) -> UnitOfWork: ...
 
 
@@ -181,9 +187,9 @@ class Store:
 
             return call
 
-        # Engines with a pool in common tell their listeners of each other's statements.
-        by_pool = {e.sync_engine.pool: e.sync_engine for e in (self.sql.read, self.sql.write)}
-        for engine in by_pool.values():
+        # A set: SQLite's intake and its other writers have one engine.
+        engines = {e.sync_engine for e in (self.sql.read, self.sql.write, self.sql.intake)}
+        for engine in engines:
             event.listen(engine, "before_cursor_execute", from_sqlalchemy)
         with pytest.MonkeyPatch.context() as patch:
             for driver, method in (
@@ -196,7 +202,7 @@ class Store:
             try:
                 yield sent
             finally:
-                for engine in by_pool.values():
+                for engine in engines:
                     event.remove(engine, "before_cursor_execute", from_sqlalchemy)
 
     async def archive_product(self, product_id: int) -> None:

@@ -23,9 +23,11 @@ class Counted:
         self._store = store
         self.count = 0
 
-    def __call__(self, *, read_only: bool = False) -> UnitOfWork:
+    def __call__(
+        self, *, read_only: bool = False, caller: Caller | None = None, batch: bool = False
+    ) -> UnitOfWork:
         self.count += 1
-        return self._store.unit_of_work(read_only=read_only)
+        return self._store.unit_of_work(read_only=read_only, caller=caller, batch=batch)
 
 
 @pytest.fixture

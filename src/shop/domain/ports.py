@@ -24,7 +24,7 @@ from shop.domain.products import Product, ProductQuery
 from shop.domain.sessions import RefreshToken, SessionFamily
 from shop.domain.stock import MovementQuery, OrderAudit, StockAudit, StockMovement
 from shop.domain.throttling import Attempts
-from shop.domain.users import User
+from shop.domain.users import Caller, User
 
 Clock = Callable[[], datetime]
 """Now, in UTC."""
@@ -279,8 +279,14 @@ class UnitOfWork(Protocol):
 
 
 class UnitOfWorkFactory(Protocol):
-    def __call__(self, *, read_only: bool = False) -> UnitOfWork:
-        """A new unit of work. A read-only one costs less; each of its reads sees its own moment."""
+    def __call__(
+        self, *, read_only: bool = False, caller: Caller | None = None, batch: bool = False
+    ) -> UnitOfWork:
+        """A new unit of work. A read-only one costs less; each of its reads sees its own moment.
+
+        It names its caller, who may have only so many at once: entering it raises `Overloaded`
+        when the others do not end in time. One for a batch of orders waits for no other's end.
+        """
         ...
 
 
@@ -299,8 +305,11 @@ class PasswordHasher(Protocol):
 class Schema(Protocol):
     """The store's schema, as a whole."""
 
-    async def is_current(self) -> bool:
-        """Whether it is that of this version of the shop. Raises `StoreUnavailable`."""
+    async def is_current(self, *, writable: bool = False) -> bool:
+        """Whether it is that of this version of the shop. Raises `StoreUnavailable`.
+
+        That is also raised if it is to be `writable` and takes no changes now.
+        """
         ...
 
     async def upgrade(self) -> None:

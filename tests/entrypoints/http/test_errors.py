@@ -109,7 +109,7 @@ async def test_when_too_many_orders_wait_the_next_is_told_to_come_back() -> None
         tea = await api.given_product(stock=10)
         gate = Gate()
 
-        def gated(*, read_only: bool = False) -> MemoryUnitOfWork:
+        def gated(*, read_only: bool = False, **_: object) -> MemoryUnitOfWork:
             if read_only:
                 return MemoryUnitOfWork(database=container.memory(), read_only=True)
             unit_of_work = Gated(database=container.memory())

@@ -16,6 +16,7 @@ from shop.adapters.memory.stock import MemoryStockRepository
 from shop.adapters.memory.users import MemoryUserRepository
 from shop.domain.events import Event
 from shop.domain.ports import EventListener, UnitOfWork
+from shop.domain.users import Caller
 
 
 class MemoryUnitOfWork(UnitOfWork):
@@ -25,7 +26,10 @@ class MemoryUnitOfWork(UnitOfWork):
         database: MemoryDatabase,
         listeners: Sequence[EventListener] = (),
         read_only: bool = False,
+        caller: Caller | None = None,
+        batch: bool = False,
     ) -> None:
+        """It reads at once and has no connections: who asks, and what for, makes no difference."""
         self._database = database
         self._events = RecordedEvents(listeners)
         self._read_only = read_only

@@ -32,7 +32,7 @@ class DecideOrders:
     new_order_code: NewOrderCode
 
     async def __call__(self, requests: Sequence[OrderRequest]) -> list[Placed | ShopError]:
-        async with self.unit_of_work() as uow:
+        async with self.unit_of_work(batch=True) as uow:
             known, products = await uow.batch.lock(
                 order_ids={request.order_id for request in requests},
                 product_ids={product for request in requests for product in request.wanted},
