@@ -92,6 +92,15 @@ class PostgresServer:
             )
         self._wait_until_ready()
 
+    def copy(self, primary: "PostgresServer") -> None:
+        """Before its first start: from then on it follows that server, until it is promoted."""
+        bin_folder = _bin_folder(self.root, self._user)
+        if self._user is not None:
+            os.chown(self.root, self._user.pw_uid, self._user.pw_gid)
+        pg_basebackup: list[str | Path] = [bin_folder / "pg_basebackup", "-D", self.root / "data"]
+        pg_basebackup += ["-h", primary.root, "-U", "shop", "-R", "-c", "fast", "--no-sync"]
+        subprocess.run(pg_basebackup, check=True, **self._identity())
+
     def stop(self) -> None:
         """Ends every connection and shuts the server down; starting it again finds its data."""
         self._end(b"stop\n")
@@ -154,11 +163,15 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgresql(*, durable: bool = False, **settings: str) -> Iterator[PostgresServer]:
+def running_postgresql(
+    *, durable: bool = False, standby_of: PostgresServer | None = None, **settings: str
+) -> Iterator[PostgresServer]:
     """A server in a temporary folder, for as long as the block."""
     root = Path(tempfile.mkdtemp(prefix="shop-pg-"))
     server = PostgresServer(root, durable=durable, temporary=True, settings=settings)
     try:
+        if standby_of is not None:
+            server.copy(standby_of)
         server.start()
         yield server
     finally:
