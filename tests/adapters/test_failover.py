@@ -237,12 +237,14 @@ async def test_a_standby_that_is_promoted_takes_the_orders(
         with running_postgresql(standby_of=old) as new:
             door.leads_to = old
             async with address(new) as other:
-                container = container_for(settings_for(url_of(door, other), intake_deadline=1.0))
-                async with opened_api(container) as api:
+                settings = settings_for(url_of(door, other), database_connect_timeout=1.0)
+                async with opened_api(container_for(settings)) as api:
                     tea = await api.given_product(stock=100)
                     await placed(api.customer, (tea, 1))
                     await follows(new, old)
                     await asyncio.to_thread(old.stop)
+                    # The old host takes connections, and that is all.
+                    door.leads_to = None
                     response = await api.anonymous.get("/health/ready")
                     problem(response, 503, "database_unavailable")
                     new.execute("SELECT pg_promote()")

@@ -50,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database_pool_size: Annotated[int, Meta(ge=1, le=1_000)] = 10
     database_read_pool_size: Annotated[int, Meta(ge=1, le=1_000)] = 4
     database_pool_timeout: Seconds = 5.0
-    database_connect_timeout: Seconds = 5.0
+    database_connect_timeout: Seconds = 3.0
     database_statement_timeout: Seconds = 10.0
     database_read_statement_timeout: Seconds = 5.0
     database_lock_timeout: Seconds = 5.0

@@ -27,7 +27,7 @@ class DatabaseOptions:
     read_pool_size: int = 4
     """Connections for reads: so many run at once, of one user at most a quarter."""
     pool_timeout: float = 5.0
-    connect_timeout: float = 5.0
+    connect_timeout: float = 3.0
     statement_timeout: float = 10.0
     read_statement_timeout: float = 5.0
     lock_timeout: float = 5.0

@@ -12,7 +12,7 @@ _TARGETS = ("any", "primary", "read-write", "standby", "read-only")
 
 _SEVERAL_HOSTS = re.compile(
     r"(?P<before>postgresql\+asyncpg://(?:[^:/?#@]*(?::[^@]*)?@)?)"
-    r"(?P<hosts>[^/?#@]*,[^/?#@]*)(?P<after>.*)",
+    r"(?P<hosts>[^/?#@]*,[^/?#@]*)(?P<after>(?:[/?].*)?)",
     re.DOTALL,
 )
 _HOST = re.compile(r"(?:\[(?P<address>[^\]]+)\]|(?P<name>[^\[\]:]+))(?::(?P<port>[0-9]+))?")
