@@ -23,11 +23,13 @@ class UserTurns:
         turns = self._turns.get(user_id)
         if turns is None:
             turns = self._turns[user_id] = asyncio.Semaphore(self._at_once)
+        if not turns.locked():
+            # At once, and without the cost of a timer.
+            await turns.acquire()
+            return turns
         try:
-            async with asyncio.timeout(self._seconds_max if turns.locked() else None):
+            async with asyncio.timeout(self._seconds_max):
                 await turns.acquire()
         except TimeoutError:
-            raise Overloaded(
-                "Too many of your requests are being read for; try again shortly."
-            ) from None
+            raise Overloaded("Too many of your requests are under way; try again.") from None
         return turns

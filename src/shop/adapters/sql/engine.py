@@ -10,7 +10,7 @@ from uuid import uuid4
 from sqlalchemy import URL, Connection, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from shop.adapters.sql.servers import Servers, parse_url
+from shop.adapters.sql.servers import Servers, parse_url, set_up_in_transaction
 from shop.adapters.turns import UserTurns
 from shop.domain.errors import StoreUnavailable
 
@@ -91,7 +91,7 @@ _READ_PLANS = _PLANS | {"max_parallel_workers_per_gather": "0"}
 
 
 def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
-    servers = Servers(pgbouncer=options.pgbouncer)
+    servers = Servers()
     writing = _limits(options, options.statement_timeout) | _PLANS
     reading = _limits(options, options.read_statement_timeout) | _READ_PLANS
 
@@ -104,6 +104,8 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
             **_QUIET,
         )
         servers.watch(made)
+        if options.pgbouncer:
+            set_up_in_transaction(made)
         return made
 
     def pooled(settings: Mapping[str, str], timeout: float, size: int) -> AsyncEngine:

@@ -69,8 +69,7 @@ class Servers:
     for ever, since it answers everything but a write.
     """
 
-    def __init__(self, *, pgbouncer: bool) -> None:
-        self._pgbouncer = pgbouncer
+    def __init__(self) -> None:
         self._generation = 0
         self._host = 0
         """The one of several hosts that was connected to last."""
@@ -93,7 +92,7 @@ class Servers:
         The host that answered last is the first to be asked.
         """
         if not isinstance(options.get("host"), list):
-            return self._begin(dialect.connect(*args, **options))
+            return dialect.connect(*args, **options)
         hosts = list(zip(options["host"], options["port"], strict=True))
         # Without being told it takes any server, and orders need one that can be written to.
         options.setdefault("target_session_attrs", "read-write")
@@ -106,22 +105,11 @@ class Servers:
                 failure = error
             else:
                 self._host = number % len(hosts)
-                return self._begin(connection)
+                return connection
         assert failure is not None, "there are several hosts"
         raise failure
 
-    def _begin(self, connection: Any) -> Any:
-        """Through PgBouncer what follows must reach one server, so it is one transaction.
-
-        It is what SQLAlchemy asks of a new connection; `_note` ends it.
-        """
-        if self._pgbouncer:
-            connection.run_async(lambda driver: driver.execute("BEGIN"))
-        return connection
-
-    def _note(self, connection: Any, record: Any) -> None:
-        if self._pgbouncer:
-            connection.run_async(lambda driver: driver.execute("COMMIT"))
+    def _note(self, _connection: object, record: Any) -> None:
         record.info[_GENERATION] = self._generation
 
     def _replace(self, connection: Any, record: Any, _proxy: object) -> None:
@@ -135,6 +123,20 @@ class Servers:
             driver.terminate()
         if driver.is_closed():
             raise DisconnectionError
+
+
+def set_up_in_transaction(engine: AsyncEngine) -> None:
+    """What SQLAlchemy asks of a new connection reaches one server, though PgBouncer has several."""
+    event.listen(engine.sync_engine, "connect", _begin, insert=True)
+    event.listen(engine.sync_engine, "connect", _commit)
+
+
+def _begin(connection: Any, _record: object) -> None:
+    connection.run_async(lambda driver: driver.execute("BEGIN"))
+
+
+def _commit(connection: Any, _record: object) -> None:
+    connection.run_async(lambda driver: driver.execute("COMMIT"))
 
 
 def generation_of(connection: PoolProxiedConnection) -> int:
