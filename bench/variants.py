@@ -70,10 +70,10 @@ class OneByOne:
     """In the place of the intake: every order is a transaction of its own, at once."""
 
     def __init__(self, decide_orders: DecideOrders) -> None:
-        self._place_orders = decide_orders
+        self._decide_orders = decide_orders
 
     async def __call__(self, request: OrderRequest) -> Placed:
-        [answer] = await self._place_orders([request])
+        [answer] = await self._decide_orders([request])
         if isinstance(answer, ShopError):
             raise answer
         return answer

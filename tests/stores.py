@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
@@ -12,7 +13,7 @@ from uuid import UUID
 import aiosqlite
 import asyncpg
 import pytest
-from sqlalchemy import Row, event, func, insert, select, update
+from sqlalchemy import event, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from shop.adapters.memory.database import MemoryDatabase
@@ -20,11 +21,15 @@ from shop.adapters.memory.unit_of_work import MemoryUnitOfWork
 from shop.adapters.sql import tables
 from shop.adapters.sql.engine import DatabaseOptions, Engines, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
+from shop.adapters.sql.rows import read_rows
 from shop.adapters.sql.schema import SqlSchema
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
+from shop.adapters.sql.stock import movement_row
+from shop.adapters.system import utc_now
+from shop.domain.keys import KeyedRequest
 from shop.domain.orders import Order, OrderEvent, OrderStatus
 from shop.domain.ports import EventListener, UnitOfWork
-from shop.domain.stock import Reason, StockMovement
+from shop.domain.stock import StockMovement
 from shop.domain.users import Caller
 
 
@@ -37,6 +42,7 @@ class OpenUnitOfWork(Protocol):
         read_only: bool = False,
         caller: Caller | None = None,
         batch: bool = False,
+        key: KeyedRequest | None = None,
         listeners: Sequence[EventListener] = (),
     ) -> UnitOfWork: ...
 
@@ -63,8 +69,8 @@ class Store:
         else:
             table = tables.stock_movements
             async with self.sql.read.connect() as connection:
-                rows = await connection.execute(select(table).order_by(table.c.id))
-            ledger = [_movement_from(row) for row in rows]
+                rows = await read_rows(connection, select(table).order_by(table.c.id))
+            ledger = [StockMovement(**row) for row in rows]
         return [m for m in ledger if order_id is None or m.order_id == order_id]
 
     async def events(self) -> list[OrderEvent]:
@@ -73,19 +79,8 @@ class Store:
             return list(self.memory.tables.events.values())
         table = tables.order_events
         async with self.sql.read.connect() as connection:
-            rows = await connection.execute(select(table).order_by(table.c.id))
-        return [
-            OrderEvent(
-                id=row.id,
-                order_id=row.order_id,
-                from_status=OrderStatus(row.from_status),
-                to_status=OrderStatus(row.to_status),
-                actor_id=row.actor_id,
-                note=row.note,
-                at=row.at,
-            )
-            for row in rows
-        ]
+            rows = await read_rows(connection, select(table).order_by(table.c.id))
+        return [OrderEvent(**row) for row in rows]
 
     async def disable_user(self, user_id: int) -> None:
         if self.memory is not None:
@@ -116,10 +111,9 @@ class Store:
             stored = replace(movement, id=next(self.memory.tables.ids["movements"]))
             self.memory.tables.movements[stored.id] = stored
         else:
-            values = asdict(movement)
-            del values["id"]
             async with self.sql.patient.begin() as connection:
-                await connection.execute(insert(tables.stock_movements).values(values))
+                statement = insert(tables.stock_movements)
+                await connection.execute(statement.values(movement_row(movement)))
 
     async def set_status_behind_the_ledger(self, order_id: UUID, status: OrderStatus) -> None:
         if self.memory is not None:
@@ -128,7 +122,7 @@ class Store:
         else:
             async with self.sql.patient.begin() as connection:
                 change = update(tables.orders).where(tables.orders.c.id == order_id)
-                await connection.execute(change.values(status=status.value))
+                await connection.execute(change.values(status=status))
 
     async def set_line_behind_the_ledger(
         self, order_id: UUID, *, position: int = 0, quantity: int | None = None, returned: int = 0
@@ -153,6 +147,16 @@ class Store:
             await uow.users.save(replace(user, password_hash=password_hash))
             await uow.commit()
 
+    async def let_leases_expire(self) -> None:
+        """As if their time had passed."""
+        past = utc_now() - timedelta(seconds=1)
+        if self.memory is not None:
+            leases = self.memory.tables.leases
+            leases.update({name: replace(one, expires_at=past) for name, one in leases.items()})
+        else:
+            async with self.sql.patient.begin() as connection:
+                await connection.execute(update(tables.leases).values(expires_at=past))
+
     async def count(self, table: str) -> int:
         """How many rows a table has, by its name in memory."""
         if self.memory is not None:
@@ -161,6 +165,7 @@ class Store:
             "tokens": tables.refresh_tokens,
             "families": tables.session_families,
             "attempts": tables.sign_in_attempts,
+            "leases": tables.leases,
         }[table]
         async with self.sql.read.connect() as connection:
             return await connection.scalar(select(func.count()).select_from(sql)) or 0
@@ -174,7 +179,7 @@ class Store:
         sent: list[str] = []
 
         def note(statement: str) -> None:
-            if not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
+            if not statement.startswith(("BEGIN", "ROLLBACK")) and not statement.endswith("COMMIT"):
                 sent.append(statement)
 
         def from_sqlalchemy(_connection: Connection, _cursor: object, sql: str, *_: object) -> None:
@@ -246,17 +251,3 @@ def migrate(url: str) -> None:
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(lambda: asyncio.run(upgrade())).result()
-
-
-def _movement_from(row: Row[Any]) -> StockMovement:
-    return StockMovement(
-        id=row.id,
-        product_id=row.product_id,
-        quantity=row.quantity,
-        balance=row.balance,
-        reason=Reason(row.reason),
-        order_id=row.order_id,
-        actor_id=row.actor_id,
-        note=row.note,
-        at=row.at,
-    )

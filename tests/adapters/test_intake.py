@@ -1,15 +1,18 @@
 """The intake alone, with a handler made up for the test: requests are numbers and words."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 
 import pytest
 
 from shop.adapters.intake import Intake, IntakeLimits, IntakeObserver
 from shop.domain.errors import (
     Conflict,
+    LockTimeout,
+    OutcomeUnknown,
     Overloaded,
     ShopError,
+    StockBusy,
     StoreUnavailable,
     Unavailable,
     WriteConflict,
@@ -30,22 +33,36 @@ class Kitchen:
         """Raised by the next calls, one each."""
         self.poison: set[str] = set()
         """Requests that no batch with them in it survives."""
+        self.locked: dict[str, int] = {}
+        """What somebody else holds, by the request that needs it."""
+        self.odd_answers: dict[str, list[ShopError]] = {}
+        """The first answers to a request."""
+        self.waited_for: list[Collection[int] | None] = []
         self.open = asyncio.Event()
         self.open.set()
         self.begun = asyncio.Event()
 
-    async def __call__(self, requests: Sequence[str]) -> Answers:
+    async def __call__(
+        self, requests: Sequence[str], *, wait_for: Collection[int] | None = None
+    ) -> Answers:
         self.batches.append(list(requests))
+        self.waited_for.append(wait_for)
         self.begun.set()
         await self.open.wait()
         if self.failures:
             raise self.failures.pop(0)
+        if wait_for is None and self.locked:
+            raise LockTimeout
         if poisonous := self.poison.intersection(requests):
             raise ZeroDivisionError(*poisonous)
-        return [
-            Conflict("no") if request.startswith("refuse") else request.upper()
-            for request in requests
-        ]
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: str) -> str | ShopError:
+        if self.odd_answers.get(request):
+            return self.odd_answers[request].pop(0)
+        if request in self.locked:
+            return StockBusy(self.locked[request])
+        return Conflict("no") if request.startswith("refuse") else request.upper()
 
     def hold(self) -> None:
         self.open.clear()
@@ -170,7 +187,8 @@ async def test_past_the_deadline_nobody_waits_on(kitchen: Kitchen) -> None:
     notes = Notes()
     intake = Intake[str, str](handle=kitchen, limits=IntakeLimits(deadline=0.01), observer=notes)
     served, queued = await settled(*await held_up(intake, kitchen, "queued"))
-    assert isinstance(served, Overloaded)
+    # The one may be done at any moment, the other was not begun.
+    assert isinstance(served, OutcomeUnknown)
     assert isinstance(queued, Overloaded)
     assert notes.rejections == 2
     kitchen.open.set()
@@ -218,12 +236,12 @@ async def test_who_gives_up_in_a_batch_leaves_the_neighbours_served(
     assert kitchen.batches == [["a", "b", "c"]]
 
 
-async def test_a_batch_that_lost_a_race_is_tried_one_by_one(
+async def test_a_batch_that_lost_a_race_is_tried_in_halves(
     intake: Intake[str, str], kitchen: Kitchen
 ) -> None:
     kitchen.failures = [WriteConflict("lost")]
     assert await settled(*call(intake, "a", "b", "c")) == ["A", "B", "C"]
-    assert kitchen.batches == [["a", "b", "c"], ["a"], ["b"], ["c"]]
+    assert kitchen.batches == [["a", "b", "c"], ["a"], ["b", "c"]]
 
 
 async def test_one_poisonous_request_fails_alone(
@@ -233,7 +251,7 @@ async def test_one_poisonous_request_fails_alone(
     a, bad, b = await settled(*call(intake, "a", "bad", "b"))
     assert (a, b) == ("A", "B")
     assert isinstance(bad, ZeroDivisionError)
-    assert kitchen.batches == [["a", "bad", "b"], ["a"], ["bad"], ["b"]]
+    assert kitchen.batches == [["a", "bad", "b"], ["a"], ["bad", "b"], ["bad"], ["b"]]
 
 
 async def test_a_poisonous_request_fails_alone_also_after_the_store_was_away(
@@ -335,7 +353,7 @@ async def test_who_stops_waiting_for_the_close_does_not_stop_the_work(
 async def test_a_wrong_number_of_answers_fails_the_callers_and_mixes_nothing_up(
     count: int,
 ) -> None:
-    async def confused(requests: Sequence[str]) -> Answers:
+    async def confused(requests: Sequence[str], *, wait_for: Collection[int] | None) -> Answers:
         return ["X"] * count if len(requests) == 2 or count != 1 else ["X", "Y"]
 
     intake = Intake[str, str](handle=confused)
@@ -383,7 +401,7 @@ async def test_an_observer_that_fails_leaves_no_caller_waiting(kitchen: Kitchen)
         lambda _loop, context: worker_errors.append(context.get("exception"))
     )
     answers = await settled(*call(intake, "a", "b"))
-    assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+    assert [type(answer) for answer in answers] == [Overloaded, Overloaded]
 
 
 async def test_the_observer_is_told_of_every_batch(kitchen: Kitchen) -> None:
@@ -397,7 +415,9 @@ async def test_the_observer_is_told_of_every_batch(kitchen: Kitchen) -> None:
 
 
 async def test_a_handler_may_be_any_callable() -> None:
-    def handle(requests: Sequence[int]) -> Awaitable[Sequence[int | ShopError]]:
+    def handle(
+        requests: Sequence[int], *, wait_for: Collection[int] | None
+    ) -> Awaitable[Sequence[int | ShopError]]:
         async def double() -> Sequence[int | ShopError]:
             return [2 * request for request in requests]
 
@@ -405,3 +425,123 @@ async def test_a_handler_may_be_any_callable() -> None:
 
     doubled: Callable[[int], Awaitable[int]] = Intake[int, int](handle=handle)
     assert await doubled(21) == 42
+
+
+# --- what somebody else holds locked ---
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what happens is seen from outside only
+            await asyncio.sleep(0)
+
+
+async def test_a_held_lock_holds_up_only_those_who_need_it(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.locked = {"hot": 7}
+    hot, *others = call(intake, "hot", "a", "b")
+    assert await settled(*others) == ["A", "B"]
+    # Waited for in vain once, then gone around.
+    assert kitchen.waited_for[:2] == [None, ()]
+    assert await settled(*call(intake, "c")) == ["C"]
+    assert not hot.done()
+    kitchen.locked = {}
+    assert await settled(hot) == ["HOT"]
+    assert [7] in kitchen.waited_for
+
+
+async def test_it_is_waited_for_again_after_a_while(kitchen: Kitchen) -> None:
+    intake = Intake[str, str](handle=kitchen, limits=IntakeLimits(backoff=NOW, around=NOW))
+    kitchen.locked = {"hot": 7}
+    [hot] = call(intake, "hot")
+    await asyncio.sleep(2 * NOW)
+    assert await settled(*call(intake, "a")) == ["A"]
+    assert kitchen.waited_for.count(None) == 2
+    kitchen.locked = {}
+    assert await settled(hot) == ["HOT"]
+
+
+async def test_who_waits_for_one_lock_does_not_hold_up_who_waits_for_another(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.locked = {"hung": 1, "hot": 2}
+    hung, hot = call(intake, "hung", "hot")
+    await until(lambda: [2] in kitchen.waited_for)
+    del kitchen.locked["hot"]
+    assert await settled(hot) == ["HOT"]
+    assert not hung.done()
+    del kitchen.locked["hung"]
+    assert await settled(hung) == ["HUNG"]
+
+
+async def test_a_lock_that_is_never_given_back_is_a_clear_refusal(kitchen: Kitchen) -> None:
+    intake = Intake[str, str](handle=kitchen, limits=IntakeLimits(backoff=NOW, deadline=0.05))
+    kitchen.locked = {"hung": 1}
+    [refused] = await settled(*call(intake, "hung"))
+    assert isinstance(refused, Overloaded)
+    assert "nothing was done" in str(refused)
+    await intake.close()
+
+
+# --- a COMMIT that was lost ---
+
+
+def after_loss(request: str) -> str:
+    return f"again {request}"
+
+
+async def test_what_may_be_done_is_repeated_until_that_is_known(kitchen: Kitchen) -> None:
+    intake = Intake[str, str](
+        handle=kitchen, after_loss=after_loss, limits=IntakeLimits(backoff=NOW)
+    )
+    kitchen.odd_answers = {"a": [OutcomeUnknown()]}
+    assert await settled(*call(intake, "a", "b")) == ["AGAIN A", "B"]
+    assert kitchen.batches == [["a", "b"], ["again a"]]
+
+
+async def test_it_is_repeated_also_while_the_store_is_away(kitchen: Kitchen) -> None:
+    intake = Intake[str, str](
+        handle=kitchen, after_loss=after_loss, limits=IntakeLimits(backoff=NOW, attempts_max=2)
+    )
+    kitchen.odd_answers = {"a": [OutcomeUnknown()]}
+    [lost] = call(intake, "a")
+    await until(lambda: kitchen.batches == [["a"]])
+    kitchen.failures = [StoreUnavailable("away")] * 10
+    assert await settled(lost) == ["AGAIN A"]
+
+
+async def test_what_cannot_be_found_out_in_time_is_unknown_and_not_undone(kitchen: Kitchen) -> None:
+    intake = Intake[str, str](handle=kitchen, limits=IntakeLimits(backoff=NOW, deadline=0.05))
+    kitchen.odd_answers = {"a": [OutcomeUnknown()]}
+    [lost] = call(intake, "a")
+    await until(lambda: kitchen.batches == [["a"]])
+    kitchen.failures = [StoreUnavailable("away")] * 10_000
+    [answer] = await settled(lost)
+    assert isinstance(answer, OutcomeUnknown)
+    await intake.close()
+
+
+async def test_a_refusal_after_a_loss_is_the_answer(kitchen: Kitchen) -> None:
+    intake = Intake[str, str](handle=kitchen, limits=IntakeLimits(backoff=NOW))
+    kitchen.odd_answers = {"refuse": [OutcomeUnknown()]}
+    [answer] = await settled(*call(intake, "refuse"))
+    assert isinstance(answer, Conflict)
+
+
+async def test_what_was_refused_beside_a_loss_is_decided_again(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.odd_answers = {"a": [WriteConflict("decide it again")]}
+    assert await settled(*call(intake, "a", "b")) == ["A", "B"]
+
+
+async def test_a_worker_that_breaks_in_a_batch_leaves_its_outcome_unknown(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.failures = [asyncio.CancelledError()]
+    tasks = await held_up(intake, kitchen, "queued")
+    kitchen.open.set()
+    under_way, queued = await settled(*tasks)
+    assert isinstance(under_way, OutcomeUnknown)
+    assert isinstance(queued, Overloaded)

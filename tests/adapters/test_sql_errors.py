@@ -9,7 +9,13 @@ import pytest
 from sqlalchemy import text
 
 from shop.adapters.sql.engine import DatabaseOptions
-from shop.domain.errors import StoreUnavailable, Unavailable, WriteConflict
+from shop.domain.errors import (
+    InvalidToken,
+    OutcomeUnknown,
+    StoreUnavailable,
+    Unavailable,
+    WriteConflict,
+)
 from shop.domain.pages import Part
 from shop.domain.ports import UnitOfWork
 from shop.domain.products import ProductQuery
@@ -81,15 +87,19 @@ async def test_a_connection_that_was_cut_is_away_and_the_next_one_works(
     )
     database = postgresql_url.split("/")[3].split("?")[0]
 
-    async def write_while_cut(store: Store) -> None:
+    async def write_while_cut(store: Store, *, noticed: bool) -> None:
         async with store.unit_of_work() as uow:
             await uow.products.add([product(0)])
             migrated_postgresql.execute(cut, database=database)
+            while noticed and not uow.driver.is_closed():  # type: ignore[attr-defined]  # noqa: ASYNC110
+                await asyncio.sleep(0)
             await uow.commit()
 
     async with sql_store(postgresql_url) as store:
-        with pytest.raises(StoreUnavailable):
-            await write_while_cut(store)
+        # Nothing was sent; or COMMIT was, and nothing came back.
+        for noticed, expected in ((True, StoreUnavailable), (False, OutcomeUnknown)):
+            with pytest.raises(expected):
+                await write_while_cut(store, noticed=noticed)
         await read_something(store)
         async with store.unit_of_work(read_only=True) as uow:
             assert await uow.products.count(ProductQuery()) == 0
@@ -212,6 +222,14 @@ async def test_an_order_id_taken_meanwhile_is_a_race_lost(sql: Store) -> None:
     assert sum(isinstance(answer, list) for answer in answers) >= 1
     errors = [answer for answer in answers if isinstance(answer, BaseException)]
     assert all(isinstance(error, WriteConflict) for error in errors)
+
+
+async def test_a_user_who_is_not_there_has_no_valid_token(sql: Store) -> None:
+    shop = UseCases(sql.unit_of_work)
+    teapot = await shop.given_product()
+    with pytest.raises(InvalidToken):
+        await shop.decide_orders([request((teapot.id, 1), user_id=404)])
+    assert await shop.stock_of(teapot) == teapot.stock
 
 
 async def test_a_mistake_of_ours_does_not_pass_for_a_database_that_is_away(sql: Store) -> None:

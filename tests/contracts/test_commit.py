@@ -9,9 +9,8 @@ import pytest
 
 from shop.adapters.sql import unit_of_work
 from shop.adapters.sql.engine import DatabaseOptions
-from shop.adapters.sql.unit_of_work import IN_COMMIT
 from shop.domain.errors import OutcomeUnknown, StoreUnavailable
-from shop.domain.ports import UnitOfWork
+from shop.domain.ports import IN_COMMIT, UnitOfWork
 from tests.builders import product
 from tests.postgresql import PostgresServer, running_postgresql
 from tests.stores import Store, migrate, sql_store

@@ -13,6 +13,7 @@ from shop.domain.errors import (
     UsernameTaken,
     WrongCredentials,
 )
+from shop.domain.services import purge
 from shop.domain.services.keep_users import RegisterUser
 from shop.domain.throttling import (
     FORGOTTEN_AFTER,
@@ -21,7 +22,7 @@ from shop.domain.throttling import (
     WITH_NAME,
     AttemptKeys,
 )
-from shop.domain.users import Caller, Role
+from shop.domain.users import OPERATOR, Caller, Role
 from tests.builders import PASSWORD
 from tests.stores import Store
 from tests.use_cases import ADDRESS, UseCases
@@ -188,19 +189,36 @@ async def test_a_success_is_undone_at_its_address_and_forgives_no_failures_there
     assert await attempt(shop, username="one more") is TooManyAttempts
 
 
-async def test_old_attempts_are_deleted_and_what_counts_is_kept(
-    shop: UseCases, store: Store, anna: Caller
+@pytest.mark.usefixtures("anna")
+async def test_old_attempts_are_purged_and_what_counts_is_kept(
+    shop: UseCases, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(purge, "PURGED_PER_STEP", 2)
     assert await attempt(shop, PASSWORD) is None
     for n in range(5):
         await attempt(shop, username=f"user-{n}", address=ELSEWHERE)
     shop.clock.advance(FORGOTTEN_AFTER + SECOND)
     await attempt(shop, username="somebody", address="203.0.113.9")
+    before = await store.count("attempts")
+    purged = await shop.purge_attempts(caller=OPERATOR)
+    left = await store.count("attempts")
     # The known pair, and those of the last attempt.
-    assert await store.count("attempts") <= 4
+    assert left <= 4
+    assert (purged, await shop.purge_attempts(caller=OPERATOR)) == (before - left, 0)
     async with store.unit_of_work() as uow:
         key = AttemptKeys.of("anna", ADDRESS).pair
         assert (await uow.attempts.lock([key], shop.clock()))[key].is_known
+
+
+@pytest.mark.usefixtures("anna")
+async def test_a_purge_deletes_no_more_than_it_may(shop: UseCases, store: Store) -> None:
+    assert await attempt(shop, PASSWORD) is None
+    shop.clock.advance(KNOWN_FOR + SECOND)
+    for limit, purged in ((2, 2), (2, 1), (2, 0)):
+        async with store.unit_of_work() as uow:
+            assert await uow.attempts.purge(shop.clock(), limit=limit) == purged
+            await uow.commit()
+    assert await store.count("attempts") == 0
 
 
 async def test_attempts_are_read_back_as_saved_and_new_where_there_are_none(
@@ -221,15 +239,23 @@ async def test_attempts_are_read_back_as_saved_and_new_where_there_are_none(
 async def test_many_who_come_back_after_a_while_do_not_lose_each_others_rows(
     shop: UseCases, store: Store
 ) -> None:
-    """Each finds old attempts of its own, which the others would like to purge."""
+    """Each finds old attempts of its own, which a purge would like to have at the same time."""
     other = UseCases(store.unit_of_work, process=2)
     for _ in range(4):
-        answers = await asyncio.gather(
-            *(
-                attempt(process, username=f"user-{n}", address=f"192.0.2.{n}")
-                for n in range(10)
-                for process in (shop, other)
-            )
+        answers, _ = await asyncio.gather(
+            asyncio.gather(
+                *(
+                    attempt(process, username=f"user-{n}", address=f"192.0.2.{n}")
+                    for n in range(10)
+                    for process in (shop, other)
+                )
+            ),
+            asyncio.gather(
+                *(
+                    process.container.purge_attempts()(caller=OPERATOR)
+                    for process in (shop, other) * 5
+                )
+            ),
         )
         assert set(answers) == {WrongCredentials}
         for process in (shop, other):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -19,7 +20,7 @@ from shop.domain.errors import (
 from shop.domain.events import Event
 from shop.domain.orders import OrderQuery
 from shop.domain.pages import Part
-from shop.domain.ports import UnitOfWork
+from shop.domain.ports import Batch, UnitOfWork
 from shop.domain.products import ProductQuery
 from shop.domain.stock import Reason, Shelf
 from shop.domain.users import OPERATOR, Role, User
@@ -175,11 +176,11 @@ async def test_one_sees_what_one_has_written_oneself(store: Store) -> None:
         await write_everything(uow)
         [teapot] = await uow.products.read_part(ProductQuery(search="tea"), Part(limit=10))
         assert teapot.stock == 4
-        known, locked = await uow.batch.lock(
+        batch = await uow.batch.lock(
             order_ids=[order_id(1), order_id(2)], product_ids=[teapot.id, 404]
         )
-        assert known == {order_id(1): await uow.orders.get(order_id(1))}
-        assert locked == {teapot.id: teapot}
+        assert batch.orders == {order_id(1): await uow.orders.get(order_id(1))}
+        assert (batch.products, list(batch.busy)) == ({teapot.id: teapot}, [])
 
 
 async def test_what_is_not_there_is_not_found(store: Store) -> None:
@@ -196,8 +197,10 @@ async def test_what_is_not_there_is_not_found(store: Store) -> None:
         assert await uow.sessions.lock(b"nothing") is None
         assert await uow.stock.lock([404]) == {}
         assert await uow.stock.lock([]) == {}
-        assert await uow.batch.lock(order_ids=[], product_ids=[404]) == ({}, {})
-        assert await uow.batch.lock(order_ids=[order_id(1)], product_ids=[]) == ({}, {})
+        nothing = Batch(orders={}, products={}, busy=[])
+        for order_ids, product_ids in (([], [404]), ([order_id(1)], [])):
+            found = await uow.batch.lock(order_ids=order_ids, product_ids=product_ids)
+            assert replace(found, busy=list(found.busy)) == nothing
         assert await uow.products.find_skus(["A"]) == set()
         assert await uow.products.find_skus([]) == set()
 

@@ -46,6 +46,16 @@ def container_for(settings: Settings) -> Container:
     return container
 
 
+def store_of(container: Container) -> Store:
+    in_memory = container.settings().store == "memory"
+    return Store(
+        name=container.settings().store,
+        unit_of_work=container.unit_of_work,
+        memory=container.memory() if in_memory else None,
+        engines=None if in_memory else container.engines(),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Api:
     container: Container
@@ -93,13 +103,7 @@ class Api:
     @property
     def store(self) -> Store:
         """What lies behind."""
-        in_memory = self.container.settings().store == "memory"
-        return Store(
-            name=self.container.settings().store,
-            unit_of_work=self.container.unit_of_work,
-            memory=self.container.memory() if in_memory else None,
-            engines=None if in_memory else self.container.engines(),
-        )
+        return store_of(self.container)
 
     async def count_orders(self) -> int:
         list_orders = self.container.list_orders()

@@ -31,7 +31,7 @@ STAFF = """
 """
 OPERATORS = """
     create_user set_password disable_user enable_user list_users
-    add_products verify_stock repair_stock purge_sessions
+    add_products verify_stock repair_stock purge_sessions purge_attempts purge_keys
 """
 # No use case of its own: the intake calls it with what `place_order` asked for.
 INSIDE = "decide_orders"
@@ -72,8 +72,8 @@ def test_its_arguments_are_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", names(ANYBODY, SIGNED_IN, STAFF, OPERATORS))
-def test_a_route_or_a_command_calls_it(name: str) -> None:
-    called = re.compile(rf"\b{name}: NamedDependency\[|\bcontainer\.{name}\b")
+def test_a_route_a_command_or_background_work_calls_it(name: str) -> None:
+    called = re.compile(rf"\b{name}: NamedDependency\[|\bcontainer\.{name}\b|_every\(.*\b{name}\)")
     assert any(called.search(path.read_text()) for path in ENTRYPOINTS.rglob("*.py"))
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from shop.domain.errors import InvalidToken
+from shop.domain.keys import KeyedRequest
 from shop.domain.ports import UnitOfWork
 from shop.domain.services import check_user
 from shop.domain.services.check_user import BELIEVED_FOR, CheckUser
@@ -24,10 +25,15 @@ class Counted:
         self.count = 0
 
     def __call__(
-        self, *, read_only: bool = False, caller: Caller | None = None, batch: bool = False
+        self,
+        *,
+        read_only: bool = False,
+        caller: Caller | None = None,
+        batch: bool = False,
+        key: KeyedRequest | None = None,
     ) -> UnitOfWork:
         self.count += 1
-        return self._store.unit_of_work(read_only=read_only, caller=caller, batch=batch)
+        return self._store.unit_of_work(read_only=read_only, caller=caller, batch=batch, key=key)
 
 
 @pytest.fixture

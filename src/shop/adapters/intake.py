@@ -2,23 +2,47 @@
 
 There is no timer. A call that finds nobody waiting is a batch of one at once; whatever queues up
 while a batch is being served is the next one. Only one batch is under way in a process: two would
-only wait for each other's locks.
+only wait for each other's locks. What somebody else holds locked, and what has to be decided again
+since a COMMIT was lost, goes on in a second line, so that it holds up nobody else.
 """
 
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 from shop.adapters.deadlines import Deadlines
-from shop.domain.errors import Overloaded, ShopError, Unavailable, WriteConflict
+from shop.domain.errors import (
+    LockTimeout,
+    OutcomeUnknown,
+    Overloaded,
+    ShopError,
+    StockBusy,
+    Unavailable,
+    WriteConflict,
+)
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+Q_contra = TypeVar("Q_contra", contravariant=True)
+A_co = TypeVar("A_co", covariant=True)
 
-_MAY_BE_DONE = "it may have been done all the same; repeat it under its id or key."
+
+class Handler(Protocol[Q_contra, A_co]):
+    """Answers each request of a batch, in order; or raises, and then it has done nothing.
+
+    It waits for the locks of these ids only, before it takes any other; None waits for all, and
+    raises `LockTimeout` soon. A request that needs what is locked is answered with `StockBusy`, one
+    whose COMMIT was lost with `OutcomeUnknown`, one that has to be decided again with
+    `WriteConflict`.
+    """
+
+    def __call__(
+        self, requests: Sequence[Q_contra], *, wait_for: Collection[int] | None
+    ) -> Awaitable[Sequence[A_co | ShopError]]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +50,13 @@ class IntakeLimits:
     batch_max: int = 256
     queue_max: int = 4_096
     deadline: float = 8.0
-    """Seconds from a call to its answer; past it the caller gets `Overloaded`."""
+    """Seconds from a call to its answer."""
     attempts_max: int = 4
     """How often a request is tried when the store refuses for a passing reason."""
     backoff: float = 0.02
     """Seconds before the second attempt, about; it doubles from there."""
+    around: float = 1.0
+    """Seconds for which batches go on around what is locked, once a lock was waited for in vain."""
 
 
 class IntakeObserver:
@@ -48,59 +74,50 @@ class _Call(Generic[Q, A]):
     request: Q
     answer: asyncio.Future[A]
     since: float
+    under_way: bool = False
+    """Whether a batch with it may be committed at any moment."""
+    lost: bool = False
+    """Whether a COMMIT for it was lost, which may have been done."""
+    waits_for: int | None = None
+    """What somebody else held locked when it was last tried."""
+
+    def succeed(self, answer: A) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def fail(self, error: BaseException) -> None:
+        if self.answer.done():
+            return
+        if self.lost and isinstance(error, Unavailable):
+            error = OutcomeUnknown()
+        self.answer.set_exception(error)
+
+    def give_up(self, why: str) -> None:
+        unsure = self.lost or self.under_way
+        self.fail(OutcomeUnknown() if unsure else Overloaded(f"{why}; nothing was done."))
 
 
-class Intake(Generic[Q, A]):
-    """Call it with a request; the handler is given the requests of a batch and answers each.
-
-    The handler returns an answer or a `ShopError` for each request, in order, or raises, and then
-    it has done nothing. Requests of a batch that lost a race are tried again one by one, so that
-    one of them cannot fail its neighbours.
-    """
+class _Line(Generic[Q, A]):
+    """Calls in a queue, and a task of its own that serves them batch by batch."""
 
     def __init__(
-        self,
-        *,
-        handle: Callable[[Sequence[Q]], Awaitable[Sequence[A | ShopError]]],
-        limits: IntakeLimits | None = None,
-        observer: IntakeObserver | None = None,
+        self, serve: Callable[[list[_Call[Q, A]]], Awaitable[None]], batch_max: int
     ) -> None:
-        self._handle = handle
-        self._limits = limits or IntakeLimits()
-        self._observer = observer or IntakeObserver()
+        self._serve = serve
+        self._batch_max = batch_max
         self._queue: deque[_Call[Q, A]] = deque()
-        self._deadlines = Deadlines[_Call[Q, A]](self._expire)
         self._worker: asyncio.Task[None] | None = None
-        self._closed = False
 
-    async def __call__(self, request: Q) -> A:
-        """The handler's answer. Raises its `ShopError`, or `Overloaded`.
+    def __len__(self) -> int:
+        return len(self._queue)
 
-        A caller that is cancelled or runs into the deadline while still queued is never served;
-        once its batch has begun, it is served whole and the answer is dropped.
-        """
-        if self._closed or len(self._queue) >= self._limits.queue_max:
-            self._observer.rejected()
-            raise Overloaded("Too many are waiting; try again shortly.")
-        loop = asyncio.get_running_loop()
-        call: _Call[Q, A] = _Call(request=request, answer=loop.create_future(), since=loop.time())
-        self._queue.append(call)
+    def add(self, *calls: _Call[Q, A]) -> None:
+        self._queue.extend(calls)
         if self._worker is None:
             self._worker = asyncio.create_task(self._serve_queue())
-        self._deadlines.watch(call, call.since + self._limits.deadline)
-        try:
-            return await call.answer
-        finally:
-            self._deadlines.forget(call)
 
-    def _expire(self, call: _Call[Q, A]) -> None:
-        if not call.answer.done():
-            self._observer.rejected()
-            call.answer.set_exception(Overloaded("No answer in time: " + _MAY_BE_DONE))
-
-    async def close(self) -> None:
-        """Refuse new calls and serve the waiting ones."""
-        self._closed = True
+    async def drain(self) -> None:
+        """Until all that wait are served."""
         if self._worker is not None:
             await asyncio.wait([self._worker])
 
@@ -113,63 +130,178 @@ class Intake(Generic[Q, A]):
             self._worker = None
             # None are left, unless this task was cancelled or broke; then nobody may wait in vain.
             for call in (*batch, *self._queue):
-                if not call.answer.done():
-                    call.answer.set_exception(Unavailable("Interrupted: " + _MAY_BE_DONE))
+                call.give_up("Interrupted")
             self._queue.clear()
 
     def _next_batch(self) -> list[_Call[Q, A]]:
         batch: list[_Call[Q, A]] = []
-        while self._queue and len(batch) < self._limits.batch_max:
+        while self._queue and len(batch) < self._batch_max:
             call = self._queue.popleft()
             if not call.answer.done():
                 batch.append(call)
         return batch
+
+
+class Intake(Generic[Q, A]):
+    """Call it with a request; the handler is given the requests of a batch and answers each.
+
+    Requests of a batch that failed as a whole are tried again in halves, so that one of them cannot
+    fail its neighbours. `after_loss` makes of a request the one to repeat when its COMMIT was lost.
+    """
+
+    def __init__(
+        self,
+        *,
+        handle: Handler[Q, A],
+        after_loss: Callable[[Q], Q] = lambda request: request,
+        limits: IntakeLimits | None = None,
+        observer: IntakeObserver | None = None,
+    ) -> None:
+        self._handle = handle
+        self._after_loss = after_loss
+        self._limits = limits or IntakeLimits()
+        self._observer = observer or IntakeObserver()
+        self._arriving = _Line[Q, A](self._serve, self._limits.batch_max)
+        self._waiting = _Line[Q, A](self._serve_waiting, self._limits.batch_max)
+        self._deadlines = Deadlines[_Call[Q, A]](self._expire)
+        self._around_until = 0.0
+        self._turn = 0
+        self._closed = False
+
+    async def __call__(self, request: Q) -> A:
+        """The handler's answer. Raises its `ShopError`, `Overloaded`, or `OutcomeUnknown`.
+
+        A caller that is cancelled or runs into the deadline while still queued is never served;
+        once its batch has begun, it is served whole and the answer is dropped.
+        """
+        if self._closed or len(self._arriving) + len(self._waiting) >= self._limits.queue_max:
+            self._observer.rejected()
+            raise Overloaded("Too many are waiting; try again shortly.")
+        loop = asyncio.get_running_loop()
+        call: _Call[Q, A] = _Call(request=request, answer=loop.create_future(), since=loop.time())
+        self._arriving.add(call)
+        self._deadlines.watch(call, call.since + self._limits.deadline)
+        try:
+            return await call.answer
+        finally:
+            self._deadlines.forget(call)
+
+    def _expire(self, call: _Call[Q, A]) -> None:
+        if not call.answer.done():
+            self._observer.rejected()
+            call.give_up("No answer in time")
+
+    async def close(self) -> None:
+        """Refuse new calls and serve the waiting ones."""
+        self._closed = True
+        await self._arriving.drain()
+        await self._waiting.drain()
 
     async def _serve(self, batch: list[_Call[Q, A]]) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
         for call in batch:
             self._observer.waited(started - call.since)
-        await self._answer(batch)
+        await self._answer(batch, self._decide)
         self._observer.batch_done(size=len(batch), seconds=loop.time() - started)
 
-    async def _answer(self, batch: list[_Call[Q, A]]) -> None:
+    async def _decide(self, batch: list[_Call[Q, A]]) -> None:
+        """Wait a moment for all locks; where one is held for longer, go on around what is held."""
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._around_until:
+            try:
+                await self._attempt(batch, wait_for=None)
+            except LockTimeout:
+                self._around_until = loop.time() + self._limits.around
+            else:
+                return
+        await self._attempt(batch, wait_for=())
+
+    async def _serve_waiting(self, batch: list[_Call[Q, A]]) -> None:
+        """Wait for what one of them needs, in turns, holding nothing; take what else is free."""
+        held = list(dict.fromkeys(c.waits_for for c in batch if c.waits_for is not None))
+        self._turn += 1
+        wait_for = [held[self._turn % len(held)]] if held else []
+        try:
+            await self._answer(batch, partial(self._attempt, wait_for=wait_for), around_locks=True)
+        except LockTimeout:
+            self._waiting.add(*batch)
+        if len(self._waiting) >= len(batch):
+            # Nobody got on: what is free for a moment only is to be met at another moment.
+            await self._pause(1)
+
+    async def _answer(
+        self,
+        batch: list[_Call[Q, A]],
+        attempt: Callable[[list[_Call[Q, A]]], Awaitable[None]],
+        *,
+        around_locks: bool = False,
+    ) -> None:
         """Attempt, with growing, jittered pauses while the failure is a passing one.
 
-        What fails as a whole otherwise is tried one by one; a lone request's failure is its answer.
+        What fails as a whole otherwise is tried in halves; a lone request's failure is its answer.
         """
-        limits = self._limits
-        for attempt in range(1, limits.attempts_max + 1):
+        for number in range(1, self._limits.attempts_max + 1):
             batch = [call for call in batch if not call.answer.done()]
             try:
-                await self._attempt(batch)
+                if batch:
+                    await attempt(batch)
                 return
             except Exception as failure:
                 error = failure
+            if around_locks and isinstance(error, LockTimeout):
+                raise error
             alone = len(batch) == 1
             away = isinstance(error, Unavailable) and not isinstance(error, WriteConflict)
             if not (away or (alone and isinstance(error, Unavailable))):
                 break
-            if attempt < limits.attempts_max:
-                await asyncio.sleep(limits.backoff * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
+            if number < self._limits.attempts_max:
+                await self._pause(number)
         if alone or away:
-            for call in batch:
-                if not call.answer.done():
-                    call.answer.set_exception(error)
+            self._fail(batch, error)
         else:
-            for call in batch:
-                await self._answer([call])
+            half = len(batch) // 2
+            for part in (batch[:half], batch[half:]):
+                await self._answer(part, attempt)
 
-    async def _attempt(self, batch: list[_Call[Q, A]]) -> None:
-        if not batch:
-            return
-        answers = await self._handle([call.request for call in batch])
-        if len(answers) != len(batch):
-            raise RuntimeError(f"{len(answers)} answers to {len(batch)} requests")
-        for call, answer in zip(batch, answers, strict=True):
-            if call.answer.done():
-                continue
-            if isinstance(answer, ShopError):
-                call.answer.set_exception(answer)
+    def _fail(self, batch: list[_Call[Q, A]], error: Exception) -> None:
+        for call in batch:
+            if call.lost and isinstance(error, Unavailable):
+                # Until its deadline there is hope to find out.
+                self._waiting.add(call)
             else:
-                call.answer.set_result(answer)
+                call.fail(error)
+
+    async def _pause(self, attempts: int) -> None:
+        await asyncio.sleep(self._limits.backoff * 2**attempts * random.uniform(0.5, 1))  # noqa: S311
+
+    async def _attempt(self, batch: list[_Call[Q, A]], *, wait_for: Collection[int] | None) -> None:
+        for call in batch:
+            call.under_way = True
+        try:
+            answers = await self._handle([call.request for call in batch], wait_for=wait_for)
+            if len(answers) != len(batch):
+                raise RuntimeError(f"{len(answers)} answers to {len(batch)} requests")
+        except Exception:
+            for call in batch:
+                call.under_way = False
+            raise
+        for call, answer in zip(batch, answers, strict=True):
+            call.under_way = False
+            self._take(call, answer)
+
+    def _take(self, call: _Call[Q, A], answer: A | ShopError) -> None:
+        match answer:
+            case OutcomeUnknown():
+                call.lost = True
+                call.request = self._after_loss(call.request)
+                self._waiting.add(call)
+            case StockBusy():
+                call.waits_for = answer.product_id
+                self._waiting.add(call)
+            case WriteConflict():
+                self._waiting.add(call)
+            case ShopError():
+                call.fail(answer)
+            case _:
+                call.succeed(answer)

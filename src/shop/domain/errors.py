@@ -94,6 +94,24 @@ class StoreUnavailable(Unavailable):
     title = "The database is away"
 
 
+class LockTimeout(StoreUnavailable):
+    """Somebody else holds what this needs, and held it for too long."""
+
+    def __init__(self) -> None:
+        super().__init__("Another change holds what this one needs; try again shortly.")
+
+
+class StockBusy(Unavailable):
+    """Somebody else holds the stock of this product just now."""
+
+    code = "stock_busy"
+    title = "The stock is being changed"
+
+    def __init__(self, product_id: int) -> None:
+        super().__init__(f"The stock of product {product_id} is being changed; try again shortly.")
+        self.product_id = product_id
+
+
 class WriteConflict(Unavailable):
     """Another transaction won a race (deadlock, serialization, unique key); a new try is safe."""
 
@@ -117,6 +135,14 @@ class TooManyAttempts(TooManyRequests):
 
     code = "too_many_attempts"
     title = "Too many attempts to sign in"
+
+
+class AlreadyDone(Exception):
+    """A change was made before for the same idempotency key: no failure, and nothing to do."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__("done before for the same idempotency key")
+        self.answer = answer
 
 
 # --- products and stock ---
@@ -196,11 +222,11 @@ class OrderIdTaken(Conflict):
 
 class IdempotencyKeyReused(Conflict):
     code = "idempotency_key_reused"
-    title = "The idempotency key was used with another body"
+    title = "The idempotency key was used for another request"
 
     def __init__(self) -> None:
         super().__init__(
-            "This Idempotency-Key was used with another body; use a new key for a new order."
+            "This Idempotency-Key was used for another request; use a new key for a new one."
         )
 
 

@@ -16,6 +16,7 @@ from shop.domain.errors import (
     OrderChanged,
     OrderNotFound,
     OutOfStock,
+    PaymentReferenceTaken,
     Shortage,
     TransitionNotAllowed,
 )
@@ -98,6 +99,8 @@ class OrderRequest:
     items: tuple[OrderItem, ...]
     keyed: bool = False
     """Whether the id stands for an idempotency key."""
+    lost: bool = False
+    """Whether a COMMIT for it was lost: an order that is found then is the one it placed."""
     wanted: dict[int, int] = field(init=False)
     """Quantity by product, in order of first mention, with repeated lines added up."""
 
@@ -270,6 +273,19 @@ class Order:
     def paid(self, *, reference: str | None, at: datetime) -> Self:
         """The order paid for. Raises `TransitionNotAllowed`."""
         return replace(self.advanced(OrderStatus.PAID, at=at), payment_reference=reference)
+
+    def is_paid_by(self, reference: str | None) -> bool:
+        """Whether it is paid, or was, by this very payment; None stands for whichever it was.
+
+        Raises `PaymentReferenceTaken` if it was paid by another one.
+        """
+        if reference is not None and reference == self.payment_reference:
+            return True
+        if self.status is not OrderStatus.PAID:
+            return False
+        if reference is not None:
+            raise PaymentReferenceTaken(reference)
+        return True
 
     def amended(
         self, wanted: Mapping[int, int], products: Mapping[int, Product], *, at: datetime

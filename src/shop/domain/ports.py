@@ -5,12 +5,14 @@ Any operation of a unit of work may raise `StoreUnavailable` (the store is away 
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Protocol, Self
 from uuid import UUID
 
 from shop.domain.events import Event
+from shop.domain.keys import KeyedAnswer, KeyedRequest
 from shop.domain.orders import (
     EventQuery,
     Order,
@@ -25,6 +27,8 @@ from shop.domain.sessions import RefreshToken, SessionFamily
 from shop.domain.stock import MovementQuery, OrderAudit, StockAudit, StockMovement
 from shop.domain.throttling import Attempts
 from shop.domain.users import Caller, User
+
+IN_COMMIT = "cancelled in COMMIT: whether it was done is unknown"
 
 Clock = Callable[[], datetime]
 """Now, in UTC."""
@@ -140,13 +144,33 @@ class OrderRepository(Listed[OrderQuery, Order], Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What a batch of orders is decided on."""
+
+    orders: Mapping[UUID, Order]
+    """As of after the locks were taken: who had them before has been seen."""
+    products: Mapping[int, Product]
+    """Locked until the transaction ends."""
+    busy: Collection[int] = ()
+    """The products that there are, and that somebody else holds."""
+
+
 class BatchRepository(Protocol):
     """What deciding a batch of orders reads and writes, each in one go whatever their number."""
 
     async def lock(
-        self, *, order_ids: Collection[UUID], product_ids: Collection[int]
-    ) -> tuple[Mapping[UUID, Order], Mapping[int, Product]]:
-        """Those of the orders that exist, and the products, locked as by `StockRepository.lock`."""
+        self,
+        *,
+        order_ids: Collection[UUID],
+        product_ids: Collection[int],
+        wait_for: Collection[int] | None = None,
+    ) -> Batch:
+        """The products, locked as by `StockRepository.lock`, and then those orders that exist.
+
+        None waits for all locks; otherwise only for these products', before any other is taken, and
+        without those that somebody else holds.
+        """
         ...
 
     async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
@@ -154,6 +178,25 @@ class BatchRepository(Protocol):
 
         Raises `WriteConflict` when an id or code is taken, `InvalidToken` when a user is unknown.
         """
+        ...
+
+
+class KeyRepository(Protocol):
+    """Idempotency keys of changes, see `keys`."""
+
+    async def claim(self, request: KeyedRequest) -> KeyedAnswer | None:
+        """Take the key for this transaction, or the answer that is stored under it.
+
+        Waits for another transaction that has taken it.
+        """
+        ...
+
+    async def store(self, answer: KeyedAnswer) -> None:
+        """Store the answer under a key that was claimed in this transaction."""
+        ...
+
+    async def purge(self, before: datetime, *, limit: int) -> int:
+        """Forget answers from before then; how many there were."""
         ...
 
 
@@ -229,8 +272,30 @@ class AttemptRepository(Protocol):
         """Store locked ones."""
         ...
 
-    async def purge(self, now: datetime, *, limit: int) -> None:
-        """Delete some that are forgotten (`Attempts.is_forgotten`)."""
+    async def purge(self, now: datetime, *, limit: int) -> int:
+        """Delete some that are forgotten (`Attempts.is_forgotten`); how many there were.
+
+        That are fewer than `limit` only when no more are left, but for those that are locked.
+        """
+        ...
+
+
+class LeaseRepository(Protocol):
+    """Who may do what only one process should do at a time, by the name of the work.
+
+    Leases expire by the store's own clock: the clocks of hosts differ, and a host whose clock is
+    fast would take a lease that another still holds.
+    """
+
+    async def take(self, name: str, *, holder: UUID, lasting: timedelta) -> bool:
+        """Take a lease that is free, has expired or is the holder's already: whether it is theirs.
+
+        It is for as long as given, from now on.
+        """
+        ...
+
+    async def release(self, name: str, *, holder: UUID) -> None:
+        """Make it free, if it is still the holder's."""
         ...
 
 
@@ -249,6 +314,8 @@ class UnitOfWork(Protocol):
     @property
     def batch(self) -> BatchRepository: ...
     @property
+    def keys(self) -> KeyRepository: ...
+    @property
     def history(self) -> HistoryRepository: ...
     @property
     def users(self) -> UserRepository: ...
@@ -256,6 +323,8 @@ class UnitOfWork(Protocol):
     def sessions(self) -> SessionRepository: ...
     @property
     def attempts(self) -> AttemptRepository: ...
+    @property
+    def leases(self) -> LeaseRepository: ...
 
     async def __aenter__(self) -> Self: ...
 
@@ -270,22 +339,30 @@ class UnitOfWork(Protocol):
         """Tell the listeners of it after the commit, in this order; not at all without one."""
         ...
 
-    async def commit(self) -> None:
-        """Make it last. It goes on when its caller is cancelled.
+    async def commit(self, result: object = None) -> None:
+        """Make it last. `result` is what the use case returns; it is stored under its key, if any.
 
-        Raises `OutcomeUnknown` when it cannot be told whether that was done.
+        Raises `OutcomeUnknown` when it cannot be told whether it was done. It goes on when its
+        caller is cancelled, who gets a `CancelledError` with the message `IN_COMMIT`.
         """
         ...
 
 
 class UnitOfWorkFactory(Protocol):
     def __call__(
-        self, *, read_only: bool = False, caller: Caller | None = None, batch: bool = False
+        self,
+        *,
+        read_only: bool = False,
+        caller: Caller | None = None,
+        batch: bool = False,
+        key: KeyedRequest | None = None,
     ) -> UnitOfWork:
         """A new unit of work. A read-only one costs less; each of its reads sees its own moment.
 
         It names its caller, who may have only so many at once: entering it raises `Overloaded`
-        when the others do not end in time. One for a batch of orders waits for no other's end.
+        when the others do not end in time. One for a batch of orders waits for no connection of
+        others, and for a lock only a moment, with `LockTimeout`. One with a key begins with
+        claiming it: entering it raises `AlreadyDone` or `IdempotencyKeyReused`.
         """
         ...
 

@@ -11,8 +11,6 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 CLIENT_LENGTH_MAX = 200
-PURGED_AT_ONCE_MAX = 100
-"""How many families a sign-in clears away, at most, so that no sign-in waits for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

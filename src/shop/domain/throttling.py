@@ -16,7 +16,6 @@ from shop.domain.errors import TooManyAttempts
 
 FORGOTTEN_AFTER = timedelta(minutes=15)
 KNOWN_FOR = timedelta(days=30)
-PURGED_AT_ONCE_MAX = 20
 
 # The end of no wait at all. It is no moment of an attempt: clocks of processes differ, and of two
 # attempts made at once the later one may be counted first.

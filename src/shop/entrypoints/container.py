@@ -1,12 +1,14 @@
 """The composition root: it alone knows every layer, and it alone imports dependency_injector."""
 
 from datetime import timedelta
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 from dependency_injector import containers, providers
 
 from shop.adapters import system
 from shop.adapters.audit import LogAudit
+from shop.adapters.background import Background, BackgroundTimes, PeriodicTask
 from shop.adapters.intake import Intake, IntakeLimits
 from shop.adapters.memory.database import MemoryDatabase
 from shop.adapters.memory.schema import MemorySchema
@@ -21,7 +23,7 @@ from shop.domain.services.advance_order import AdvanceOrder, PayOrder
 from shop.domain.services.amend_order import AmendOrder
 from shop.domain.services.cancel_order import CancelOrder
 from shop.domain.services.check_user import CheckUser
-from shop.domain.services.decide_orders import DecideOrders
+from shop.domain.services.decide_orders import DecideOrders, mark_lost
 from shop.domain.services.keep_catalogue import (
     AddProducts,
     ArchiveProduct,
@@ -44,17 +46,25 @@ from shop.domain.services.keep_users import (
     SetPassword,
 )
 from shop.domain.services.place_order import PlaceOrder
+from shop.domain.services.purge import PurgeAttempts, PurgeKeys, PurgeSessions
 from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
 from shop.domain.services.refresh_session import RefreshSession
 from shop.domain.services.return_order import ReturnOrder
 from shop.domain.services.sign_in import SignIn
-from shop.domain.services.sign_out import ListSessions, PurgeSessions, SignOut, SignOutEverywhere
+from shop.domain.services.sign_out import ListSessions, SignOut, SignOutEverywhere
 from shop.domain.services.verify_stock import RepairStock, VerifyStock
 from shop.domain.sessions import SessionLifetimes
+from shop.domain.users import OPERATOR
 from shop.entrypoints.keys import load_keys
 from shop.entrypoints.metrics import Metrics
 from shop.entrypoints.settings import Settings
 from shop.entrypoints.tokens import AccessTokens
+
+
+def _every(seconds: float, name: str, use_case: providers.Provider[Any]) -> providers.Factory[Any]:
+    """A task that the shop itself does again and again."""
+    run = providers.Factory(partial, use_case, caller=OPERATOR)
+    return providers.Factory(PeriodicTask, name=name, every=seconds, run=run)
 
 
 class Container(containers.DeclarativeContainer):
@@ -113,7 +123,11 @@ class Container(containers.DeclarativeContainer):
     )
     decide_orders = providers.Singleton(DecideOrders, **_writing, new_order_code=new_order_code)
     intake = providers.Singleton(
-        Intake, handle=decide_orders, limits=intake_limits, observer=metrics
+        Intake,
+        handle=decide_orders,
+        after_loss=providers.Object(mark_lost),
+        limits=intake_limits,
+        observer=metrics,
     )
     order_limit = providers.Singleton(PerMinute, settings.provided.orders_per_minute)
     place_order = providers.Singleton(PlaceOrder, intake=intake, new_id=new_id, limit=order_limit)
@@ -155,6 +169,12 @@ class Container(containers.DeclarativeContainer):
     sign_out_everywhere = providers.Singleton(SignOutEverywhere, **_writing)
     list_sessions = providers.Singleton(ListSessions, **_writing)
     purge_sessions = providers.Singleton(PurgeSessions, **_writing)
+    purge_attempts = providers.Singleton(PurgeAttempts, **_writing)
+    purge_keys = providers.Singleton(
+        PurgeKeys,
+        **_writing,
+        kept_for=providers.Factory(timedelta, seconds=settings.provided.idempotency_key_lifetime),
+    )
 
     create_user = providers.Singleton(CreateUser, **_writing, **_passwords)
     register_user = providers.Singleton(
@@ -180,6 +200,23 @@ class Container(containers.DeclarativeContainer):
         audience=settings.provided.audience,
         lifetime=settings.provided.access_token_lifetime,
         leeway=settings.provided.token_leeway,
+    )
+
+    # What a process does again and again while it serves: `shop.adapters.background`.
+    background_tasks = providers.List(
+        _every(600, "purge_sessions", purge_sessions),
+        _every(600, "purge_attempts", purge_attempts),
+        _every(600, "purge_keys", purge_keys),
+    )
+    background_times = providers.Singleton(BackgroundTimes)
+    background = providers.Singleton(
+        Background,
+        tasks=background_tasks,
+        unit_of_work=unit_of_work.provider,
+        clock=clock,
+        new_id=new_id,
+        times=background_times,
+        observer=metrics,
     )
 
 

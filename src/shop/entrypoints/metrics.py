@@ -1,10 +1,11 @@
-"""Metrics for Prometheus: requests by route, and what the order intake does."""
+"""Metrics for Prometheus: requests by route, the order intake, and background tasks."""
 
 import collections
 import os
 from collections.abc import Sequence
 from functools import cache
 
+from shop.adapters.background import BackgroundObserver
 from shop.adapters.intake import IntakeObserver
 from shop.domain.events import Event
 
@@ -15,13 +16,13 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000)
 
 
-class Metrics(IntakeObserver):
+class Metrics(IntakeObserver, BackgroundObserver):
     """One for a process. Labels are routes, never paths: what clients make up makes no series."""
 
     def __init__(self) -> None:
         # Imported when a worker makes its own: the library looks for the folder that workers
         # share once, when it is imported, and `shop serve` sets it after its own imports.
-        from prometheus_client import CollectorRegistry, Counter, Histogram
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self._registry = CollectorRegistry()
         requests = Histogram(
@@ -56,6 +57,27 @@ class Metrics(IntakeObserver):
             "Orders turned away because too many waited, or for too long.",
             registry=self._registry,
         )
+        self._task_seconds = Histogram(
+            "shop_background_run_seconds",
+            "Time a background task's run took, also one that failed.",
+            ["task"],
+            buckets=(*_SECONDS, 30.0, 60.0),
+            registry=self._registry,
+        )
+        self._task_failures = Counter(
+            "shop_background_failures_total",
+            "Runs of a background task that failed.",
+            ["task"],
+            registry=self._registry,
+        )
+        self._task_success = Gauge(
+            "shop_background_last_success_timestamp_seconds",
+            "When a background task last succeeded, in Unix time.",
+            ["task"],
+            # Of all workers, also those that are gone: whichever did it last.
+            multiprocess_mode="max",
+            registry=self._registry,
+        )
 
         events = Counter(
             "shop_events_total",
@@ -81,6 +103,14 @@ class Metrics(IntakeObserver):
 
     def rejected(self) -> None:
         self._rejected.inc()
+
+    def task_succeeded(self, name: str, *, seconds: float) -> None:
+        self._task_seconds.labels(name).observe(seconds)
+        self._task_success.labels(name).set_to_current_time()
+
+    def task_failed(self, name: str, *, seconds: float) -> None:
+        self._task_seconds.labels(name).observe(seconds)
+        self._task_failures.labels(name).inc()
 
     def text(self) -> bytes:
         """All of it in Prometheus' format, of all workers of this server."""

@@ -79,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     body_max: Annotated[int, Meta(ge=1_024, le=10_485_760)] = 65_536
     request_timeout: Seconds = 10.0
+    request_deadline: Seconds = 15.0
+    idempotency_key_lifetime: Seconds = 86_400.0 * 7
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     access_log: bool = False

@@ -9,11 +9,14 @@ from typing import Any, cast
 import httpx
 from litestar.types import ASGIApp
 
+from shop.adapters.background import BackgroundTimes
 from shop.domain.orders import OrderRequest
+from shop.domain.throttling import KNOWN_FOR
+from shop.domain.users import OPERATOR
 from shop.entrypoints.demo import DEMO_USERS
 from shop.entrypoints.http.app import build_app
-from tests.builders import items, order_id
-from tests.entrypoints.api import ADDRESS, container_for, problem, settings_for
+from tests.builders import PASSWORD, FakeClock, items, order_id
+from tests.entrypoints.api import ADDRESS, container_for, problem, settings_for, store_of
 
 
 @asynccontextmanager
@@ -66,3 +69,35 @@ async def test_stopping_serves_who_is_waiting() -> None:
         # It has queued up by then, and nobody has served it yet.
         await asyncio.sleep(0)
     assert (await waiting).created
+
+
+async def test_while_it_runs_what_expired_is_purged_without_any_sign_in(database_url: str) -> None:
+    container = container_for(settings_for(database_url))
+    container.background_times.override(BackgroundTimes(first=0.01))
+    store = store_of(container)
+    clock = FakeClock()
+    with container.clock.override(clock):
+        await container.create_user()(caller=OPERATOR, username="anna", password=PASSWORD)
+        await container.sign_in()(username="anna", password=PASSWORD, address="192.0.2.1")
+        clock.advance(2 * KNOWN_FOR)
+        app = build_app(container)
+        async with running(app) as client:
+            background = container.background()
+            async with asyncio.timeout(10):
+                while any(state.last_success_at is None for state in background.states):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.01)
+            for table in ("families", "tokens", "attempts"):
+                assert await store.count(table) == 0
+            assert await store.count("leases") == len(background.states) == 2
+            metrics = (await client.get("/metrics")).text
+            assert 'shop_background_run_seconds_count{task="purge_sessions"} 1.0' in metrics
+    assert not any(state.is_alive for state in background.states)
+    assert await store.count("leases") == 0
+    if store.memory is None:
+        await store.sql.dispose()
+
+
+async def test_an_application_that_is_not_run_has_nothing_in_the_background() -> None:
+    container = container_for(settings_for())
+    build_app(container)
+    assert not any(state.is_alive for state in container.background().states)

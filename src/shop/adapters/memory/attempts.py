@@ -19,7 +19,8 @@ class MemoryAttemptRepository(AttemptRepository):
         for one in attempts:
             self._attempts[one.key] = one
 
-    async def purge(self, now: datetime, *, limit: int) -> None:
-        old = [one.key for one in self._attempts.values() if one.is_forgotten(now)]
-        for key in old[:limit]:
+    async def purge(self, now: datetime, *, limit: int) -> int:
+        old = [one.key for one in self._attempts.values() if one.is_forgotten(now)][:limit]
+        for key in old:
             del self._attempts[key]
+        return len(old)

@@ -1,14 +1,13 @@
 """Batches of orders in memory."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
 from shop.adapters.memory.stock import MemoryStockRepository
 from shop.domain.errors import WriteConflict
 from shop.domain.orders import Order
-from shop.domain.ports import BatchRepository
-from shop.domain.products import Product
+from shop.domain.ports import Batch, BatchRepository
 from shop.domain.stock import StockMovement
 
 
@@ -18,10 +17,17 @@ class MemoryBatchRepository(BatchRepository):
         self._stock = MemoryStockRepository(tables)
 
     async def lock(
-        self, *, order_ids: Collection[UUID], product_ids: Collection[int]
-    ) -> tuple[Mapping[UUID, Order], Mapping[int, Product]]:
-        known = {id_: self._orders[id_] for id_ in order_ids if id_ in self._orders}
-        return known, await self._stock.lock(product_ids)
+        self,
+        *,
+        order_ids: Collection[UUID],
+        product_ids: Collection[int],
+        wait_for: Collection[int] | None = None,
+    ) -> Batch:
+        """There is nothing to wait for: one transaction is open at a time."""
+        return Batch(
+            orders={id_: self._orders[id_] for id_ in order_ids if id_ in self._orders},
+            products=await self._stock.lock(product_ids),
+        )
 
     async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
         codes = {order.code for order in self._orders.values()}

@@ -4,11 +4,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, MutableMapping
 from dataclasses import KW_ONLY, dataclass, field
+from datetime import datetime
 from functools import partial
 from itertools import count
 from typing import TypeVar
 from uuid import UUID
 
+from shop.domain.keys import KeyedAnswer
 from shop.domain.orders import Order, OrderEvent
 from shop.domain.products import Product
 from shop.domain.sessions import RefreshToken, SessionFamily
@@ -65,6 +67,12 @@ class Staged(MutableMapping[K, V]):
         self._below.update(self._written)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    holder: UUID
+    expires_at: datetime
+
+
 @dataclass(slots=True)
 class Tables:
     """Values are frozen, so whoever reads one cannot change what is stored."""
@@ -77,6 +85,8 @@ class Tables:
     families: MutableMapping[UUID, SessionFamily] = field(default_factory=dict)
     tokens: MutableMapping[bytes, RefreshToken] = field(default_factory=dict)
     attempts: MutableMapping[bytes, Attempts] = field(default_factory=dict)
+    leases: MutableMapping[str, Lease] = field(default_factory=dict)
+    keys: MutableMapping[tuple[int, str], KeyedAnswer] = field(default_factory=dict)
     _: KW_ONLY
     ids: defaultdict[str, Iterator[int]] = field(default_factory=lambda: defaultdict(_from_one))
     """The next id of each table; as in a database, one that was taken is not given again."""
@@ -91,6 +101,8 @@ class Tables:
             self.families,
             self.tokens,
             self.attempts,
+            self.leases,
+            self.keys,
         )
 
     def staged(self) -> "Tables":

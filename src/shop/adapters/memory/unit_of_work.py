@@ -9,12 +9,15 @@ from shop.adapters.memory.attempts import MemoryAttemptRepository
 from shop.adapters.memory.batch import MemoryBatchRepository
 from shop.adapters.memory.database import MemoryDatabase, Tables
 from shop.adapters.memory.history import MemoryHistoryRepository
+from shop.adapters.memory.keys import MemoryKeyRepository
+from shop.adapters.memory.leases import MemoryLeaseRepository
 from shop.adapters.memory.orders import MemoryOrderRepository
 from shop.adapters.memory.products import MemoryProductRepository
 from shop.adapters.memory.sessions import MemorySessionRepository
 from shop.adapters.memory.stock import MemoryStockRepository
 from shop.adapters.memory.users import MemoryUserRepository
 from shop.domain.events import Event
+from shop.domain.keys import KeyedRequest
 from shop.domain.ports import EventListener, UnitOfWork
 from shop.domain.users import Caller
 
@@ -28,17 +31,27 @@ class MemoryUnitOfWork(UnitOfWork):
         read_only: bool = False,
         caller: Caller | None = None,
         batch: bool = False,
+        key: KeyedRequest | None = None,
     ) -> None:
-        """It reads at once and has no connections: who asks, and what for, makes no difference."""
+        # There are no connections, and whoever waits here waits for one transaction, which waits
+        # for nothing: who asks, and what for, makes no difference.
+        del caller, batch
         self._database = database
         self._events = RecordedEvents(listeners)
         self._read_only = read_only
+        self._key = key
         self._staged: Tables | None = None
 
     async def __aenter__(self) -> Self:
         if not self._read_only:
             await self._database.writing.acquire()
         self._staged = self._database.tables.staged()
+        if self._key is not None:
+            try:
+                self._key.check(await self.keys.claim(self._key))
+            except BaseException:
+                self._leave()
+                raise
         return self
 
     async def __aexit__(
@@ -47,12 +60,17 @@ class MemoryUnitOfWork(UnitOfWork):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         self._staged = None
         if not self._read_only:
             self._database.writing.release()
 
-    async def commit(self) -> None:
+    async def commit(self, result: object = None) -> None:
         assert not self._read_only, "a unit of work for reading has nothing to commit"
+        if self._key is not None:
+            await self.keys.store(self._key.answered(result))
         self._open.publish()
         # It is over, as in a database.
         self._staged = None
@@ -83,6 +101,10 @@ class MemoryUnitOfWork(UnitOfWork):
         return MemoryBatchRepository(self._open)
 
     @property
+    def keys(self) -> MemoryKeyRepository:
+        return MemoryKeyRepository(self._open)
+
+    @property
     def history(self) -> MemoryHistoryRepository:
         return MemoryHistoryRepository(self._open)
 
@@ -97,3 +119,7 @@ class MemoryUnitOfWork(UnitOfWork):
     @property
     def attempts(self) -> MemoryAttemptRepository:
         return MemoryAttemptRepository(self._open)
+
+    @property
+    def leases(self) -> MemoryLeaseRepository:
+        return MemoryLeaseRepository(self._open)

@@ -1,7 +1,6 @@
 """Attempts to sign in, in SQL."""
 
 from collections.abc import Collection
-from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import Insert, bindparam, delete, select, update
@@ -9,10 +8,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.rows import read_rows, row_maker
 from shop.domain.ports import AttemptRepository
 from shop.domain.throttling import FORGOTTEN_AFTER, KNOWN_FOR, Attempts
 
 _attempts = tables.sign_in_attempts
+_attempt_row = row_maker(_attempts)
 
 
 class SqlAttemptRepository(AttemptRepository):
@@ -23,57 +24,38 @@ class SqlAttemptRepository(AttemptRepository):
         # A row must be there to be locked; in key order, so that nobody waits in a circle.
         await self._connection.execute(
             self._insert_missing(),
-            [asdict(Attempts(key=key, seen_at=now)) for key in sorted(keys)],
+            [_attempt_row(Attempts(key=key, seen_at=now)) for key in sorted(keys)],
         )
-        rows = await self._connection.execute(
+        rows = await read_rows(
+            self._connection,
             select(_attempts)
             .where(_attempts.c.key.in_(keys))
             .order_by(_attempts.c.key)
-            .with_for_update()
+            .with_for_update(),
         )
-        return {
-            row.key: Attempts(
-                key=row.key,
-                failures=row.failures,
-                blocked_until=row.blocked_until,
-                seen_at=row.seen_at,
-                is_known=row.is_known,
-            )
-            for row in rows
-        }
+        return {row["key"]: Attempts(**row) for row in rows}
 
     async def save(self, attempts: Collection[Attempts]) -> None:
         await self._connection.execute(
-            update(_attempts)
-            .where(_attempts.c.key == bindparam("which"))
-            .values(
-                failures=bindparam("new_failures"),
-                blocked_until=bindparam("new_blocked_until"),
-                seen_at=bindparam("new_seen_at"),
-                is_known=bindparam("new_is_known"),
-            ),
-            [
-                {
-                    "which": one.key,
-                    "new_failures": one.failures,
-                    "new_blocked_until": one.blocked_until,
-                    "new_seen_at": one.seen_at,
-                    "new_is_known": one.is_known,
-                }
-                for one in attempts
-            ],
+            update(_attempts).where(_attempts.c.key == bindparam("of_key")),
+            [{"of_key": one.key} | _attempt_row(one) for one in attempts],
         )
 
-    async def purge(self, now: datetime, *, limit: int) -> None:
+    async def purge(self, now: datetime, *, limit: int) -> int:
+        purged = 0
         for is_known, kept_for in ((False, FORGOTTEN_AFTER), (True, KNOWN_FOR)):
             old = (
                 select(_attempts.c.key)
                 .where(_attempts.c.is_known == is_known, _attempts.c.seen_at < now - kept_for)
-                .limit(limit)
+                .limit(limit - purged)
                 # Whoever signs in right now holds some of them; others can wait for another time.
                 .with_for_update(skip_locked=True)
             )
-            await self._connection.execute(delete(_attempts).where(_attempts.c.key.in_(old)))
+            deleted = await self._connection.execute(
+                delete(_attempts).where(_attempts.c.key.in_(old))
+            )
+            purged += deleted.rowcount
+        return purged
 
     def _insert_missing(self) -> Insert:
         if self._connection.dialect.name == "sqlite":

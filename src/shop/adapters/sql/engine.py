@@ -23,7 +23,7 @@ class DatabaseOptions:
     """Bounds on what the database may cost; times in seconds."""
 
     pool_size: int = 10
-    """Connections for changes; the order intake has one more."""
+    """Connections for changes; the order intake has two more."""
     read_pool_size: int = 4
     """Connections for reads: so many run at once, of one user at most a quarter."""
     pool_timeout: float = 5.0
@@ -50,6 +50,8 @@ class Engines:
     patient: AsyncEngine
     """These begin transactions."""
     begin: str
+    begin_briefly: str
+    """For who gives up waiting for a lock after a moment."""
     begin_reading: str | None
     """None: a read sees its own moment, and saves two round trips."""
     commit: str
@@ -77,6 +79,8 @@ def create_engines(url: str, options: DatabaseOptions | None = None) -> Engines:
 
 # Whatever the database's default is: the rules about locks are made for this level.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+# Milliseconds; longer than a batch of another process takes.
+_BRIEFLY = 250
 # While it waits for a synchronous standby the server would break it off after its statement
 # timeout: committed here, and gone if that standby takes over.
 _COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
@@ -118,14 +122,17 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
             pool_use_lifo=True,
         )
 
+    begin = _begin_with(writing) if options.pgbouncer else _BEGIN
     return Engines(
         write=pooled(writing, options.statement_timeout, options.pool_size),
-        intake=pooled(writing, options.statement_timeout, 1),
+        # One for each of the intake's lines.
+        intake=pooled(writing, options.statement_timeout, 2),
         read=pooled(reading, options.read_statement_timeout, options.read_pool_size),
         patient=engine({}, None, poolclass=NullPool).execution_options(
             isolation_level="READ COMMITTED"
         ),
-        begin=_begin_with(writing) if options.pgbouncer else _BEGIN,
+        begin=begin,
+        begin_briefly=f"{begin}; SET LOCAL lock_timeout = {_BRIEFLY}",
         # Through PgBouncer even a read needs a transaction, or its parts reach different servers.
         begin_reading=_begin_with(reading) if options.pgbouncer else None,
         commit=_COMMIT,
@@ -204,6 +211,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
         read=read,
         patient=patient,
         begin=_BEGIN_IMMEDIATE,
+        begin_briefly=_BEGIN_IMMEDIATE,
         begin_reading=None,
         commit="COMMIT",
         commit_seconds_max=options.statement_timeout,

@@ -3,20 +3,33 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException, IntegrityError
+from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from shop.domain.errors import InvalidToken, ShopError, StoreUnavailable, WriteConflict
+from shop.domain.errors import (
+    InvalidToken,
+    LockTimeout,
+    PaymentReferenceTaken,
+    ShopError,
+    SkuTaken,
+    StoreUnavailable,
+    UsernameTaken,
+    WriteConflict,
+)
 
 # PostgreSQL: serialization_failure, deadlock_detected, unique_violation.
 _CONFLICTS = frozenset({"40001", "40P01", "23505"})
+# A statement was prepared before a column changed; prepared anew it runs.
+_StalePlan = asyncpg.InvalidCachedStatementError
 # What asyncpg raises when the server's farewell arrived on an idle connection just before its end.
 _Interrupted = asyncpg.InternalClientError
-# lock_not_available, query_canceled (the timeouts), read_only_sql_transaction (a failover);
+_LOCK_NOT_AVAILABLE = "55P03"
+# query_canceled (the statement timeout), read_only_sql_transaction (a failover);
 # and whole classes: connection, resources, operator intervention, system.
-_AWAY = frozenset({"55P03", "57014", "25006"})
+_AWAY = frozenset({"57014", "25006"})
 _AWAY_CLASSES = frozenset({"08", "53", "57", "58"})
 # admin_shutdown, crash_shutdown, cannot_connect_now, read_only_sql_transaction.
 _SESSION_ENDS = frozenset({"57P01", "57P02", "57P03", "25006"})
@@ -39,6 +52,26 @@ _SQLITE_AWAY = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """As PostgreSQL names it, and what SQLite says, which names the columns of a unique one."""
+
+    name: str
+    sqlite_message: str
+
+
+# The constraints that a caller's input can violate, by the error that says so.
+_CONSTRAINTS: dict[type[ShopError], Constraint] = {
+    SkuTaken: Constraint("products_sku_key", "UNIQUE constraint failed: products.sku"),
+    UsernameTaken: Constraint("users_username_key", "UNIQUE constraint failed: users.username"),
+    PaymentReferenceTaken: Constraint(
+        "orders_payment_reference_key", "UNIQUE constraint failed: orders.payment_reference"
+    ),
+    # A token outlives its user only if the database was made anew under the same secret.
+    InvalidToken: Constraint("orders_user_id_fkey", "FOREIGN KEY constraint failed"),
+}
+
+
 def translated(error: BaseException) -> ShopError | None:
     """The domain's error for what the database raised; None if it is a bug or not ours."""
     if isinstance(error, PoolTimeoutError):
@@ -46,6 +79,8 @@ def translated(error: BaseException) -> ShopError | None:
     cause = driver_error(error)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return _away()
+    if isinstance(cause, _StalePlan):
+        return _conflict()
     if isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError, _Interrupted)):
         return _away()
     if isinstance(cause, sqlite3.Error):
@@ -54,6 +89,8 @@ def translated(error: BaseException) -> ShopError | None:
             return _conflict()
         return _away() if code is not None and code & 0xFF in _SQLITE_AWAY else None
     state = getattr(cause, "sqlstate", None)
+    if state == _LOCK_NOT_AVAILABLE:
+        return LockTimeout()
     if state in _CONFLICTS:
         return _conflict()
     if state is not None and (state in _AWAY or state[:2] in _AWAY_CLASSES):
@@ -70,6 +107,9 @@ def was_refused(error: BaseException) -> bool:
     fails while SQLite writes.
     """
     cause = driver_error(error)
+    if isinstance(cause, StoreUnavailable):
+        # It was not even sent.
+        return True
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_IOERR
     return (
@@ -110,25 +150,18 @@ def translating() -> Iterator[None]:
 
 
 @contextmanager
-def refusing_unknown_user() -> Iterator[None]:
-    """Raises `InvalidToken` where a row would belong to a user who is not there.
-
-    A token outlives its user only if the database was made anew under the same secret.
-    """
+def refusing(error: ShopError) -> Iterator[None]:
+    """Raises this error where the constraint that stands for it is violated."""
     try:
         yield
-    except asyncpg.ForeignKeyViolationError as error:
-        raise InvalidToken from error
-    except sqlite3.IntegrityError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-            raise InvalidToken from error
+    except Exception as violation:
+        cause = driver_error(violation)
+        constraint = _CONSTRAINTS[type(error)]
+        if constraint.name == getattr(cause, "constraint_name", None) or (
+            isinstance(cause, sqlite3.IntegrityError) and constraint.sqlite_message == str(cause)
+        ):
+            raise error from cause
         raise
-
-
-def violates(error: IntegrityError, *, constraint: str, sqlite_columns: str) -> bool:
-    """Whether a unique constraint was violated: PostgreSQL names it, SQLite its columns."""
-    message = str(error.orig)
-    return constraint in message or sqlite_columns in message
 
 
 def _away() -> StoreUnavailable:

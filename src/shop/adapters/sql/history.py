@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.pages import select_part
-from shop.domain.orders import EventQuery, OrderEvent, OrderStatus
+from shop.adapters.sql.pages import count_rows, read_part
+from shop.adapters.sql.rows import row_maker
+from shop.domain.orders import EventQuery, OrderEvent
 from shop.domain.pages import Part
 from shop.domain.ports import HistoryRepository
 
 _events = tables.order_events
+_event_row = row_maker(_events)
 
 
 class SqlHistoryRepository(HistoryRepository):
@@ -19,40 +21,16 @@ class SqlHistoryRepository(HistoryRepository):
         self._connection = connection
 
     async def read_part(self, query: EventQuery, part: Part) -> Sequence[OrderEvent]:
-        statement = select_part(
-            select(_events).where(_events.c.order_id == query.order_id),
-            part,
-            [_events.c.id],
-            descending=False,
-        )
-        events = [
-            OrderEvent(
-                id=row.id,
-                order_id=row.order_id,
-                from_status=OrderStatus(row.from_status),
-                to_status=OrderStatus(row.to_status),
-                actor_id=row.actor_id,
-                note=row.note,
-                at=row.at,
-            )
-            for row in await self._connection.execute(statement)
-        ]
-        return events[::-1] if part.before is not None else events
+        statement = select(_events).where(_of_order(query))
+        rows = await read_part(self._connection, statement, part, [_events.c.id], descending=False)
+        return [OrderEvent(**row) for row in rows]
 
     async def count(self, query: EventQuery) -> int:
-        statement = (
-            select(func.count()).select_from(_events).where(_events.c.order_id == query.order_id)
-        )
-        return await self._connection.scalar(statement) or 0
+        return await count_rows(self._connection, _events, [_of_order(query)])
 
     async def add(self, event: OrderEvent) -> None:
-        await self._connection.execute(
-            insert(_events).values(
-                order_id=event.order_id,
-                from_status=event.from_status.value,
-                to_status=event.to_status.value,
-                actor_id=event.actor_id,
-                note=event.note,
-                at=event.at,
-            )
-        )
+        await self._connection.execute(insert(_events).values(_event_row(event)))
+
+
+def _of_order(query: EventQuery) -> ColumnElement[bool]:
+    return _events.c.order_id == query.order_id

@@ -1,10 +1,12 @@
 """Parts of ordered lists, as SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy import ColumnElement, FromClause, RowMapping, Select, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shop.adapters.sql.rows import read_rows
 from shop.domain.pages import Part
 
 
@@ -23,3 +25,24 @@ def select_part(
         .limit(part.limit)
         .offset(part.offset or None)
     )
+
+
+async def read_part(
+    connection: AsyncConnection,
+    statement: Select[Any],
+    part: Part,
+    order: Sequence[ColumnElement[Any]],
+    *,
+    descending: bool,
+) -> Sequence[RowMapping]:
+    """The rows of a part, in list order."""
+    chosen = select_part(statement, part, order, descending=descending)
+    rows = await read_rows(connection, chosen)
+    return rows[::-1] if part.before is not None else rows
+
+
+async def count_rows(
+    connection: AsyncConnection, source: FromClause, conditions: Iterable[ColumnElement[bool]]
+) -> int:
+    statement = select(func.count()).select_from(source).where(*conditions)
+    return await connection.scalar(statement) or 0

@@ -1,17 +1,16 @@
 """Products in SQL."""
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Select, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.errors import violates
-from shop.adapters.sql.pages import select_part
+from shop.adapters.sql.errors import refusing
+from shop.adapters.sql.pages import count_rows, read_part
+from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_row
 from shop.domain.errors import ProductNotFound, SkuTaken
 from shop.domain.money import Money
 from shop.domain.pages import Part
@@ -19,6 +18,12 @@ from shop.domain.ports import ProductRepository
 from shop.domain.products import Product, ProductQuery, ProductSort
 
 _products, _stock = tables.products, tables.stock
+
+# The search key is made from other columns, and only searched in.
+PRODUCT_COLUMNS = (
+    *(column for column in _products.columns if column.name != "search_key"),
+    _stock.c.on_hand,
+)
 
 _SORT_COLUMNS: dict[ProductSort, ColumnElement[Any]] = {
     ProductSort.NAME: _products.c.search_key,
@@ -32,31 +37,26 @@ class SqlProductRepository(ProductRepository):
         self._connection = connection
 
     async def get(self, product_id: int) -> Product:
-        rows = await self._connection.execute(select_products().where(_products.c.id == product_id))
-        row = rows.one_or_none()
+        row = await read_row(
+            self._connection, select_products().where(_products.c.id == product_id)
+        )
         if row is None:
             raise ProductNotFound(product_id)
         return product_from(row)
 
     async def lock(self, product_id: int) -> Product:
-        locked = await self._connection.scalar(
-            select(_products.c.id)
-            .where(_products.c.id == product_id)
-            .with_for_update(key_share=True)
-        )
-        if locked is None:
+        if not await lock_row(self._connection, _products.c.id, product_id):
             raise ProductNotFound(product_id)
         return await self.get(product_id)
 
     async def find(self, sku: str) -> Product | None:
-        rows = await self._connection.execute(select_products().where(_products.c.sku == sku))
-        row = rows.one_or_none()
+        row = await read_row(self._connection, select_products().where(_products.c.sku == sku))
         return None if row is None else product_from(row)
 
     async def save(self, product: Product) -> None:
-        with _sku_taken(product.sku):
+        with refusing(SkuTaken(product.sku)):
             await self._connection.execute(
-                update(_products).where(_products.c.id == product.id).values(_values(product))
+                update(_products).where(_products.c.id == product.id).values(product_row(product))
             )
 
     async def find_skus(self, skus: Collection[str]) -> set[str]:
@@ -66,28 +66,26 @@ class SqlProductRepository(ProductRepository):
         return set(rows)
 
     async def read_part(self, query: ProductQuery, part: Part) -> Sequence[Product]:
-        statement = select_part(
+        rows = await read_part(
+            self._connection,
             select_products().where(*_conditions(query)),
             part,
             [_SORT_COLUMNS[query.sort], _products.c.id],
             descending=query.descending,
         )
-        items = [product_from(row) for row in await self._connection.execute(statement)]
-        return items[::-1] if part.before is not None else items
+        return [product_from(row) for row in rows]
 
     async def count(self, query: ProductQuery) -> int:
-        statement = select(func.count()).select_from(_products)
-        if query.in_stock is not None:
-            statement = statement.join(_stock)
-        return await self._connection.scalar(statement.where(*_conditions(query))) or 0
+        source = _products if query.in_stock is None else _products.join(_stock)
+        return await count_rows(self._connection, source, _conditions(query))
 
     async def add(self, products: Sequence[Product]) -> list[Product]:
         if not products:
             return []
-        with _sku_taken(products[0].sku if len(products) == 1 else None):
+        with refusing(SkuTaken(products[0].sku if len(products) == 1 else None)):
             rows = await self._connection.execute(
                 insert(_products).returning(_products.c.id, sort_by_parameter_order=True),
-                [_values(product) for product in products],
+                [product_row(product) for product in products],
             )
         ids = rows.scalars().all()
         await self._connection.execute(
@@ -99,63 +97,28 @@ class SqlProductRepository(ProductRepository):
         ]
 
 
-@contextmanager
-def _sku_taken(sku: str | None) -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError as error:
-        if violates(error, constraint="products_sku_key", sqlite_columns="products.sku"):
-            raise SkuTaken(sku) from error
-        raise
-
-
 def select_products() -> Select[Any]:
     """Products with their stock: what `product_from` reads."""
-    return select(
-        _products.c.id,
-        _products.c.sku,
-        _products.c.name,
-        _products.c.description,
-        _products.c.price,
-        _products.c.currency,
-        _stock.c.on_hand,
-        _products.c.archived,
-        _products.c.version,
-        _products.c.created_at,
-        _products.c.modified_at,
-    ).join_from(_products, _stock)
+    return select(*PRODUCT_COLUMNS).join_from(_products, _stock)
 
 
-def product_from(row: Sequence[Any]) -> Product:
-    """The product of a row with the columns of `select_products`, in their order."""
-    (
-        product_id,
-        sku,
-        name,
-        description,
-        price,
-        currency,
-        on_hand,
-        archived,
-        version,
-        created_at,
-        modified_at,
-    ) = row
+def product_from(row: ReadRow) -> Product:
+    """The product of a row that has `PRODUCT_COLUMNS`."""
     return Product(
-        id=product_id,
-        sku=sku,
-        name=name,
-        description=description,
-        price=Money(amount=price, currency=currency),
-        stock=on_hand,
-        archived=archived,
-        version=version,
-        created_at=created_at,
-        modified_at=modified_at,
+        id=row["id"],
+        sku=row["sku"],
+        name=row["name"],
+        description=row["description"],
+        price=Money(amount=row["price"], currency=row["currency"]),
+        stock=row["on_hand"],
+        archived=row["archived"],
+        version=row["version"],
+        created_at=row["created_at"],
+        modified_at=row["modified_at"],
     )
 
 
-def _values(product: Product) -> dict[str, Any]:
+def product_row(product: Product) -> Row:
     return {
         "sku": product.sku,
         "name": product.name,

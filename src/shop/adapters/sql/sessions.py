@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.rows import read_row, read_rows, row_maker
 from shop.domain.ports import SessionRepository
 from shop.domain.sessions import RefreshToken, SessionFamily
 
 _families, _tokens = tables.session_families, tables.refresh_tokens
+_family_row, _token_row = row_maker(_families), row_maker(_tokens)
 
 
 class SqlSessionRepository(SessionRepository):
@@ -20,47 +21,24 @@ class SqlSessionRepository(SessionRepository):
         self._connection = connection
 
     async def start(self, family: SessionFamily, token: RefreshToken) -> None:
-        await self._connection.execute(
-            insert(_families).values(
-                id=family.id,
-                user_id=family.user_id,
-                started_at=family.started_at,
-                ends_at=family.ends_at,
-                last_used_at=family.last_used_at,
-                expires_at=family.expires_at,
-                client=family.client,
-                ended_at=family.ended_at,
-            )
-        )
-        await self._connection.execute(insert(_tokens).values(_token_values(token)))
+        await self._connection.execute(insert(_families).values(_family_row(family)))
+        await self._connection.execute(insert(_tokens).values(_token_row(token)))
 
     async def lock(self, token_hash: bytes) -> tuple[SessionFamily, RefreshToken] | None:
         family_id = (
             select(_tokens.c.family_id).where(_tokens.c.token_hash == token_hash).scalar_subquery()
         )
-        families = await self._connection.execute(
-            select(_families).where(_families.c.id == family_id).with_for_update()
+        family = await read_row(
+            self._connection,
+            select(_families).where(_families.c.id == family_id).with_for_update(),
         )
-        family = families.one_or_none()
         if family is None:
             return None
         # Read after the lock is held: who held it may have retired or forgotten this very token.
-        tokens = await self._connection.execute(
-            select(_tokens).where(_tokens.c.token_hash == token_hash)
+        token = await read_row(
+            self._connection, select(_tokens).where(_tokens.c.token_hash == token_hash)
         )
-        token = tokens.one_or_none()
-        if token is None:
-            return None
-        return (
-            _family_from(family),
-            RefreshToken(
-                token_hash=token.token_hash,
-                family_id=token.family_id,
-                predecessor=token.predecessor,
-                expires_at=token.expires_at,
-                retired=token.retired,
-            ),
-        )
+        return None if token is None else (SessionFamily(**family), RefreshToken(**token))
 
     async def succeed(
         self, token: RefreshToken, successor: RefreshToken, *, used_at: datetime
@@ -71,7 +49,7 @@ class SqlSessionRepository(SessionRepository):
                 .where(_tokens.c.token_hash == token.predecessor)
                 .values(retired=True)
             )
-        await self._connection.execute(insert(_tokens).values(_token_values(successor)))
+        await self._connection.execute(insert(_tokens).values(_token_row(successor)))
         await self._connection.execute(
             update(_families)
             .where(_families.c.id == token.family_id)
@@ -84,7 +62,8 @@ class SqlSessionRepository(SessionRepository):
         )
 
     async def list_open(self, user_id: int, now: datetime) -> Sequence[SessionFamily]:
-        rows = await self._connection.execute(
+        rows = await read_rows(
+            self._connection,
             select(_families)
             .where(
                 _families.c.user_id == user_id,
@@ -92,9 +71,9 @@ class SqlSessionRepository(SessionRepository):
                 _families.c.ends_at > now,
                 _families.c.expires_at > now,
             )
-            .order_by(_families.c.last_used_at.desc(), _families.c.id.desc())
+            .order_by(_families.c.last_used_at.desc(), _families.c.id.desc()),
         )
-        return [_family_from(row) for row in rows]
+        return [SessionFamily(**row) for row in rows]
 
     async def purge(self, before: datetime, *, limit: int) -> int:
         expired = await self._connection.scalars(
@@ -122,26 +101,3 @@ class SqlSessionRepository(SessionRepository):
             .where(_families.c.user_id == user_id, _families.c.ended_at.is_(None))
             .values(ended_at=at)
         )
-
-
-def _family_from(row: Row[Any]) -> SessionFamily:
-    return SessionFamily(
-        id=row.id,
-        user_id=row.user_id,
-        started_at=row.started_at,
-        ends_at=row.ends_at,
-        last_used_at=row.last_used_at,
-        expires_at=row.expires_at,
-        client=row.client,
-        ended_at=row.ended_at,
-    )
-
-
-def _token_values(token: RefreshToken) -> dict[str, Any]:
-    return {
-        "token_hash": token.token_hash,
-        "family_id": token.family_id,
-        "predecessor": token.predecessor,
-        "expires_at": token.expires_at,
-        "retired": token.retired,
-    }

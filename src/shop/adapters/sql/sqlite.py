@@ -5,20 +5,25 @@ parameters cost more on top; see `postgresql.py`, whose twin this is, and docs/d
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
 import aiosqlite
+from sqlalchemy import Column, Table
+from sqlalchemy.dialects import sqlite
 
-from shop.adapters.sql.errors import refusing_unknown_user
-from shop.adapters.sql.products import product_from
-from shop.adapters.sql.stock import last_balances
+from shop.adapters.sql import tables
+from shop.adapters.sql.errors import refusing
+from shop.adapters.sql.orders import line_rows, order_row
+from shop.adapters.sql.products import PRODUCT_COLUMNS, product_from
+from shop.adapters.sql.rows import Row, written_columns
+from shop.adapters.sql.stock import last_balances, movement_row
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
+from shop.domain.errors import InvalidToken
 from shop.domain.orders import Order
-from shop.domain.ports import BatchRepository
-from shop.domain.products import Product
+from shop.domain.ports import Batch, BatchRepository
 from shop.domain.stock import StockMovement
 
 
@@ -28,34 +33,71 @@ class SqliteUnitOfWork(SqlUnitOfWork):
         return SqliteBatch(self)
 
 
+_Convert = Callable[[Any], Any]
+
+
+class _Columns:
+    """Columns by name, with what their types have to do between Python and SQLite."""
+
+    def __init__(self, columns: Iterable[Column[Any]]) -> None:
+        dialect = sqlite.dialect()
+        types = {column.name: column.type.dialect_impl(dialect) for column in columns}
+        self.names = list(types)
+        self._storing = _needed({n: t.bind_processor(dialect) for n, t in types.items()})
+        self._reading = _needed({n: t.result_processor(dialect, None) for n, t in types.items()})
+
+    def store(self, rows: Iterable[Row]) -> Iterator[tuple[Any, ...]]:
+        # By position: SQLite's driver takes several times as long for parameters by name.
+        values_of = itemgetter(*self.names)
+        for row in rows:
+            for name, convert in self._storing:
+                row[name] = convert(row[name])
+            yield values_of(row)
+
+    def read(self, rows: Iterable[Sequence[Any]]) -> Iterator[Row]:
+        for values in rows:
+            row = dict(zip(self.names, values, strict=True))
+            for name, convert in self._reading:
+                row[name] = convert(row[name])
+            yield row
+
+
+def _needed(converters: Mapping[str, _Convert | None]) -> list[tuple[str, _Convert]]:
+    return [(name, convert) for name, convert in converters.items() if convert is not None]
+
+
+class _Insert:
+    """An INSERT of many rows, for the driver."""
+
+    def __init__(self, table: Table) -> None:
+        self.columns = _Columns(written_columns(table))
+        names = self.columns.names
+        self.sql = (
+            f"INSERT INTO {table.name} ({', '.join(names)})"  # noqa: S608 - names of our own
+            f" VALUES ({', '.join('?' for _ in names)})"
+        )
+
+
+_PRODUCT = _Columns(PRODUCT_COLUMNS)
+
 # The transaction holds the only write lock there is from its start. The left join gives a row even
 # if no product is there.
-_LOCK = """
-SELECT known.order_ids, p.id, p.sku, p.name, p.description, p.price, p.currency, p.on_hand,
-    p.archived, p.version, p.created_at, p.modified_at
+_LOCK = f"""
+SELECT known.order_ids, p.*
 FROM (
     SELECT json_group_array(id) AS order_ids
     FROM orders WHERE id IN (SELECT value FROM json_each(?))
 ) AS known
 LEFT JOIN (
-    SELECT products.*, stock.on_hand
+    SELECT {", ".join(map(str, PRODUCT_COLUMNS))}
     FROM stock JOIN products ON products.id = stock.product_id
     WHERE stock.product_id IN (SELECT value FROM json_each(?))
 ) AS p ON true
-"""
-_ADD_ORDERS = """
-INSERT INTO orders (id, code, user_id, status, currency, digest, version, created_at, modified_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_ADD_LINES = """
-INSERT INTO order_lines (order_id, position, product_id, name, price, quantity)
-VALUES (?, ?, ?, ?, ?, ?)
-"""
+"""  # noqa: S608
+_ADD_ORDERS = _Insert(tables.orders)
+_ADD_LINES = _Insert(tables.order_lines)
 _SET_STOCK = "UPDATE stock SET on_hand = ? WHERE product_id = ?"
-_ADD_MOVEMENTS = """
-INSERT INTO stock_movements (product_id, quantity, balance, reason, order_id, actor_id, note, at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-"""
+_ADD_MOVEMENTS = _Insert(tables.stock_movements)
 
 
 class SqliteBatch(BatchRepository):
@@ -63,86 +105,42 @@ class SqliteBatch(BatchRepository):
         self._unit_of_work = unit_of_work
 
     async def lock(
-        self, *, order_ids: Collection[UUID], product_ids: Collection[int]
-    ) -> tuple[Mapping[UUID, Order], Mapping[int, Product]]:
+        self,
+        *,
+        order_ids: Collection[UUID],
+        product_ids: Collection[int],
+        wait_for: Collection[int] | None = None,
+    ) -> Batch:
+        """There is nothing to wait for: the transaction has the only write lock."""
         ids = json.dumps([order_id.hex for order_id in order_ids])
         rows = list(
             await self._driver.execute_fetchall(_LOCK, (ids, json.dumps(list(product_ids))))
         )
         known = [UUID(order_id) for order_id in json.loads(rows[0][0])]
-        # Nearly always there is none: only repeated requests have one.
-        orders = await self._unit_of_work.orders.find(known) if known else {}
-        return orders, {row[1]: _product_from(row[1:]) for row in rows if row[1] is not None}
+        found = [row[1:] for row in rows if row[1] is not None]
+        return Batch(
+            # Nearly always there is none: only repeated requests have one.
+            orders=await self._unit_of_work.orders.find(known) if known else {},
+            products={row["id"]: product_from(row) for row in _PRODUCT.read(found)},
+        )
 
     async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
         # Each is awaited before the next: when the disk is full SQLite gives the transaction up by
         # itself, and a statement that is on its way then would stand alone and be committed.
         balances = last_balances(movements)
-        with refusing_unknown_user():
-            await self._driver.executemany(_ADD_ORDERS, map(_order_row, orders))
-        lines = [row for order in orders for row in _line_rows(order)]
-        await self._driver.executemany(_ADD_LINES, lines)
+        with refusing(InvalidToken()):
+            await self._insert(_ADD_ORDERS, map(order_row, orders))
+        await self._insert(_ADD_LINES, (row for order in orders for row in line_rows(order)))
         await self._driver.executemany(
             _SET_STOCK, [(balance, product_id) for product_id, balance in balances.items()]
         )
-        await self._driver.executemany(_ADD_MOVEMENTS, map(_movement_row, movements))
+        await self._insert(_ADD_MOVEMENTS, map(movement_row, movements))
+
+    async def _insert(self, insert: _Insert, rows: Iterable[Row]) -> None:
+        await self._driver.executemany(insert.sql, insert.columns.store(rows))
 
     @property
     def _driver(self) -> aiosqlite.Connection:
         driver = self._unit_of_work.driver
         assert isinstance(driver, aiosqlite.Connection)
         return driver
-
-
-def _order_row(order: Order) -> tuple[Any, ...]:
-    return (
-        order.id.hex,
-        order.code,
-        order.user_id,
-        order.status.value,
-        order.currency,
-        order.digest,
-        order.version,
-        _stored_time(order.created_at),
-        _stored_time(order.modified_at),
-    )
-
-
-def _line_rows(order: Order) -> Iterator[tuple[Any, ...]]:
-    for position, line in enumerate(order.lines):
-        yield (
-            order.id.hex,
-            position,
-            line.product_id,
-            line.name,
-            line.price.amount,
-            line.quantity,
-        )
-
-
-def _movement_row(movement: StockMovement) -> tuple[Any, ...]:
-    return (
-        movement.product_id,
-        movement.quantity,
-        movement.balance,
-        movement.reason.value,
-        movement.order_id and movement.order_id.hex,
-        movement.actor_id,
-        movement.note,
-        _stored_time(movement.at),
-    )
-
-
-def _stored_time(time: datetime) -> str:
-    """As SQLAlchemy stores it."""
-    return time.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-
-
-def _product_from(row: Any) -> Product:
-    *columns, archived, version, created_at, modified_at = row
-    times = (_read_time(created_at), _read_time(modified_at))
-    return product_from((*columns, bool(archived), version, *times))
-
-
-def _read_time(stored: str) -> datetime:
-    return datetime.fromisoformat(stored).replace(tzinfo=UTC)

@@ -20,8 +20,9 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.pages import select_part
+from shop.adapters.sql.pages import count_rows, read_part
 from shop.adapters.sql.products import product_from, select_products
+from shop.adapters.sql.rows import read_rows, row_maker
 from shop.domain.orders import GIVEN_BACK
 from shop.domain.pages import Part
 from shop.domain.ports import StockRepository
@@ -30,13 +31,13 @@ from shop.domain.stock import (
     ORDER_REASONS,
     MovementQuery,
     OrderAudit,
-    Reason,
     StockAudit,
     StockMovement,
 )
 
 _products, _stock, _movements = tables.products, tables.stock, tables.stock_movements
 _orders, _lines = tables.orders, tables.order_lines
+movement_row = row_maker(_movements)
 
 
 class SqlStockRepository(StockRepository):
@@ -47,13 +48,14 @@ class SqlStockRepository(StockRepository):
         # KEY SHARE: a lock that the foreign-key checks of other orders need not wait for. In id
         # order, so that two transactions that want the same products never wait for each other in
         # a circle. SQLite has one writer at a time anyway.
-        rows = await self._connection.execute(
+        rows = await read_rows(
+            self._connection,
             select_products()
             .where(_stock.c.product_id.in_(product_ids))
             .order_by(_stock.c.product_id)
-            .with_for_update(key_share=True, of=_stock)
+            .with_for_update(key_share=True, of=_stock),
         )
-        return {row.id: product_from(row) for row in rows}
+        return {row["id"]: product_from(row) for row in rows}
 
     async def record(self, movements: Sequence[StockMovement]) -> None:
         if not movements:
@@ -70,35 +72,14 @@ class SqlStockRepository(StockRepository):
         )
 
     async def read_part(self, query: MovementQuery, part: Part) -> Sequence[StockMovement]:
-        statement = select_part(
-            select(_movements).where(_movements.c.product_id == query.product_id),
-            part,
-            [_movements.c.id],
-            descending=True,
+        statement = select(_movements).where(_of_product(query))
+        rows = await read_part(
+            self._connection, statement, part, [_movements.c.id], descending=True
         )
-        movements = [
-            StockMovement(
-                id=row.id,
-                product_id=row.product_id,
-                quantity=row.quantity,
-                balance=row.balance,
-                reason=Reason(row.reason),
-                order_id=row.order_id,
-                actor_id=row.actor_id,
-                note=row.note,
-                at=row.at,
-            )
-            for row in await self._connection.execute(statement)
-        ]
-        return movements[::-1] if part.before is not None else movements
+        return [StockMovement(**row) for row in rows]
 
     async def count(self, query: MovementQuery) -> int:
-        statement = (
-            select(func.count())
-            .select_from(_movements)
-            .where(_movements.c.product_id == query.product_id)
-        )
-        return await self._connection.scalar(statement) or 0
+        return await count_rows(self._connection, _movements, [_of_product(query)])
 
     async def audit(self, *, after: int, limit: int) -> Sequence[StockAudit]:
         # One statement sees one moment, so a sale in between cannot look like a difference.
@@ -160,24 +141,14 @@ def last_balances(movements: Sequence[StockMovement]) -> dict[int, int]:
     return {movement.product_id: movement.balance for movement in movements}
 
 
-def movement_row(movement: StockMovement) -> dict[str, object]:
-    """What the ledger stores of a movement, by column."""
-    return {
-        "product_id": movement.product_id,
-        "quantity": movement.quantity,
-        "balance": movement.balance,
-        "reason": movement.reason.value,
-        "order_id": movement.order_id,
-        "actor_id": movement.actor_id,
-        "note": movement.note,
-        "at": movement.at,
-    }
+def _of_product(query: MovementQuery) -> ColumnElement[bool]:
+    return _movements.c.product_id == query.product_id
 
 
 def _order_audits(which: Sequence[ColumnElement[bool]]) -> Select[Any]:
     """Of each of these orders and its products: what is taken by its lines, and by the ledger."""
     some = select(_orders.c.id, _orders.c.status).where(*which).subquery()
-    is_given_back = some.c.status.in_([status.value for status in GIVEN_BACK])
+    is_given_back = some.c.status.in_(GIVEN_BACK)
     by_lines = select(
         _lines.c.order_id,
         _lines.c.product_id,
@@ -192,7 +163,7 @@ def _order_audits(which: Sequence[ColumnElement[bool]]) -> Select[Any]:
             (-_movements.c.quantity).label("moved"),
         )
         .join_from(some, _movements, _movements.c.order_id == some.c.id)
-        .where(_movements.c.reason.in_([reason.value for reason in ORDER_REASONS]))
+        .where(_movements.c.reason.in_(ORDER_REASONS))
     )
     both = union_all(by_lines, by_ledger).subquery()
     return select(

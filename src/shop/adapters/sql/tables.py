@@ -1,6 +1,9 @@
 """The tables, and the rules that the database itself stands behind, each by name."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -10,6 +13,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Enum,
     ForeignKey,
     Identity,
     Index,
@@ -31,16 +35,30 @@ from shop.domain.users import Role
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware times in UTC: SQLite forgets zones, so they are put back on the way out."""
+    """Aware times. SQLite has no type for them, so there they are text in UTC, which sorts."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value and value.astimezone(UTC)
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
+        return _text_of_time if dialect.name == "sqlite" else None
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value)
+    def result_processor(
+        self, dialect: Dialect, coltype: object
+    ) -> Callable[[Any], datetime | None] | None:
+        return _time_of_text if dialect.name == "sqlite" else None
+
+
+# Cached, since what is stored at once is mostly of one moment.
+@lru_cache(maxsize=64)
+def _text_of_time(time: datetime | None) -> str | None:
+    if time is None:
+        return None
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def _time_of_text(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(f"{text}+00:00")
 
 
 # SQLite numbers rows by itself only in a column declared exactly INTEGER.
@@ -56,8 +74,16 @@ def _id() -> Column[int]:
     return Column("id", RowId, Identity(always=False), primary_key=True)
 
 
-def _one_of(column: str, values: Any) -> str:
-    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+def _one_of(members: type[StrEnum], *, check: str) -> Enum:
+    """A member of an enum, stored as its value; `check` names the rule that it is one."""
+    return Enum(
+        members,
+        native_enum=False,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+        create_constraint=True,
+        name=check,
+    )
 
 
 metadata = MetaData(
@@ -76,10 +102,9 @@ users = Table(
     _id(),
     Column("username", ordered_text(150), nullable=False, unique=True),
     Column("password_hash", String(255), nullable=False),
-    Column("role", String(16), nullable=False),
+    Column("role", _one_of(Role, check="role_known"), nullable=False),
     Column("disabled", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    CheckConstraint(_one_of("role", Role), name="role_known"),
 )
 
 session_families = Table(
@@ -116,6 +141,14 @@ sign_in_attempts = Table(
     Column("is_known", Boolean, nullable=False),
     # For the purge: what is known stays much longer, and is not to be walked past.
     Index("sign_in_attempts_purge_idx", "is_known", "seen_at"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("holder", Uuid, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
 )
 
 products = Table(
@@ -155,14 +188,13 @@ orders = Table(
     Column("id", Uuid, primary_key=True),
     Column("code", String(12), nullable=False, unique=True),
     Column("user_id", ForeignKey(users.c.id), nullable=False),
-    Column("status", String(16), nullable=False),
+    Column("status", _one_of(OrderStatus, check="status_known"), nullable=False),
     Column("currency", String(3), nullable=False),
     Column("digest", LargeBinary(32), nullable=False),
     Column("version", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("modified_at", UtcDateTime, nullable=False),
     Column("payment_reference", String(100)),
-    CheckConstraint(_one_of("status", OrderStatus), name="status_known"),
     # Partial, so that placing an order, which is not paid yet, does not touch it.
     Index(
         "orders_payment_reference_key",
@@ -175,6 +207,17 @@ orders = Table(
     Index("orders_by_user", "user_id", "created_at", "id"),
 )
 
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", ordered_text(255), primary_key=True),
+    Column("route", String(300), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("at", UtcDateTime, nullable=False, index=True),
+)
+
 order_lines = Table(
     "order_lines",
     metadata,
@@ -185,7 +228,7 @@ order_lines = Table(
     Column("price", BigInteger, nullable=False),
     Column("quantity", BigInteger, nullable=False),
     CheckConstraint("price >= 0", name="price_not_negative"),
-    # A default, so that placing an order need not say that nothing came back yet.
+    # The default is for an older version of the shop, which may still run during an upgrade.
     Column("returned", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("quantity > 0", name="quantity_positive"),
     CheckConstraint("returned BETWEEN 0 AND quantity", name="returned_within_quantity"),
@@ -196,13 +239,11 @@ order_events = Table(
     metadata,
     _id(),
     Column("order_id", ForeignKey(orders.c.id), nullable=False),
-    Column("from_status", String(16), nullable=False),
-    Column("to_status", String(16), nullable=False),
+    Column("from_status", _one_of(OrderStatus, check="from_status_known"), nullable=False),
+    Column("to_status", _one_of(OrderStatus, check="to_status_known"), nullable=False),
     Column("actor_id", BigInteger),
     Column("note", String(200), nullable=False),
     Column("at", UtcDateTime, nullable=False),
-    CheckConstraint(_one_of("from_status", OrderStatus), name="from_status_known"),
-    CheckConstraint(_one_of("to_status", OrderStatus), name="to_status_known"),
     Index("order_events_by_order", "order_id", "id"),
 )
 
@@ -213,14 +254,13 @@ stock_movements = Table(
     Column("product_id", ForeignKey(products.c.id), nullable=False),
     Column("quantity", BigInteger, nullable=False),
     Column("balance", BigInteger, nullable=False),
-    Column("reason", String(16), nullable=False),
+    Column("reason", _one_of(Reason, check="reason_known"), nullable=False),
     Column("order_id", ForeignKey(orders.c.id)),
     Column("actor_id", BigInteger),
     Column("note", String(200), nullable=False),
     Column("at", UtcDateTime, nullable=False),
     CheckConstraint("quantity <> 0", name="quantity_not_zero"),
     CheckConstraint("balance >= 0", name="balance_not_negative"),
-    CheckConstraint(_one_of("reason", Reason), name="reason_known"),
     Index("stock_movements_by_product", "product_id", "id"),
     Index("stock_movements_by_order", "order_id"),
 )

@@ -24,6 +24,8 @@ from shop.adapters.sql.errors import (
     was_refused,
 )
 from shop.adapters.sql.history import SqlHistoryRepository
+from shop.adapters.sql.keys import SqlKeyRepository
+from shop.adapters.sql.leases import SqlLeaseRepository
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.products import SqlProductRepository
 from shop.adapters.sql.servers import Servers, generation_of
@@ -32,14 +34,12 @@ from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.users import SqlUserRepository
 from shop.domain.errors import OutcomeUnknown, StoreUnavailable
 from shop.domain.events import Event
-from shop.domain.ports import BatchRepository, EventListener, UnitOfWork
+from shop.domain.keys import KeyedRequest
+from shop.domain.ports import IN_COMMIT, BatchRepository, EventListener, UnitOfWork
 from shop.domain.users import Caller
 
 ABANDONED_MAX = 20
 """How many COMMITs may be under way with nobody waiting, each on a connection of its own."""
-
-IN_COMMIT = "cancelled in COMMIT: whether it was done is unknown"
-"""The message of the cancellation that such a caller gets."""
 
 logger = logging.getLogger("shop.sql")
 
@@ -112,11 +112,19 @@ class SqlUnitOfWork(UnitOfWork):
         read_only: bool = False,
         caller: Caller | None = None,
         batch: bool = False,
+        key: KeyedRequest | None = None,
     ) -> None:
         self._engines = engines
         self._events = RecordedEvents(listeners)
         self._read_only = read_only
-        self._engine = engines.intake if batch else engines.read if read_only else engines.write
+        self._key = key
+        self._begin: str | None
+        if read_only:
+            self._engine, self._begin = engines.read, engines.begin_reading
+        elif batch:
+            self._engine, self._begin = engines.intake, engines.begin_briefly
+        else:
+            self._engine, self._begin = engines.write, engines.begin
         # An operator's command is a process of its own.
         self._reader = caller.user_id if read_only and caller is not None else 0
         self._turn: asyncio.Semaphore | None = None
@@ -132,13 +140,22 @@ class SqlUnitOfWork(UnitOfWork):
         try:
             with translating():
                 self._lent = await PooledConnection.of(self._engine)
-                if begin := engines.begin_reading if self._read_only else engines.begin:
-                    await self._begin_or_end(begin)
+                if self._begin:
+                    await self._begin_or_end(self._begin)
                     self._in_transaction = True
         except BaseException:
             self._end_turn()
             raise
+        if self._key is not None:
+            await self._claim(self._key)
         return self
+
+    async def _claim(self, key: KeyedRequest) -> None:
+        try:
+            key.check(await self.keys.claim(key))
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
 
     async def __aexit__(
         self,
@@ -157,8 +174,10 @@ class SqlUnitOfWork(UnitOfWork):
         if exc is not None and (known := translated(exc)) is not None:
             raise known from driver_error(exc)
 
-    async def commit(self) -> None:
+    async def commit(self, result: object = None) -> None:
         assert self._in_transaction, "use it inside `async with`, and commit once"
+        if self._key is not None:
+            await self.keys.store(self._key.answered(result))
         # From here on the connection is the COMMIT's: nothing is read or written past it.
         self._in_transaction = False
         lent, self._lent = self._open, None
@@ -277,6 +296,10 @@ class SqlUnitOfWork(UnitOfWork):
         raise NotImplementedError("each database has its own way of placing orders")
 
     @property
+    def keys(self) -> SqlKeyRepository:
+        return SqlKeyRepository(self.connection)
+
+    @property
     def history(self) -> SqlHistoryRepository:
         return SqlHistoryRepository(self.connection)
 
@@ -291,3 +314,7 @@ class SqlUnitOfWork(UnitOfWork):
     @property
     def attempts(self) -> SqlAttemptRepository:
         return SqlAttemptRepository(self.connection)
+
+    @property
+    def leases(self) -> SqlLeaseRepository:
+        return SqlLeaseRepository(self.connection)

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from shop.domain.errors import PaymentReferenceTaken
+from shop.domain.keys import KeyedRequest
 from shop.domain.orders import PAYMENT_REFERENCE_LENGTH_MAX, Order, OrderStatus
 from shop.domain.ports import Clock, UnitOfWorkFactory
 from shop.domain.services.change_order import clean_note, lock_order, record_change
+from shop.domain.services.retrying import retrying
 from shop.domain.text import clean
 from shop.domain.users import Caller
 
@@ -18,8 +19,15 @@ class AdvanceOrder:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
+    @retrying
     async def __call__(
-        self, *, caller: Caller, order_id: UUID, to: OrderStatus, note: str = ""
+        self,
+        *,
+        caller: Caller,
+        order_id: UUID,
+        to: OrderStatus,
+        note: str = "",
+        key: KeyedRequest | None = None,
     ) -> Order:
         """The order in its new status; one that has it already, as it is.
 
@@ -27,15 +35,16 @@ class AdvanceOrder:
         """
         caller.require_staff()
         note = clean_note(note)
-        async with self.unit_of_work() as uow:
+        async with self.unit_of_work(key=key) as uow:
             order = await lock_order(uow, order_id, caller)
             if order.status is to:
+                await uow.commit(order)
                 return order
             advanced = order.advanced(to, at=self.clock())
             await record_change(
                 uow, order, advanced, name=f"order.{to.value}", caller=caller, note=note
             )
-            await uow.commit()
+            await uow.commit(advanced)
         return advanced
 
 
@@ -50,8 +59,15 @@ class PayOrder:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
+    @retrying
     async def __call__(
-        self, *, caller: Caller, order_id: UUID, reference: str | None = None, note: str = ""
+        self,
+        *,
+        caller: Caller,
+        order_id: UUID,
+        reference: str | None = None,
+        note: str = "",
+        key: KeyedRequest | None = None,
     ) -> Order:
         """The paid order; one paid before by the same payment, as it is by now.
 
@@ -65,15 +81,12 @@ class PayOrder:
             reference = clean(
                 "reference", reference, length_min=1, length_max=PAYMENT_REFERENCE_LENGTH_MAX
             )
-        async with self.unit_of_work() as uow:
+        async with self.unit_of_work(key=key) as uow:
             order = await lock_order(uow, order_id, caller)
-            if reference is not None and reference == order.payment_reference:
-                return order
-            if order.status is OrderStatus.PAID:
-                if reference is not None:
-                    raise PaymentReferenceTaken(reference)
+            if order.is_paid_by(reference):
+                await uow.commit(order)
                 return order
             paid = order.paid(reference=reference, at=self.clock())
             await record_change(uow, order, paid, name="order.paid", caller=caller, note=note)
-            await uow.commit()
+            await uow.commit(paid)
         return paid

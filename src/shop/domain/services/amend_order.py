@@ -4,9 +4,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
+from shop.domain.keys import KeyedRequest
 from shop.domain.orders import Order, OrderItem, add_up, refusal_of
 from shop.domain.ports import Clock, UnitOfWorkFactory
 from shop.domain.services.change_order import lock_order, record_change
+from shop.domain.services.retrying import retrying
 from shop.domain.stock import Reason, Shelf
 from shop.domain.users import Caller
 
@@ -16,6 +18,7 @@ class AmendOrder:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
+    @retrying
     async def __call__(
         self,
         *,
@@ -23,6 +26,7 @@ class AmendOrder:
         order_id: UUID,
         items: tuple[OrderItem, ...],
         expected_versions: Collection[int] | None = None,
+        key: KeyedRequest | None = None,
     ) -> Order:
         """The order with these lines in place of its own.
 
@@ -31,12 +35,13 @@ class AmendOrder:
         `OutOfStock`, `InvalidFields`.
         """
         wanted = add_up(items)
-        async with self.unit_of_work() as uow:
+        async with self.unit_of_work(key=key) as uow:
             order = await lock_order(uow, order_id, caller)
             order.check_version(expected_versions)
             order.check_amendable()
             held = order.out
             if wanted == held:
+                await uow.commit(order)
                 return order
             shelf = Shelf(await uow.stock.lock({*wanted, *held}))
             if refusal := refusal_of(items, wanted, shelf, held=held):
@@ -57,5 +62,5 @@ class AmendOrder:
                 uow, order, amended, name="order.amended", caller=caller, note="amended"
             )
             await uow.stock.record(shelf.movements)
-            await uow.commit()
+            await uow.commit(amended)
         return amended

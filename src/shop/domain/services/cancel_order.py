@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from shop.domain.keys import KeyedRequest
 from shop.domain.orders import Order, OrderStatus
 from shop.domain.ports import Clock, UnitOfWorkFactory
 from shop.domain.services.change_order import clean_note, give_back, lock_order, record_change
+from shop.domain.services.retrying import retrying
 from shop.domain.stock import Reason
 from shop.domain.users import Caller
 
@@ -15,8 +17,15 @@ class CancelOrder:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
+    @retrying
     async def __call__(
-        self, *, caller: Caller, order_id: UUID, restock: bool = True, note: str = ""
+        self,
+        *,
+        caller: Caller,
+        order_id: UUID,
+        restock: bool = True,
+        note: str = "",
+        key: KeyedRequest | None = None,
     ) -> Order:
         """The cancelled order; one that was cancelled before, as it is.
 
@@ -24,11 +33,12 @@ class CancelOrder:
         `OrderNotFound` (also for somebody else's order), `TransitionNotAllowed`, `StaffOnly`.
         """
         note = clean_note(note)
-        async with self.unit_of_work() as uow:
+        async with self.unit_of_work(key=key) as uow:
             order = await lock_order(uow, order_id, caller)
             if not restock:
                 caller.require_staff()
             if order.status is OrderStatus.CANCELLED:
+                await uow.commit(order)
                 return order
             cancelled = order.advanced(
                 OrderStatus.CANCELLED, at=self.clock(), by_staff=caller.is_staff
@@ -45,5 +55,5 @@ class CancelOrder:
                 restock=restock,
                 note=note,
             )
-            await uow.commit()
+            await uow.commit(cancelled)
         return cancelled

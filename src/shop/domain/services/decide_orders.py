@@ -1,21 +1,25 @@
 """Deciding a batch of order requests: each all or nothing, with its stock, in one transaction."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from shop.domain.errors import (
     IdempotencyKeyReused,
-    InvalidFields,
     OrderIdTaken,
-    OutOfStock,
+    OutcomeUnknown,
     ShopError,
+    StockBusy,
+    WriteConflict,
 )
 from shop.domain.events import Event
 from shop.domain.orders import Order, OrderRequest, Placed, refusal_of
-from shop.domain.ports import BatchRepository, Clock, NewOrderCode, UnitOfWorkFactory
+from shop.domain.ports import Batch, Clock, NewOrderCode, UnitOfWorkFactory
 from shop.domain.stock import Reason, Shelf
+
+COMMITTED_WITHIN = timedelta(seconds=10)
+"""An order's COMMIT is sent within this time of its `created`: docs/api.md, for who polls by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,29 +35,52 @@ class DecideOrders:
     clock: Clock
     new_order_code: NewOrderCode
 
-    async def __call__(self, requests: Sequence[OrderRequest]) -> list[Placed | ShopError]:
+    async def __call__(
+        self, requests: Sequence[OrderRequest], *, wait_for: Collection[int] | None = None
+    ) -> list[Placed | ShopError]:
+        """For `wait_for` see `BatchRepository.lock`.
+
+        Besides refusals: `StockBusy` where a product is held by somebody else, `OutcomeUnknown` for
+        an order whose COMMIT was lost, and `WriteConflict` for what was refused beside such an
+        order. Raises `LockTimeout`.
+        """
         async with self.unit_of_work(batch=True) as uow:
-            known, products = await uow.batch.lock(
+            batch = await uow.batch.lock(
                 order_ids={request.order_id for request in requests},
                 product_ids={product for request in requests for product in request.wanted},
+                wait_for=wait_for,
             )
-            orders, shelf, now = dict(known), Shelf(products), self.clock()
-            answers = [self._decide(request, orders, shelf, now) for request in requests]
-            answers = await _look_again(uow.batch, requests, answers)
-            created = [a.order for a in answers if isinstance(a, Placed) and a.created]
-            if created:
-                await uow.batch.add(created, shelf.movements)
-                for order in created:
+            orders, shelf, now = dict(batch.orders), Shelf(batch.products), self.clock()
+            answers = [
+                self._decide(request, orders, shelf, batch.busy, now) for request in requests
+            ]
+            new = [order for order_id, order in orders.items() if order_id not in batch.orders]
+            if new:
+                await uow.batch.add(new, shelf.movements)
+                for order in new:
                     uow.record(_placed(order))
-                await uow.commit()
+                if self.clock() - now > COMMITTED_WITHIN:
+                    raise WriteConflict("It took too long; decide it again.")
+                try:
+                    await uow.commit()
+                except OutcomeUnknown as unknown:
+                    return [_undecided(answer, batch, unknown) for answer in answers]
         return answers
 
     def _decide(
-        self, request: OrderRequest, orders: dict[UUID, Order], shelf: Shelf, now: datetime
+        self,
+        request: OrderRequest,
+        orders: dict[UUID, Order],
+        shelf: Shelf,
+        busy: Collection[int],
+        now: datetime,
     ) -> Placed | ShopError:
         """The answer; a new order is one of `orders` from then on."""
         if request.order_id in orders:
             return _repeated(request, orders[request.order_id])
+        for product_id in request.wanted if busy else ():
+            if product_id in busy:
+                return StockBusy(product_id)
         if refusal := refusal_of(request.items, request.wanted, shelf):
             return refusal
         order = Order.place(request, shelf.products, code=self.new_order_code(), at=now)
@@ -70,37 +97,38 @@ class DecideOrders:
         return Placed(order=order, created=True)
 
 
+def mark_lost(request: OrderRequest) -> OrderRequest:
+    """The request to repeat when its COMMIT was lost."""
+    return replace(request, lost=True)
+
+
 def _repeated(request: OrderRequest, order: Order) -> Placed | ShopError:
     """The answer to a request whose id is an order's already."""
     if order.is_repeat(request):
-        return Placed(order=order, created=False)
+        return Placed(order=order, created=request.lost)
     return IdempotencyKeyReused() if request.keyed else OrderIdTaken(request.order_id)
+
+
+def _undecided(
+    answer: Placed | ShopError, batch: Batch, unknown: OutcomeUnknown
+) -> Placed | ShopError:
+    """What an answer is worth when the COMMIT was lost.
+
+    Only that of an order from before still holds. A refusal does not: it may have been for orders
+    that were not placed either.
+    """
+    match answer:
+        case Placed(created=True) if answer.order.id not in batch.orders:
+            return unknown
+        case Placed() if answer.order.id in batch.orders:
+            return answer
+        case StockBusy():
+            return answer
+        case _:
+            return WriteConflict("Decide it again.")
 
 
 def _placed(order: Order) -> Event:
     return Event(
         name="order.placed", about={"user": order.user_id, "order": order.id}, security=False
     )
-
-
-async def _look_again(
-    batch: BatchRepository,
-    requests: Sequence[OrderRequest],
-    answers: Sequence[Placed | ShopError],
-) -> list[Placed | ShopError]:
-    """The answers, but no refusal of an order that was placed while its repeat waited for locks.
-
-    A store may look for orders before that wait and at the stock after it: the repeat finds no
-    order, and an empty shelf since its own order took the last pieces. Now nobody else can place
-    it. Those that are not refused need no second look: no order can be stored twice.
-    """
-    refused = {
-        request.order_id
-        for request, answer in zip(requests, answers, strict=True)
-        if isinstance(answer, OutOfStock | InvalidFields)
-    }
-    placed = (await batch.lock(order_ids=refused, product_ids=()))[0] if refused else {}
-    return [
-        _repeated(request, placed[request.order_id]) if request.order_id in placed else answer
-        for request, answer in zip(requests, answers, strict=True)
-    ]

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 
 from shop.domain.errors import InvalidField, ProductNotFound, StockChanged
 from shop.domain.events import Event
+from shop.domain.keys import KeyedRequest
 from shop.domain.money import Money
 from shop.domain.pages import Page, Part, read_page
 from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
 from shop.domain.products import STOCK_MAX, Product, ProductQuery
+from shop.domain.services.retrying import retrying
 from shop.domain.stock import NOTE_LENGTH_MAX, MovementQuery, Reason, Shelf, StockMovement
 from shop.domain.text import clean
 from shop.domain.users import Caller
@@ -21,6 +23,7 @@ STAFF_REASONS = (Reason.RESTOCK, Reason.CORRECTION)
 class ListProducts:
     unit_of_work: UnitOfWorkFactory
 
+    @retrying
     async def __call__(
         self, *, caller: Caller, query: ProductQuery, part: Part, count: int | None = None
     ) -> Page[Product]:
@@ -33,6 +36,7 @@ class ListProducts:
 class ReadProduct:
     unit_of_work: UnitOfWorkFactory
 
+    @retrying
     async def __call__(self, *, caller: Caller, product_id: int) -> Product:
         """The same for every caller. Raises `ProductNotFound`, for archived ones too."""
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
@@ -46,6 +50,7 @@ class ReadProduct:
 class FindProduct:
     unit_of_work: UnitOfWorkFactory
 
+    @retrying
     async def __call__(self, *, caller: Caller, sku: str) -> Product:
         """The product with this SKU, archived or not. Raises `StaffOnly`, `ProductNotFound`."""
         caller.require_staff()
@@ -61,6 +66,7 @@ class CreateProduct:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
+    @retrying
     async def __call__(
         self,
         *,
@@ -70,16 +76,17 @@ class CreateProduct:
         price: Money,
         description: str = "",
         stock: int = 0,
+        key: KeyedRequest | None = None,
     ) -> Product:
         """The stored product. Raises `StaffOnly`, `SkuTaken` and `InvalidField`."""
         caller.require_staff()
         product = Product.new(
             sku=sku, name=name, description=description, price=price, stock=stock, at=self.clock()
         )
-        async with self.unit_of_work() as uow:
+        async with self.unit_of_work(key=key) as uow:
             [stored] = await _add(uow, [product], caller)
             uow.record(_event("product.created", caller, stored.id))
-            await uow.commit()
+            await uow.commit(stored)
         return stored
 
 
@@ -89,6 +96,7 @@ class AddProducts:
 
     unit_of_work: UnitOfWorkFactory
 
+    @retrying
     async def __call__(self, *, caller: Caller, products: Sequence[Product]) -> list[Product]:
         """What was added. Raises `OperatorOnly`."""
         caller.require_operator()
@@ -126,6 +134,7 @@ class ChangeProduct:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
+    @retrying
     async def __call__(
         self,
         *,
@@ -136,6 +145,7 @@ class ChangeProduct:
         description: str | None = None,
         price: Money | None = None,
         expected_versions: Collection[int] | None = None,
+        key: KeyedRequest | None = None,
     ) -> Product:
         """The changed product; None keeps a field.
 
@@ -143,7 +153,7 @@ class ChangeProduct:
         `SkuTaken`, `InvalidField`.
         """
         caller.require_staff()
-        async with self.unit_of_work() as uow:
+        async with self.unit_of_work(key=key) as uow:
             product = await uow.products.lock(product_id)
             if product.archived:
                 raise ProductNotFound(product_id)
@@ -153,7 +163,7 @@ class ChangeProduct:
             )
             await uow.products.save(changed)
             uow.record(_event("product.changed", caller, product_id))
-            await uow.commit()
+            await uow.commit(changed)
         return changed
 
 
@@ -164,21 +174,26 @@ class ArchiveProduct:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
+    @retrying
     async def __call__(
-        self, *, caller: Caller, product_id: int, expected_versions: Collection[int] | None = None
+        self,
+        *,
+        caller: Caller,
+        product_id: int,
+        expected_versions: Collection[int] | None = None,
+        key: KeyedRequest | None = None,
     ) -> None:
         """Archiving it again changes nothing.
 
         Raises `StaffOnly`, `ProductNotFound` and `ProductChanged`.
         """
         caller.require_staff()
-        async with self.unit_of_work() as uow:
+        async with self.unit_of_work(key=key) as uow:
             product = await uow.products.lock(product_id)
-            if product.archived:
-                return
-            product.check_version(expected_versions)
-            await uow.products.save(product.archive(at=self.clock()))
-            uow.record(_event("product.archived", caller, product_id))
+            if not product.archived:
+                product.check_version(expected_versions)
+                await uow.products.save(product.archive(at=self.clock()))
+                uow.record(_event("product.archived", caller, product_id))
             await uow.commit()
 
 
@@ -186,6 +201,7 @@ class ArchiveProduct:
 class ReadMovements:
     unit_of_work: UnitOfWorkFactory
 
+    @retrying
     async def __call__(
         self, *, caller: Caller, product_id: int, part: Part, count: int | None = None
     ) -> Page[StockMovement]:
@@ -205,6 +221,7 @@ class ChangeStock:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
+    @retrying
     async def __call__(
         self,
         *,
@@ -214,6 +231,7 @@ class ChangeStock:
         delta: int | None = None,
         quantity: int | None = None,
         expected: int | None = None,
+        key: KeyedRequest | None = None,
     ) -> Product:
         """The product with its new stock, by `delta`, or to `quantity` if there are `expected`.
 
@@ -223,7 +241,7 @@ class ChangeStock:
         caller.require_staff()
         delta = _difference(delta, quantity, expected)
         ledger_reason, note = _reason_and_note(reason, delta, is_count=expected is not None)
-        async with self.unit_of_work() as uow:
+        async with self.unit_of_work(key=key) as uow:
             shelf = Shelf(await uow.stock.lock([product_id]))
             if product_id not in shelf.products:
                 raise ProductNotFound(product_id)
@@ -240,8 +258,9 @@ class ChangeStock:
                 )
                 await uow.stock.record(shelf.movements)
                 uow.record(_event("stock.changed", caller, product_id, quantity=delta))
-                await uow.commit()
-        return replace(shelf.products[product_id], stock=shelf.on_hand(product_id))
+            changed = replace(shelf.products[product_id], stock=shelf.on_hand(product_id))
+            await uow.commit(changed)
+        return changed
 
 
 def _difference(delta: int | None, quantity: int | None, expected: int | None) -> int:

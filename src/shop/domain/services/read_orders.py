@@ -6,6 +6,7 @@ from uuid import UUID
 from shop.domain.orders import EventQuery, Order, OrderEvent, OrderQuery
 from shop.domain.pages import Page, Part, read_page
 from shop.domain.ports import UnitOfWorkFactory
+from shop.domain.services.retrying import retrying
 from shop.domain.users import Caller
 
 
@@ -13,6 +14,7 @@ from shop.domain.users import Caller
 class ReadOrder:
     unit_of_work: UnitOfWorkFactory
 
+    @retrying
     async def __call__(self, *, caller: Caller, order_id: UUID) -> Order:
         """Raises `OrderNotFound`."""
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
@@ -25,6 +27,7 @@ class ReadOrder:
 class ReadHistory:
     unit_of_work: UnitOfWorkFactory
 
+    @retrying
     async def __call__(
         self, *, caller: Caller, order_id: UUID, part: Part, count: int | None = None
     ) -> Page[OrderEvent]:
@@ -38,6 +41,7 @@ class ReadHistory:
 class ListOrders:
     unit_of_work: UnitOfWorkFactory
 
+    @retrying
     async def __call__(
         self, *, caller: Caller, query: OrderQuery, part: Part, count: int | None = None
     ) -> Page[Order]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from shop.domain.errors import InvalidToken
 from shop.domain.events import Event
 from shop.domain.ports import Clock, NewRefreshToken, RateLimit, UnitOfWorkFactory
+from shop.domain.services.retrying import retrying
 from shop.domain.services.sign_in import SignedIn
 from shop.domain.sessions import RefreshToken, SessionLifetimes, hash_token
 from shop.domain.users import Caller
@@ -18,6 +19,7 @@ class RefreshSession:
     lifetimes: SessionLifetimes
     limit: RateLimit
 
+    @retrying
     async def __call__(self, *, refresh_token: str) -> SignedIn:
         """Raises `InvalidToken` and `TooManyRequests`.
 

@@ -4,9 +4,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from shop.domain.keys import KeyedRequest
 from shop.domain.orders import Order, OrderItem, OrderStatus, add_up
 from shop.domain.ports import Clock, UnitOfWorkFactory
 from shop.domain.services.change_order import clean_note, give_back, lock_order, record_change
+from shop.domain.services.retrying import retrying
 from shop.domain.stock import Reason
 from shop.domain.users import Caller
 
@@ -16,6 +18,7 @@ class ReturnOrder:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
+    @retrying
     async def __call__(
         self,
         *,
@@ -25,6 +28,7 @@ class ReturnOrder:
         restock: bool = True,
         note: str = "",
         expected_versions: Collection[int] | None = None,
+        key: KeyedRequest | None = None,
     ) -> Order:
         """The order without what came back, which is all that is out when no items are named.
 
@@ -36,9 +40,10 @@ class ReturnOrder:
         caller.require_staff()
         note = clean_note(note)
         wanted = None if items is None else add_up(items)
-        async with self.unit_of_work() as uow:
+        async with self.unit_of_work(key=key) as uow:
             order = await lock_order(uow, order_id, caller)
             if wanted is None and order.status is OrderStatus.RETURNED:
+                await uow.commit(order)
                 return order
             order.check_version(expected_versions)
             quantities = order.out if wanted is None else wanted
@@ -60,7 +65,7 @@ class ReturnOrder:
                 restock=restock,
                 note=note,
             )
-            await uow.commit()
+            await uow.commit(after)
         return after
 
 

@@ -14,7 +14,6 @@ from shop.domain.ports import (
 )
 from shop.domain.services.throttle_sign_in import forgive_attempt, note_attempt
 from shop.domain.sessions import (
-    PURGED_AT_ONCE_MAX,
     RefreshToken,
     SessionFamily,
     SessionLifetimes,
@@ -106,6 +105,5 @@ class SignIn:
                 uow.record(Event(name="password.hash_upgraded", about={"user": user.id}))
             await uow.sessions.start(family, first)
             uow.record(Event(name="sign_in.succeeded", about={"user": user.id, "address": address}))
-            await uow.sessions.purge(now, limit=PURGED_AT_ONCE_MAX)
             await uow.commit()
         return token

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from shop.domain.events import Event
 from shop.domain.ports import Clock, UnitOfWorkFactory
+from shop.domain.services.retrying import retrying
 from shop.domain.sessions import SessionFamily, hash_token
 from shop.domain.users import Caller
-
-PURGED_PER_STEP = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +15,7 @@ class SignOut:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
+    @retrying
     async def __call__(self, *, refresh_token: str) -> None:
         """End the session of this token. Says nothing of unknown ones: there is nothing to end."""
         async with self.unit_of_work() as uow:
@@ -33,6 +33,7 @@ class SignOutEverywhere:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
+    @retrying
     async def __call__(self, *, caller: Caller) -> None:
         """End all sessions of the caller."""
         async with self.unit_of_work() as uow:
@@ -46,25 +47,8 @@ class ListSessions:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
+    @retrying
     async def __call__(self, *, caller: Caller) -> Sequence[SessionFamily]:
         """The caller's open sessions, the last used first."""
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
             return await uow.sessions.list_open(caller.user_id, self.clock())
-
-
-@dataclass(frozen=True, kw_only=True)
-class PurgeSessions:
-    unit_of_work: UnitOfWorkFactory
-    clock: Clock
-
-    async def __call__(self, *, caller: Caller) -> int:
-        """Forget all sessions that expired; how many there were. Raises `OperatorOnly`."""
-        caller.require_operator()
-        purged = 0
-        while True:
-            async with self.unit_of_work() as uow:
-                step = await uow.sessions.purge(self.clock(), limit=PURGED_PER_STEP)
-                await uow.commit()
-            purged += step
-            if step < PURGED_PER_STEP:
-                return purged

@@ -6,7 +6,6 @@ from shop.domain.errors import TooManyAttempts
 from shop.domain.events import Event
 from shop.domain.ports import AttemptRepository, Audit
 from shop.domain.throttling import (
-    PURGED_AT_ONCE_MAX,
     WITH_ADDRESS,
     WITH_NAME,
     AttemptKeys,
@@ -31,7 +30,6 @@ async def note_attempt(
         audit(throttled)
         raise
     await attempts.save([of_name.failed(now, WITH_NAME), of_address.failed(now, WITH_ADDRESS)])
-    await attempts.purge(now, limit=PURGED_AT_ONCE_MAX)
 
 
 async def forgive_attempt(attempts: AttemptRepository, keys: AttemptKeys, now: datetime) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from shop.domain.events import Event
 from shop.domain.ports import Clock, UnitOfWorkFactory
+from shop.domain.services.retrying import retrying
 from shop.domain.stock import OrderAudit, Reason, Shelf, StockAudit, StockMovement
 from shop.domain.users import OPERATOR, Caller
 
@@ -54,10 +55,12 @@ class VerifyStock:
             yield OrdersChecked(count=PER_STEP, differences=differences)
             differences, last_order = await self._audit_orders(last_order)
 
+    @retrying
     async def _audit_products(self, after: int) -> Sequence[StockAudit]:
         async with self.unit_of_work(read_only=True, caller=OPERATOR) as uow:
             return await uow.stock.audit(after=after, limit=PER_STEP)
 
+    @retrying
     async def _audit_orders(self, after: UUID | None) -> tuple[Sequence[OrderAudit], UUID | None]:
         async with self.unit_of_work(read_only=True, caller=OPERATOR) as uow:
             return await uow.stock.audit_orders(after=after, limit=PER_STEP)
@@ -78,6 +81,7 @@ class RepairStock:
         else:
             await self._repair_product(caller, difference.product_id)
 
+    @retrying
     async def _repair_order(self, caller: Caller, order_id: UUID, product_id: int) -> None:
         """Write what an order's movements lack, and against it a correction of the same size."""
         async with self.unit_of_work() as uow:
@@ -104,6 +108,7 @@ class RepairStock:
             uow.record(_repaired(caller, product_id, order_id))
             await uow.commit()
 
+    @retrying
     async def _repair_product(self, caller: Caller, product_id: int) -> None:
         """Write the correction that makes the ledger's sum and last balance what is on hand."""
         async with self.unit_of_work() as uow:

@@ -85,7 +85,7 @@ async def list_users() -> None:
 @click.command("purge-sessions")
 @run_async
 async def purge_sessions() -> None:
-    """Forget all sessions that expired; each sign-in clears some away as well."""
+    """Forget all sessions that expired; a shop that serves does so every 10 minutes."""
     async with opened() as container:
         purged = await container.purge_sessions()(caller=OPERATOR)
     click.echo(f"Purged {purged} sessions.")

@@ -148,9 +148,11 @@ async def _running(container: Container, _app: Litestar) -> AsyncIterator[None]:
     if in_memory:
         # Nobody can sign in to an empty store that no command reaches.
         await make_demo(container)
+    container.background().start()
     try:
         yield
     finally:
+        await container.background().stop()
         await container.intake().close()
         if not in_memory:
             await container.engines().dispose()

@@ -1,0 +1,55 @@
+"""Rows by column name.
+
+Most objects are stored in columns named as their attributes are: `row_maker` writes them, and
+`Class(**row)` reads them. Where the two differ, or speed counts, the module of that noun has a
+function for each direction.
+"""
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, Protocol
+
+from sqlalchemy import Column, ColumnElement, Executable, RowMapping, Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Row = dict[str, Any]
+
+
+class ReadRow(Protocol):
+    """A row of SQLAlchemy's, or of a driver's."""
+
+    def __getitem__(self, column: str, /) -> Any: ...
+
+
+def written_columns(table: Table) -> list[Column[Any]]:
+    """The columns that the shop fills in; the database numbers the rows of some tables itself."""
+    return [column for column in table.columns if column.identity is None]
+
+
+def row_maker(table: Table) -> Callable[[object], Row]:
+    """A function from an object to what the table stores of it."""
+    names = [column.name for column in written_columns(table)]
+    read = attrgetter(*names)
+
+    def row_of(item: object) -> Row:
+        return dict(zip(names, read(item), strict=True))
+
+    return row_of
+
+
+async def read_rows(connection: AsyncConnection, statement: Executable) -> Sequence[RowMapping]:
+    return (await connection.execute(statement)).mappings().all()
+
+
+async def read_row(connection: AsyncConnection, statement: Executable) -> RowMapping | None:
+    """The only row there can be, if it is there."""
+    return (await connection.execute(statement)).mappings().one_or_none()
+
+
+async def lock_row(connection: AsyncConnection, column: ColumnElement[Any], value: object) -> bool:
+    """Lock a row until the transaction ends; False if there is none.
+
+    With NO KEY UPDATE, so that the foreign-key checks of others need not wait for it.
+    """
+    statement = select(column).where(column == value).with_for_update(key_share=True)
+    return await connection.scalar(statement) is not None

@@ -1,0 +1,118 @@
+"""Every change that staff and customers make, on a shop where it has something to do."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shop.domain.keys import KeyedRequest
+from shop.domain.orders import Order, OrderQuery, OrderStatus
+from shop.domain.pages import Part
+from shop.domain.products import Product, ProductQuery
+from shop.domain.users import OPERATOR, Caller
+from tests.builders import NOON, items, money
+from tests.stores import Store
+from tests.use_cases import UseCases
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    shop: UseCases
+    store: Store
+    owner: Caller
+    boss: Caller
+    teapot: Product
+    placed: Order
+    paid: Order
+    shipped: Order
+
+    def by(self, other: UseCases) -> "Scene":
+        """The same, seen by another process."""
+        return replace(self, shop=other)
+
+    async def state(self) -> object:
+        """All that a change could change."""
+        products = await self.shop.list_products(
+            caller=OPERATOR, query=ProductQuery(), part=Part(limit=100)
+        )
+        orders = await self.shop.list_orders(
+            caller=OPERATOR, query=OrderQuery(), part=Part(limit=100)
+        )
+        ledger, history = await self.store.movements(), await self.store.events()
+        return products.items, orders.items, len(ledger), len(history)
+
+
+async def open_scene(shop: UseCases, store: Store) -> Scene:
+    owner, boss = await shop.given_customer(), await shop.given_staff()
+    teapot = await shop.given_product(100)
+    orders = []
+    for statuses in ((), (OrderStatus.PAID,), (OrderStatus.PAID, OrderStatus.SHIPPED)):
+        wanted = items((teapot.id, 3))
+        order = (await shop.place_order(caller=owner, items=wanted)).order
+        for status in statuses:
+            if status is OrderStatus.PAID:
+                order = await shop.pay_order(caller=boss, order_id=order.id)
+            else:
+                order = await shop.advance_order(caller=boss, order_id=order.id, to=status)
+        orders.append(order)
+    placed, paid, shipped = orders
+    return Scene(
+        shop=shop,
+        store=store,
+        owner=owner,
+        boss=boss,
+        teapot=teapot,
+        placed=placed,
+        paid=paid,
+        shipped=shipped,
+    )
+
+
+Change = Callable[[Scene, KeyedRequest | None], Awaitable[Any]]
+
+CHANGES: dict[str, Change] = {
+    "cancel": lambda s, key: s.shop.cancel_order(caller=s.owner, order_id=s.placed.id, key=key),
+    "amend": lambda s, key: s.shop.amend_order(
+        caller=s.owner, order_id=s.placed.id, items=items((s.teapot.id, 5)), key=key
+    ),
+    "pay": lambda s, key: s.shop.pay_order(
+        caller=s.boss, order_id=s.placed.id, reference="pay-1", key=key
+    ),
+    "ship": lambda s, key: s.shop.advance_order(
+        caller=s.boss, order_id=s.paid.id, to=OrderStatus.SHIPPED, key=key
+    ),
+    "deliver": lambda s, key: s.shop.advance_order(
+        caller=s.boss, order_id=s.shipped.id, to=OrderStatus.DELIVERED, key=key
+    ),
+    "return": lambda s, key: s.shop.return_order(
+        caller=s.boss, order_id=s.shipped.id, items=items((s.teapot.id, 1)), key=key
+    ),
+    "create": lambda s, key: s.shop.create_product(
+        caller=s.boss, sku="NEW", name="New", price=money(), stock=3, key=key
+    ),
+    "change": lambda s, key: s.shop.change_product(
+        caller=s.boss, product_id=s.teapot.id, price=money(5), key=key
+    ),
+    "archive": lambda s, key: s.shop.archive_product(
+        caller=s.boss, product_id=s.teapot.id, key=key
+    ),
+    "stock": lambda s, key: s.shop.change_stock(
+        caller=s.boss, product_id=s.teapot.id, delta=5, reason="restock", key=key
+    ),
+}
+
+MORE_EACH_TIME = ("return", "stock")
+"""Those that do more when they are done again, where the others notice by themselves."""
+
+
+def keyed(
+    user_id: int = 1, *, key: str = "key-1", route: str = "POST /x/", body: bytes = b"{}"
+) -> KeyedRequest:
+    return KeyedRequest(
+        user_id=user_id,
+        key=key,
+        route=route,
+        digest=hashlib.sha256(body).digest(),
+        at=NOON,
+        render=lambda result: repr(result).encode(),
+    )
