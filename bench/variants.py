@@ -22,8 +22,8 @@ from shop.domain.services.place_order import PlaceOrder
 from shop.domain.users import Caller, Role
 from shop.entrypoints.cli.serve import serve
 from shop.entrypoints.container import Container, build_container
-from shop.entrypoints.edge import Edge, Headers, announced_length
 from shop.entrypoints.http.app import build_app
+from shop.entrypoints.http.edge import Edge, Headers, announced_length
 from shop.entrypoints.settings import load_settings
 
 
@@ -82,7 +82,7 @@ class OneByOne:
 
 
 class HandOn:
-    """In the place of `PlaceDirectly`: every order takes the framework's way."""
+    """In the place of `PlainOrders`: every order takes the framework's way."""
 
     def __init__(self, app: ASGIApp, **_: object) -> None:
         self._app = app
@@ -92,7 +92,7 @@ class HandOn:
 
 
 class LetIn:
-    """In the place of `CheckAccess`: whoever comes is a customer."""
+    """In the place of `CheckClient`: whoever comes is a customer."""
 
     def __init__(self, app: ASGIApp, **_: object) -> None:
         self._app = app
@@ -126,8 +126,15 @@ class UnguardedEdge(Edge):
 
 def build_unguarded(container: Container) -> ASGIApp:
     container.order_limit.override(providers.Object(lambda _user_id: None))
-    with patch.multiple("shop.entrypoints.http.app", CheckAccess=LetIn, Edge=UnguardedEdge):
+    with (
+        patch.multiple("shop.entrypoints.http.app", check_request=_unchecked, Edge=UnguardedEdge),
+        patch("shop.entrypoints.http.api.router.CheckClient", LetIn),
+    ):
         return build_app(container)
+
+
+def _unchecked(app: ASGIApp) -> ASGIApp:
+    return app
 
 
 def create_direct() -> ASGIApp:
@@ -137,7 +144,7 @@ def create_direct() -> ASGIApp:
 
 
 def create_constant() -> ASGIApp:
-    with patch("shop.entrypoints.http.app.PlaceDirectly", HandOn):
+    with patch("shop.entrypoints.http.api.router.PlainOrders", HandOn):
         return create_direct()
 
 

@@ -80,6 +80,12 @@ async def test_every_operation_has_a_name_a_summary_and_says_who_may_call_it(
         ), path
 
 
+async def test_names_say_nothing_of_where_the_code_stands(document: dict[str, Any]) -> None:
+    assert "PageOut_ProductOut_" in document["components"]["schemas"]
+    assert "shop." not in "".join(document["components"]["schemas"])
+    assert "shop.entrypoints" not in str(document)
+
+
 async def test_every_path_of_the_api_ends_in_a_slash(document: dict[str, Any]) -> None:
     paths = [path for path in document["paths"] if path.startswith("/api/")]
     assert len(paths) == 21

@@ -15,8 +15,8 @@ from shop.domain.orders import OrderItem, OrderStatus
 from shop.domain.pages import Part
 from shop.domain.services.check_user import BELIEVED_FOR
 from shop.domain.users import OPERATOR, Caller, Role
-from shop.entrypoints.edge import Edge
 from shop.entrypoints.http.app import build_app
+from shop.entrypoints.http.edge import Edge
 from tests.builders import PASSWORD
 from tests.security.doors import Door, code_of, opened
 

@@ -27,8 +27,8 @@ from shop.domain.sessions import RefreshToken, hash_token
 from shop.domain.users import OPERATOR, Caller, Role, User
 from shop.entrypoints.cli.main import main
 from shop.entrypoints.container import build_container
-from shop.entrypoints.http.tokens import Credentials, Refresh, TokenPair
-from shop.entrypoints.http.users import NewUser, PasswordChange
+from shop.entrypoints.http.api.tokens import Credentials, Refresh, TokenPair
+from shop.entrypoints.http.api.users import NewUser, PasswordChange
 from shop.entrypoints.logs import set_up_logging
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
 from tests.builders import NOON, PlainHasher
@@ -274,7 +274,7 @@ def test_every_body_that_takes_or_gives_a_secret_hides_it() -> None:
     secret = {"password", "current", "new", "refresh", "access", "token", "secret"}
     found = set()
     for module in ("tokens", "users", "orders", "products", "health"):
-        contents = vars(__import__(f"shop.entrypoints.http.{module}", fromlist=["*"]))
+        contents = vars(__import__(f"shop.entrypoints.http.api.{module}", fromlist=["*"]))
         for value in contents.values():
             if isinstance(value, type) and issubclass(value, msgspec.Struct):
                 fields = set(value.__struct_fields__) & secret

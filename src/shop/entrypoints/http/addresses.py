@@ -1,4 +1,4 @@
-"""Where a request comes from, as far as it can be believed."""
+"""The address that a request comes from, as far as it can be trusted."""
 
 import ipaddress
 from collections.abc import Iterable, Sequence
@@ -12,8 +12,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
     """The address of the peer or, where that is a trusted proxy, the one it forwards for.
 
-    `X-Forwarded-For` is read from its end, which the nearest proxy wrote; the first address that is
-    not a trusted proxy's is the client's, and what stands before it anybody may have made up.
+    `X-Forwarded-For` is read from its end, which the nearest proxy wrote. The first address that
+    is not a trusted proxy's is the client's; what stands before it may be invented.
     """
     client = scope.get("client")
     address = _parse(client[0]) if client else None
@@ -22,7 +22,7 @@ def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
             break
         believed = _parse(hop)
         if believed is None:
-            # Of a proxy that writes no addresses all clients count as one.
+            # This proxy does not write addresses: all its clients count as one.
             break
         address = believed
     return "" if address is None else str(address)

@@ -1,4 +1,4 @@
-"""Use cases as Litestar dependencies: each provider behind a function without arguments."""
+"""What the container provides as Litestar dependencies, by the container's names."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,7 +9,10 @@ T = TypeVar("T")
 
 
 def use(provider: Callable[[], T]) -> Provide:
-    """Litestar takes the signature of what it is given for query parameters; this one has none."""
+    """The provider behind a function without parameters.
+
+    Litestar would read the provider's own parameters from the query string.
+    """
 
     def resolve() -> T:
         return provider()

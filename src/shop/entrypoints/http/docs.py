@@ -1,5 +1,6 @@
-"""The OpenAPI document and the interactive page over it, which loads nothing from the internet."""
+"""The OpenAPI document, and an interactive page that shows it without the internet."""
 
+import re
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,8 +17,8 @@ from litestar.params import FromPath
 
 import shop
 from shop.domain.orders import describe_transitions
-from shop.entrypoints.http.access import PUBLIC_PAGE
-from shop.entrypoints.http.parameters import PRICE_PATTERN, price_pattern
+from shop.entrypoints.http.access import PUBLIC
+from shop.entrypoints.http.api.parameters import PRICE_PATTERN, price_pattern
 from shop.entrypoints.settings import Settings
 
 _PAGE = Path(__file__).parent / "docs_page"
@@ -26,7 +27,7 @@ _ASSETS = {
     "swagger-ui.css": "text/css",
     "favicon-32x32.png": "image/png",
 }
-# Swagger UI styles its elements inline and draws icons from data URLs; nothing else is let in.
+# Swagger UI needs inline styles and icons in data URLs; nothing else is allowed.
 _POLICY = {
     "policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -57,16 +58,15 @@ def openapi_config() -> OpenAPIConfig:
             }
         ),
         security=[{"bearer": []}],
-        # Litestar serves the document at addresses of its own, too, and in pages that load scripts
-        # from elsewhere if it is given no plugin: nobody shall find them.
+        # Litestar also serves the document below an address of its own, and without a plugin in
+        # pages that load scripts from the internet. These addresses are hidden.
         render_plugins=[JsonRenderPlugin()],
         openapi_router=Router(
             "/schema",
             route_handlers=[],
             before_request=_hide,
-            opt=PUBLIC_PAGE,
+            opt=PUBLIC,
             include_in_schema=False,
-            dto=None,
         ),
     )
 
@@ -75,31 +75,36 @@ def _hide(_: Request[Any, Any, Any]) -> None:
     raise NotFoundException
 
 
-@get("/openapi.json", opt=PUBLIC_PAGE, include_in_schema=False, sync_to_thread=False)
+@get("/openapi.json", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
 def openapi_json(
     request: Request[Any, Any, Any], settings: NamedDependency[Settings]
 ) -> Response[bytes]:
     return Response(_document(request.app, settings.currency), media_type="application/json")
 
 
+# Litestar names a generic Struct by where its parts are defined, which is nothing for clients.
+_MODULES = re.compile(rb"shop\.entrypoints\.[a-z_.]+\.")
+
+
 @lru_cache(maxsize=1)
 def _document(app: Any, currency: str) -> bytes:
     document = msgspec.json.encode(_completed(app.openapi_schema.to_schema()))
+    document = _MODULES.sub(b"", document)
     any_price, its_price = map(msgspec.json.encode, (PRICE_PATTERN, price_pattern(currency)))
     return document.replace(any_price, its_price)
 
 
-@get("/docs", opt=PUBLIC_PAGE | _POLICY, include_in_schema=False, sync_to_thread=False)
+@get("/docs", opt=PUBLIC | _POLICY, include_in_schema=False, sync_to_thread=False)
 def docs_page() -> Response[bytes]:
     return Response((_PAGE / "index.html").read_bytes(), media_type="text/html")
 
 
-@get("/docs/page.js", opt=PUBLIC_PAGE, include_in_schema=False, sync_to_thread=False)
+@get("/docs/page.js", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
 def docs_script() -> Response[bytes]:
     return Response((_PAGE / "page.js").read_bytes(), media_type="text/javascript")
 
 
-@get("/docs/assets/{name:str}", opt=PUBLIC_PAGE, include_in_schema=False, sync_to_thread=True)
+@get("/docs/assets/{name:str}", opt=PUBLIC, include_in_schema=False, sync_to_thread=True)
 def docs_asset(name: FromPath[str]) -> Response[bytes]:
     if name not in _ASSETS:
         raise NotFoundException
@@ -108,7 +113,7 @@ def docs_asset(name: FromPath[str]) -> Response[bytes]:
 
 @lru_cache(maxsize=1)
 def _swagger_ui() -> Path:
-    """Where the package keeps its files, which are all of it that is used."""
+    """The folder of the package's files; nothing else of the package is used."""
     spec = find_spec("swagger_ui")
     assert spec is not None
     assert spec.submodule_search_locations

@@ -1,4 +1,4 @@
-"""The edge: what every answer has and every request must have, around the whole application."""
+"""The edge, around the whole application: request ids, headers of every answer, slow bodies."""
 
 import asyncio
 import logging
@@ -15,6 +15,7 @@ from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Sen
 
 from shop.adapters.deadlines import Deadlines
 from shop.domain.errors import Invalid
+from shop.entrypoints.http.errors import BodyTooSlow
 from shop.entrypoints.logs import request_id_of_context
 from shop.entrypoints.metrics import Metrics
 
@@ -25,7 +26,7 @@ Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
-# Of every answer. The server's own banner would say which software to look up holes of.
+# Every answer has these. The server's own `server` header would name the software to attack.
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -33,25 +34,16 @@ _HEADERS = (
 )
 _NO_STORE = (b"cache-control", b"no-store")
 _PRIVATE = ("/api/token", "/api/users")
-# Whatever a browser makes of an answer, it runs and frames nothing; a page says what it needs.
+# A browser runs nothing that is in an answer and shows it in no frame. A page's route says what
+# the page needs (`opt`, "policy").
 _POLICY = "default-src 'none'; frame-ancestors 'none'"
-
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-
-# Of no body that fits a disk.
+# No body is so long that its length has more digits.
 _LENGTH_DIGITS_MAX = 18
 
 _TOO_SLOW = "the body came too slowly"
-
-
-class BodyTooSlow(Invalid):
-    code = "body_too_slow"
-    title = "The body came too slowly"
-
-    def __init__(self) -> None:
-        super().__init__("The body did not arrive in time; nothing was done.")
 
 
 class ClientGone(Invalid):
@@ -64,9 +56,9 @@ class ClientGone(Invalid):
 
 
 class Edge:
-    """Gives every request an id, which its answer and its log lines carry; logs it if asked to.
+    """Gives every request an id, which its answer and its log lines carry; counts and logs it.
 
-    A body must have arrived within `body_seconds_max`: a slow peer is refused, not waited for.
+    A body must arrive within `body_seconds_max`: a slow client is refused.
     """
 
     def __init__(
@@ -112,7 +104,7 @@ class Edge:
                 access_logger.info(
                     "%s %s %s %.1f ms",
                     scope["method"],
-                    # Quoted as it came, so that it cannot forge a line.
+                    # Percent-encoded as it came, so that it cannot forge a line.
                     scope["raw_path"].decode("ascii", "backslashreplace"),
                     status,
                     seconds * 1000,
@@ -120,21 +112,21 @@ class Edge:
             request_id_of_context.reset(context)
 
     def _headers(self, scope: Scope) -> Headers:
-        """What makes an answer safe to show, the same for all of a route."""
+        """What makes an answer safe to show; the same for all answers of a route."""
         return _headers_of(scope.get("path_template"), scope.get("route_handler"))
 
     def _in_time(self, scope: Scope, receive: Receive) -> Receive:
-        """Receives until the body must be there; then it raises `BodyTooSlow`.
+        """Receives until the time is over, then raises `BodyTooSlow`.
 
-        The server says that a body is at its end with one more message, for which its threads and
-        ours change places once more. Where its length was announced, nobody need wait for that.
+        The server tells the end of a body with a message of its own, which costs another change
+        between threads. Where `Content-Length` was given, the end is known without that message.
         """
         missing = announced_length(scope["headers"])
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._body_seconds_max
 
         async def receive_in_time() -> ReceiveMessage:
-            # As `asyncio.timeout_at` does it, for less.
+            # This does what `asyncio.timeout_at` does, at a lower cost.
             nonlocal missing
             task = asyncio.current_task(loop)
             assert task is not None
@@ -143,7 +135,7 @@ class Edge:
             try:
                 message = await receive()
             except asyncio.CancelledError as cancelled:
-                # Somebody else may have cancelled as well; theirs goes on.
+                # If somebody else cancelled the task as well, it stays cancelled.
                 if cancelled.args != (_TOO_SLOW,) or task.uncancel() > cancelling:
                     raise
                 raise BodyTooSlow from None
@@ -167,7 +159,7 @@ def _headers_of(path_template: str | None, route_handler: BaseRouteHandler | Non
 
 
 def announced_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """What the body's length is said to be; -1 if nothing is, or nonsense."""
+    """The length of the body by its header; -1 if there is no header or it makes no sense."""
     for name, value in headers:
         if name == b"content-length":
             return int(value) if value.isdigit() and len(value) <= _LENGTH_DIGITS_MAX else -1
@@ -175,7 +167,7 @@ def announced_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
 
 
 def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The caller's, if it is sane, else a new one."""
+    """The client's id if it is short and harmless, else a new one."""
     for name, value in headers:
         if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
             return value.decode("ascii")

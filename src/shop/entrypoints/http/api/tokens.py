@@ -14,7 +14,7 @@ from shop.domain.services.sign_out import SignOut, SignOutEverywhere
 from shop.domain.users import PASSWORD_LENGTH_MAX, USERNAME_LENGTH_MAX, Caller
 from shop.entrypoints.http.access import PUBLIC
 from shop.entrypoints.http.addresses import client_address
-from shop.entrypoints.http.errors import problems
+from shop.entrypoints.http.api.problems import problems
 from shop.entrypoints.keys import SigningKeys
 from shop.entrypoints.settings import Settings
 from shop.entrypoints.tokens import AccessTokens

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -23,7 +23,6 @@ from shop.domain.orders import (
     OrderLine,
     OrderQuery,
     OrderStatus,
-    Placed,
 )
 from shop.domain.services.advance_order import AdvanceOrder, PayOrder
 from shop.domain.services.amend_order import AmendOrder
@@ -35,15 +34,14 @@ from shop.domain.stock import NOTE_LENGTH_MAX
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer
-from shop.entrypoints.http.errors import problems
-from shop.entrypoints.http.pagination import (
+from shop.entrypoints.http.api.pagination import (
     KeyNumber,
     KeyTime,
-    PageLinks,
+    Listing,
     PageOut,
-    PageRequest,
+    Paging,
 )
-from shop.entrypoints.http.parameters import (
+from shop.entrypoints.http.api.parameters import (
     ETAG,
     ID_MAX,
     LINE_PATTERN,
@@ -54,17 +52,18 @@ from shop.entrypoints.http.parameters import (
     parse_if_match,
     parse_time,
 )
-from shop.entrypoints.settings import Settings
+from shop.entrypoints.http.api.problems import problems
 
 OrderId = Annotated[UUID, PathParameter(description="The order's id, a UUID.")]
 
 
-class NewItem(msgspec.Struct, forbid_unknown_fields=True):
+class NewItem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     product_id: Annotated[int, Meta(ge=1, le=ID_MAX, examples=[1])]
     quantity: Annotated[int, Meta(ge=1, le=QUANTITY_MAX, examples=[2])]
 
 
-class NewOrder(msgspec.Struct, forbid_unknown_fields=True):
+class NewOrder(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    # `omit_defaults` is for `each_field_once`, here and in `NewItem`.
     items: Annotated[
         list[NewItem],
         Meta(
@@ -194,33 +193,54 @@ class OrderOut(msgspec.Struct):
         )
 
 
-def order_etag(order: Order) -> str:
-    return f'"{order.version}"'
+_ORDERS = Listing(key=lambda order: order.key, key_type=tuple[KeyTime, UUID], out=OrderOut.of)
+_HISTORY = Listing(key=lambda event: (event.id,), key_type=tuple[KeyNumber], out=OrderEventOut.of)
 
 
-def _respond(order: Order, *, status_code: int = 200, **headers: str) -> Response[OrderOut]:
-    return JSONAnswer(
-        OrderOut.of(order),
-        status_code=status_code,
-        headers={"ETag": order_etag(order), **headers},
+class OrderAnswer(NamedTuple):
+    """An answer that is an order, for whatever sends it."""
+
+    content: OrderOut
+    status_code: int
+    headers: dict[str, str]
+
+    def as_response(self) -> Response[OrderOut]:
+        return JSONAnswer(self.content, status_code=self.status_code, headers=self.headers)
+
+
+def _answer(order: Order, *, status_code: int = 200, **headers: str) -> OrderAnswer:
+    tag = {"ETag": f'"{order.version}"'}
+    return OrderAnswer(OrderOut.of(order), status_code, tag | headers)
+
+
+def _respond(order: Order) -> Response[OrderOut]:
+    return _answer(order).as_response()
+
+
+async def place(
+    place_order: PlaceOrder,
+    *,
+    caller: Caller,
+    order: NewOrder,
+    order_id: UUID | None = None,
+    idempotency_key: str | None = None,
+) -> OrderAnswer:
+    """Place what the body asks for, for the handlers and for `PlainOrders`."""
+    placed = await place_order(
+        caller=caller,
+        items=order.order_items(),
+        order_id=order_id,
+        idempotency_key=idempotency_key,
+    )
+    return _answer(
+        placed.order,
+        status_code=201 if placed.created else 200,
+        Location=f"/api/orders/{placed.order.id}/",
     )
 
 
-def _respond_placed(placed: Placed) -> Response[OrderOut]:
-    order = placed.order
-    return _respond(order, status_code=placed_status(placed), Location=order_address(order))
-
-
-def placed_status(placed: Placed) -> int:
-    return 201 if placed.created else 200
-
-
-def order_address(order: Order) -> str:
-    return f"/api/orders/{order.id}/"
-
-
-# For `PlaceDirectly`: it may answer plain requests in the place of the handler.
-DIRECT = {"direct": True}
+# Said by a route that `PlainOrders` may answer in the place of its handler.
+SHORT_WAY = {"short_way": True}
 
 _PLACING = problems(401, 406, 408, 409, 413, 415, 429, 503) | {
     200: ResponseSpec(
@@ -228,8 +248,9 @@ _PLACING = problems(401, 406, 408, 409, 413, 415, 429, 503) | {
     )
 }
 
-
+# What the routes that change an order's status have in common.
 _MOVING = problems(401, 403, 404, 406, 408, 409, 413, 415, 503)
+_change_status = partial(post, status_code=200, responses=_MOVING, response_headers=[ETAG])
 
 
 class OrderController(Controller):
@@ -244,9 +265,8 @@ class OrderController(Controller):
     async def list_orders(
         self,
         request: Request[Caller, str, Any],
-        settings: NamedDependency[Settings],
         list_orders: NamedDependency[ListOrders],
-        page_request: NamedDependency[PageRequest],
+        paging: NamedDependency[Paging],
         status: Annotated[OrderStatus | None, QueryParameter()] = None,
         created_after: Time = None,
         created_before: Time = None,
@@ -263,15 +283,7 @@ class OrderController(Controller):
             created_before=parse_time("created_before", created_before),
             code=code and code.upper(),
         )
-        links = PageLinks(
-            key=lambda order: order.key,
-            key_type=tuple[KeyTime, UUID],
-            out=OrderOut.of,
-            public_url=settings.public_url,
-        )
-        return await links(
-            request, page_request, partial(list_orders, caller=request.user, query=query)
-        )
+        return await paging(_ORDERS, partial(list_orders, caller=request.user, query=query))
 
     @get(
         "/{order_id:str}",
@@ -295,7 +307,7 @@ class OrderController(Controller):
             "With an `Idempotency-Key`, repeating the request answers 200 with the first order; "
             "another body under that key is refused with 422."
         ),
-        opt=DIRECT,
+        opt=SHORT_WAY,
         responses=_PLACING | problems(422),
         response_headers=[ETAG, LOCATION],
     )
@@ -314,10 +326,10 @@ class OrderController(Controller):
             ),
         ] = None,
     ) -> Response[OrderOut]:
-        placed = await place_order(
-            caller=request.user, items=data.order_items(), idempotency_key=idempotency_key
+        answer = await place(
+            place_order, caller=request.user, order=data, idempotency_key=idempotency_key
         )
-        return _respond_placed(placed)
+        return answer.as_response()
 
     @post(
         "/{order_id:str}",
@@ -327,7 +339,7 @@ class OrderController(Controller):
             "Repeating the request answers 200 with the stored order; an id that is taken by "
             "anything else is refused with 409. Ids of UUID version 8 are kept for the server."
         ),
-        opt=DIRECT,
+        opt=SHORT_WAY,
         responses=_PLACING,
         response_headers=[ETAG, LOCATION],
     )
@@ -338,19 +350,16 @@ class OrderController(Controller):
         data: JSONBody[NewOrder],
         place_order: NamedDependency[PlaceOrder],
     ) -> Response[OrderOut]:
-        placed = await place_order(caller=request.user, items=data.order_items(), order_id=order_id)
-        return _respond_placed(placed)
+        answer = await place(place_order, caller=request.user, order=data, order_id=order_id)
+        return answer.as_response()
 
-    @post(
+    @_change_status(
         "/{order_id:str}/cancel",
-        status_code=200,
         operation_id="cancelOrder",
         summary="Cancel an order (the owner while placed, staff until shipped)",
         description=(
             "Its stock comes back, exactly once. Cancelling a cancelled order answers 200 with it."
         ),
-        responses=_MOVING,
-        response_headers=[ETAG],
     )
     async def cancel_order(
         self,
@@ -392,14 +401,11 @@ class OrderController(Controller):
         )
         return _respond(order)
 
-    @post(
+    @_change_status(
         "/{order_id:str}/pay",
-        status_code=200,
         operation_id="payOrder",
         summary="Record that an order is paid (staff)",
         opt=STAFF,
-        responses=_MOVING,
-        response_headers=[ETAG],
     )
     async def pay_order(
         self,
@@ -417,14 +423,11 @@ class OrderController(Controller):
         )
         return _respond(order)
 
-    @post(
+    @_change_status(
         "/{order_id:str}/ship",
-        status_code=200,
         operation_id="shipOrder",
         summary="Record that an order is shipped (staff)",
         opt=STAFF,
-        responses=_MOVING,
-        response_headers=[ETAG],
     )
     async def ship_order(
         self,
@@ -433,22 +436,17 @@ class OrderController(Controller):
         advance_order: NamedDependency[AdvanceOrder],
         data: JSONBody[Move | None] = None,
     ) -> Response[OrderOut]:
+        note = data.note if data else ""
         order = await advance_order(
-            caller=request.user,
-            order_id=order_id,
-            to=OrderStatus.SHIPPED,
-            note=data.note if data else "",
+            caller=request.user, order_id=order_id, to=OrderStatus.SHIPPED, note=note
         )
         return _respond(order)
 
-    @post(
+    @_change_status(
         "/{order_id:str}/deliver",
-        status_code=200,
         operation_id="deliverOrder",
         summary="Record that an order is delivered (staff)",
         opt=STAFF,
-        responses=_MOVING,
-        response_headers=[ETAG],
     )
     async def deliver_order(
         self,
@@ -457,23 +455,19 @@ class OrderController(Controller):
         advance_order: NamedDependency[AdvanceOrder],
         data: JSONBody[Move | None] = None,
     ) -> Response[OrderOut]:
+        note = data.note if data else ""
         order = await advance_order(
-            caller=request.user,
-            order_id=order_id,
-            to=OrderStatus.DELIVERED,
-            note=data.note if data else "",
+            caller=request.user, order_id=order_id, to=OrderStatus.DELIVERED, note=note
         )
         return _respond(order)
 
-    @post(
+    @_change_status(
         "/{order_id:str}/return",
-        status_code=200,
         operation_id="returnOrder",
         summary="Take a shipped order back, whole or in part (staff)",
         description="It is `returned` when nothing of it is out any more.",
         opt=STAFF,
         responses=_MOVING | problems(412),
-        response_headers=[ETAG],
     )
     async def return_order(
         self,
@@ -504,15 +498,8 @@ class OrderController(Controller):
         self,
         request: Request[Caller, str, Any],
         order_id: OrderId,
-        settings: NamedDependency[Settings],
         read_history: NamedDependency[ReadHistory],
-        page_request: NamedDependency[PageRequest],
+        paging: NamedDependency[Paging],
     ) -> PageOut[OrderEventOut]:
-        links = PageLinks(
-            key=lambda event: (event.id,),
-            key_type=tuple[KeyNumber],
-            out=OrderEventOut.of,
-            public_url=settings.public_url,
-        )
         read = partial(read_history, caller=request.user, order_id=order_id)
-        return await links(request, page_request, read)
+        return await paging(_HISTORY, read)

@@ -11,8 +11,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shop.domain.orders import Placed
 from shop.domain.services.place_order import PlaceOrder
-from shop.entrypoints.http.orders import DIRECT
-from shop.entrypoints.http.placing import PlaceDirectly
+from shop.entrypoints.http.api.orders import SHORT_WAY
+from shop.entrypoints.http.api.plain_orders import PlainOrders
 from tests.builders import customer, order_id
 from tests.builders import order as an_order
 from tests.entrypoints.api import Api, order_of
@@ -47,7 +47,7 @@ class Placing:
         self,
         *chunks: bytes,
         headers: tuple[tuple[bytes, bytes], ...] = (JSON,),
-        opt: Mapping[str, Any] = DIRECT,
+        opt: Mapping[str, Any] = SHORT_WAY,
         handler: ASGIApp | None = None,
         **path_params: str,
     ) -> None:
@@ -67,7 +67,7 @@ class Placing:
             "user": customer(),
         }
         place_order = cast("PlaceOrder", self.place_order)
-        short = PlaceDirectly(
+        short = PlainOrders(
             handler or self.handler, place_order=lambda: place_order, body_max=1_000
         )
         await short(cast("Scope", scope), receive, send)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shop.domain.users import OPERATOR
-from shop.entrypoints.http.pagination import CURSOR_LENGTH_MAX, OFFSET_MAX
+from shop.entrypoints.http.api.pagination import CURSOR_LENGTH_MAX, OFFSET_MAX
 from shop.entrypoints.samples import sample_products
 from tests.entrypoints.api import (
     ADDRESS,

@@ -1,29 +1,22 @@
-"""Health, for clients, restarters and routers of traffic; and metrics, for Prometheus."""
+"""Health over HTTP, for clients, for what restarts processes and for what routes traffic."""
 
 from datetime import datetime
 from typing import Literal
 
 import msgspec
-from litestar import Controller, Response, get
+from litestar import Controller, get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from shop.domain.errors import StoreUnavailable
 from shop.domain.ports import Clock, Schema
-from shop.entrypoints.http.access import PUBLIC, PUBLIC_PAGE
-from shop.entrypoints.http.errors import problems
-from shop.entrypoints.metrics import CONTENT_TYPE, Metrics
+from shop.entrypoints.http.access import PUBLIC
+from shop.entrypoints.http.api.problems import problems
 
 
 class Health(msgspec.Struct):
     status: Literal["OK"]
     timestamp: datetime
-
-
-@get("/metrics", opt=PUBLIC_PAGE, include_in_schema=False, sync_to_thread=True)
-def metrics_text(metrics: NamedDependency[Metrics]) -> Response[bytes]:
-    """For Prometheus. Like health it is for anybody who reaches the port: keep it off the edge."""
-    return Response(metrics.text(), media_type=CONTENT_TYPE)
 
 
 class HealthController(Controller):

@@ -12,7 +12,8 @@ from typing import Any, cast
 import pytest
 from litestar.types import Receive, Scope, Send
 
-from shop.entrypoints.edge import BodyTooSlow, Edge
+from shop.entrypoints.http.edge import Edge
+from shop.entrypoints.http.errors import BodyTooSlow
 from shop.entrypoints.logs import JsonFormatter
 from shop.entrypoints.metrics import Metrics
 from tests.entrypoints.api import (

@@ -22,7 +22,7 @@ from shop.domain.users import (
 )
 from shop.entrypoints.http.access import PUBLIC
 from shop.entrypoints.http.addresses import client_address
-from shop.entrypoints.http.errors import problems
+from shop.entrypoints.http.api.problems import problems
 from shop.entrypoints.settings import Settings
 
 

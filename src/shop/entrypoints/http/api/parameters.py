@@ -1,4 +1,4 @@
-"""Parameters that several routes take and how their text is read, and headers of their answers."""
+"""Parameters and headers that several routes share, and how their text is read."""
 
 import re
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ ID_MAX = 2**53 - 1
 
 ProductId = Annotated[int, PathParameter(ge=1, le=ID_MAX, description="The product's id.")]
 
-# A value says that it is text, for the OpenAPI document.
+# The value is an example that shows in the OpenAPI document that the header is text.
 ETAG = ResponseHeader(
     name="ETag", value='"1"', documentation_only=True, description="Changes with what is shown."
 )
@@ -42,12 +42,13 @@ _TIME = re.compile(
     r"([Zz]|[+ -][0-9]{2}:[0-9]{2})"
 )
 
-# Text of one line that is not only space, and text of many, as the OpenAPI document has it.
+# Text as the OpenAPI document describes it: one line that is not only space, one line that may be
+# empty, and several lines.
 LINE_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*$"
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*$"
 LINES_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 
-# Of any currency; the OpenAPI document has that of the shop's.
+# A price in any currency; the OpenAPI document has the pattern of the shop's own currency.
 PRICE_PATTERN = r"^[0-9]{1,8}(\.[0-9]{1,3})?$"
 
 
@@ -57,7 +58,7 @@ def price_pattern(currency: str) -> str:
 
 
 def parse_time(field: str, text: str | None) -> datetime | None:
-    """An RFC 3339 time with its zone; a `+` that the query string made a space is one again."""
+    """An RFC 3339 time with its zone. In a query string a `+` has become a space, and counts."""
     if text is None:
         return None
     try:
@@ -69,9 +70,9 @@ def parse_time(field: str, text: str | None) -> datetime | None:
 
 
 def parse_if_match(header: str | None) -> set[int] | None:
-    """The versions in an `If-Match` header; None when any will do.
+    """The versions in an `If-Match` header; None if any version will do.
 
-    What is no tag of ours matches none.
+    A tag that the shop did not make matches no version.
     """
     if header is None or header.strip() == "*":
         return None

@@ -8,29 +8,23 @@ from uuid import UUID
 import msgspec
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 
-from shop.domain.orders import IDEMPOTENCY_KEY_LENGTH_MAX, OrderItem
+from shop.domain.orders import IDEMPOTENCY_KEY_LENGTH_MAX
 from shop.domain.services.place_order import PlaceOrder
 from shop.entrypoints.http.answers import send_json
-from shop.entrypoints.http.orders import (
-    NewOrder,
-    OrderOut,
-    order_address,
-    order_etag,
-    placed_status,
-)
+from shop.entrypoints.http.api.bodies import each_field_once
+from shop.entrypoints.http.api.orders import NewOrder, place
 
 # The order's id, or its idempotency key.
 _Head: TypeAlias = tuple[UUID | None, str | None]
 
 
-class PlaceDirectly:
-    """Answers plain requests in the place of the handlers, which do the same for any.
+class PlainOrders:
+    """Answers plain requests in the place of the handlers, which read any request.
 
-    Litestar's request, parameters, dependencies and response take half of the time that Python has
-    for an order (docs/performance.md), so the shop's busiest request is read and answered by hand.
-    Plain is what can be placed as it stands. All else goes on to the handlers as it came, so that
-    what is wrong with a request is found and worded in one place; and what placing itself refuses
-    is raised, from here as from there.
+    Litestar's request, parameters, dependencies and response cost as much as the order itself
+    (docs/performance.md), so this module reads and answers the shop's busiest request by hand.
+    A request is plain if nothing in it has to be refused or explained. All others go on to the
+    handlers as they came, so that what is wrong with a request is said in one place.
     """
 
     def __init__(self, app: ASGIApp, place_order: Callable[[], PlaceOrder], body_max: int) -> None:
@@ -39,32 +33,28 @@ class PlaceDirectly:
         self._body_max = body_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if "direct" not in scope["route_handler"].opt:
+        if "short_way" not in scope["route_handler"].opt:
             await self._app(scope, receive, send)
             return
         head = self._read_head(scope)
         if head is None:
-            # Before its body is waited for: the handler refuses what is announced too large.
+            # Without waiting for its body: the handler refuses one that is announced too large.
             await self._app(scope, receive, send)
             return
         message = await receive()
-        items = self._read_items(message)
-        if items is None:
+        order = self._read_order(message)
+        if order is None:
             await self._app(scope, _again(message, receive), send)
             return
         order_id, idempotency_key = head
-        placed = await self._place_order()(
-            caller=scope["user"], items=items, order_id=order_id, idempotency_key=idempotency_key
+        content, status_code, headers = await place(
+            self._place_order(),
+            caller=scope["user"],
+            order=order,
+            order_id=order_id,
+            idempotency_key=idempotency_key,
         )
-        await send_json(
-            send,
-            status=placed_status(placed),
-            content=OrderOut.of(placed.order),
-            headers=[
-                (b"etag", order_etag(placed.order).encode()),
-                (b"location", order_address(placed.order).encode()),
-            ],
-        )
+        await send_json(send, status_code=status_code, content=content, headers=headers)
 
     def _read_head(self, scope: Scope) -> _Head | None:
         headers = _interesting(scope["headers"])
@@ -83,7 +73,7 @@ class PlaceDirectly:
         # An id of the client's own takes no key.
         return order_id, key.decode() if key and not order_id else None
 
-    def _read_items(self, message: ReceiveMessage) -> tuple[OrderItem, ...] | None:
+    def _read_order(self, message: ReceiveMessage) -> NewOrder | None:
         if message["type"] != "http.request" or message.get("more_body"):
             return None
         body = message.get("body", b"")
@@ -93,7 +83,7 @@ class PlaceDirectly:
             order = _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        return order.order_items() if _each_field_once(body, order) else None
+        return order if each_field_once(body, order) else None
 
 
 _PLAIN_KEY = re.compile(rb"[ -~]{1,%d}" % IDEMPOTENCY_KEY_LENGTH_MAX)
@@ -117,20 +107,6 @@ def _interesting(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes] |
 def _order_id(path_parameters: Mapping[str, object]) -> UUID | None:
     given = path_parameters.get("order_id")
     return None if given is None else msgspec.convert(given, UUID)
-
-
-def _each_field_once(body: bytes, order: NewOrder) -> bool:
-    """Whether no field is given twice: a cheap look, which may be wrong in saying no.
-
-    All strings in such a body are names of its fields, and escaped ones could hide.
-    """
-    lines = len(order.items)
-    return (
-        body.count(b'"items"') == 1
-        and body.count(b'"product_id"') == lines
-        and body.count(b'"quantity"') == lines
-        and b"\\" not in body
-    )
 
 
 def _again(message: ReceiveMessage, receive: Receive) -> Receive:

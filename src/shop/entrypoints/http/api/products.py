@@ -36,16 +36,15 @@ from shop.domain.stock import NOTE_LENGTH_MAX, Reason, StockMovement
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer
-from shop.entrypoints.http.errors import problems
-from shop.entrypoints.http.pagination import (
+from shop.entrypoints.http.api.pagination import (
     KeyNumber,
     KeyText,
     KeyTime,
-    PageLinks,
+    Listing,
     PageOut,
-    PageRequest,
+    Paging,
 )
-from shop.entrypoints.http.parameters import (
+from shop.entrypoints.http.api.parameters import (
     ETAG,
     LINE_PATTERN,
     LINES_PATTERN,
@@ -56,6 +55,8 @@ from shop.entrypoints.http.parameters import (
     ProductId,
     parse_if_match,
 )
+from shop.entrypoints.http.api.problems import problems
+from shop.entrypoints.http.requests import null_is_text
 from shop.entrypoints.settings import Settings
 
 Price = Annotated[
@@ -67,7 +68,7 @@ Price = Annotated[
     ),
 ]
 
-# Said twice: Litestar forgets a minimum of 0.
+# The minimum stands here twice, because Litestar leaves a minimum of 0 out of the document.
 Quantity = Annotated[int, Meta(ge=0, le=STOCK_MAX, extra_json_schema={"extra": {"minimum": 0}})]
 
 
@@ -178,6 +179,19 @@ class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     expected: Quantity | None = None
 
 
+_LISTINGS = {
+    sort: Listing(key=ProductQuery(sort=sort).key, key_type=key_type, out=ProductOut.of)
+    for sort, key_type in (
+        (ProductSort.NAME, tuple[KeyText, KeyNumber]),
+        (ProductSort.PRICE, tuple[KeyNumber, KeyNumber]),
+        (ProductSort.CREATED, tuple[KeyTime, KeyNumber]),
+    )
+}
+_MOVEMENTS = Listing(
+    key=lambda movement: (movement.id,), key_type=tuple[KeyNumber], out=MovementOut.of
+)
+
+
 def product_etag(product: Product) -> str:
     return f'"{product.version}-{product.stock}"'
 
@@ -197,6 +211,7 @@ class ProductController(Controller):
     @get(
         operation_id="listProducts",
         summary="A page of products",
+        opt=null_is_text("search"),
         responses=problems(401, 404, 406, 503),
     )
     async def list_products(
@@ -204,7 +219,7 @@ class ProductController(Controller):
         request: Request[Caller, str, Any],
         settings: NamedDependency[Settings],
         list_products: NamedDependency[ListProducts],
-        page_request: NamedDependency[PageRequest],
+        paging: NamedDependency[Paging],
         search: Annotated[
             str,
             QueryParameter(
@@ -232,14 +247,9 @@ class ProductController(Controller):
             sort=ProductSort(ordering.removeprefix("-")),
             descending=ordering.startswith("-"),
         )
-        links = PageLinks(
-            key=query.key,
-            key_type=_KEY_TYPES[query.sort],
-            out=ProductOut.of,
-            public_url=settings.public_url,
+        return await paging(
+            _LISTINGS[query.sort], partial(list_products, caller=request.user, query=query)
         )
-        read = partial(list_products, caller=request.user, query=query)
-        return await links(request, page_request, read)
 
     @get(
         "/{product_id:str}",
@@ -350,21 +360,11 @@ class ProductController(Controller):
         self,
         request: Request[Caller, str, Any],
         product_id: ProductId,
-        settings: NamedDependency[Settings],
         read_movements: NamedDependency[ReadMovements],
-        page_request: NamedDependency[PageRequest],
+        paging: NamedDependency[Paging],
     ) -> PageOut[MovementOut]:
-        links = PageLinks(
-            key=lambda movement: (movement.id,),
-            key_type=tuple[KeyNumber],
-            out=MovementOut.of,
-            public_url=settings.public_url,
-        )
-        return await links(
-            request,
-            page_request,
-            partial(read_movements, caller=request.user, product_id=product_id),
-        )
+        read = partial(read_movements, caller=request.user, product_id=product_id)
+        return await paging(_MOVEMENTS, read)
 
     @post(
         "/{product_id:str}/stock",
@@ -391,14 +391,6 @@ class ProductController(Controller):
             expected=data.expected,
         )
         return _respond(product)
-
-
-# The types of `ProductQuery.key`, for reading cursors.
-_KEY_TYPES = {
-    ProductSort.NAME: tuple[KeyText, KeyNumber],
-    ProductSort.PRICE: tuple[KeyNumber, KeyNumber],
-    ProductSort.CREATED: tuple[KeyTime, KeyNumber],
-}
 
 
 def _given(value: str | msgspec.UnsetType) -> str | None:

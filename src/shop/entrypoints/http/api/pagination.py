@@ -1,0 +1,177 @@
+"""Pages over HTTP: `page` and `page_size` as in Django REST, and cursors (keys) in the links."""
+
+import base64
+import binascii
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Protocol, TypeVar
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+from litestar import Request
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+from msgspec import Meta
+
+from shop.domain.errors import InvalidField, NotFound
+from shop.domain.pages import Key, Page, Part
+from shop.entrypoints.settings import Settings
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+PAGE_SIZE = 10
+PAGE_SIZE_MAX = 100
+OFFSET_MAX = 10_000
+CURSOR_LENGTH_MAX = 4_096
+
+# The parts of keys, within what the databases take: a cursor may be forged.
+KeyNumber = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+KeyText = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
+KeyTime = Annotated[datetime, Meta(tz=True)]
+
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
+
+
+class PageOut(msgspec.Struct, Generic[T]):
+    count: int
+    """The length of the whole list; in links it stays the length that the first page counted."""
+    next: str | None
+    previous: str | None
+    results: list[T]
+
+
+class PageNotFound(NotFound):
+    code = "page_not_found"
+    title = "No such page"
+
+
+class ReadPage(Protocol[R]):
+    """A use case that lacks nothing but which part to read."""
+
+    def __call__(self, *, part: Part, count: int | None) -> Awaitable[Page[R]]: ...
+
+
+class Listing(Generic[R, T]):
+    """What tells one list from another; said once, beside the noun that is listed."""
+
+    def __init__(self, *, key: Callable[[R], Key], key_type: Any, out: Callable[[R], T]) -> None:
+        """`key_type` is the type of what `key` gives, by which cursors are read."""
+        self.key = key
+        self.out = out
+        self.read_cursor = msgspec.json.Decoder(tuple[bool, KeyNumber, key_type]).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paging:
+    """Which page a request asks for, by number or by the cursor of a link, and how to answer it."""
+
+    request: Request[Any, Any, Any]
+    public_url: str
+    page: int
+    page_size: int
+    cursor: str | None
+
+    async def __call__(self, listing: Listing[R, T], read: ReadPage[R]) -> PageOut[T]:
+        """Raises `PageNotFound` past the end, `InvalidField` for a bad cursor or depth."""
+        if self.cursor is not None:
+            backwards, count, key = _decoded(listing, self.cursor)
+            part = Part(
+                limit=self.page_size,
+                before=key if backwards else None,
+                after=None if backwards else key,
+            )
+            page = await read(part=part, count=count)
+            has_next, has_previous = (True, page.more) if backwards else (page.more, True)
+        else:
+            page = await self._numbered(read)
+            has_next, has_previous = page.more, self.page > 1
+        items = page.items
+        link = self._linker(listing, page.count)
+        return PageOut(
+            count=page.count,
+            next=link(False, items[-1]) if has_next and items else None,
+            previous=link(True, items[0]) if has_previous and items else None,
+            results=[listing.out(item) for item in items],
+        )
+
+    async def _numbered(self, read: ReadPage[R]) -> Page[R]:
+        offset = (self.page - 1) * self.page_size
+        part = Part(limit=self.page_size, offset=min(offset, OFFSET_MAX))
+        page = await read(part=part, count=None)
+        if offset > 0 and page.count <= offset:
+            raise PageNotFound(f"There is no page {self.page}.")
+        if offset > OFFSET_MAX:
+            raise InvalidField(
+                "page", f"reaches only {OFFSET_MAX} results deep; follow the `next` links instead"
+            )
+        return page
+
+    def _linker(self, listing: Listing[R, T], count: int) -> Callable[[bool, R], str]:
+        scope = self.request.scope
+        origin = (self.public_url or _origin(self.request)).rstrip("/")
+        address = origin + scope["path"].rstrip("/") + "/"
+        query = [
+            (name, value)
+            for name, value in parse_qsl(
+                scope["query_string"].decode("latin-1"), keep_blank_values=True
+            )
+            if name not in ("page", "cursor")
+        ]
+
+        def link(backwards: bool, item: R) -> str:
+            cursor = msgspec.json.encode((backwards, count, listing.key(item)))
+            encoded = base64.urlsafe_b64encode(cursor).rstrip(b"=").decode("ascii")
+            return f"{address}?{urlencode([*query, ('cursor', encoded)])}"
+
+        return link
+
+
+def provide_paging(
+    request: Request[Any, Any, Any],
+    settings: NamedDependency[Settings],
+    page: Annotated[
+        int,
+        QueryParameter(ge=1, le=2**31 - 1, description="Page number, from 1."),
+    ] = 1,
+    page_size: Annotated[
+        int, QueryParameter(ge=1, le=PAGE_SIZE_MAX, description="Results on a page.")
+    ] = PAGE_SIZE,
+    cursor: Annotated[
+        str | None,
+        QueryParameter(
+            max_length=CURSOR_LENGTH_MAX,
+            description="From a `next` or `previous` link; opaque. It goes before `page`.",
+        ),
+    ] = None,
+) -> Paging:
+    """`paging`, for handlers that list something."""
+    return Paging(
+        request=request,
+        public_url=settings.public_url,
+        page=page,
+        page_size=page_size,
+        cursor=cursor,
+    )
+
+
+def _decoded(listing: Listing[R, T], cursor: str) -> tuple[bool, int, Key]:
+    """Backwards or not, the length of the list, and the key to go on from."""
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"==")
+        backwards, count, key = listing.read_cursor(text)
+        # A time near the end of the calendar cannot be in UTC: no link of ours has one.
+        key = tuple(part.astimezone(UTC) if isinstance(part, datetime) else part for part in key)
+    except (binascii.Error, UnicodeError, msgspec.DecodeError, OverflowError):
+        raise InvalidField("cursor", "is not one of this list's links") from None
+    return backwards, count, key
+
+
+def _origin(request: Request[Any, Any, Any]) -> str:
+    """The scheme and host that the client used, if the host looks like one."""
+    host = request.headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        raise InvalidField("Host", "is not a host name; set SHOP_PUBLIC_URL behind a proxy")
+    return f"{request.scope['scheme']}://{host}"

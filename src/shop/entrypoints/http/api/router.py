@@ -1,0 +1,56 @@
+"""The API as one part of the application: its routes, and what is true for its clients only."""
+
+from collections.abc import Callable
+
+from litestar import Router
+from litestar.di import Provide
+from litestar.types import ASGIApp
+
+from shop.entrypoints.container import Container
+from shop.entrypoints.http.answers import JSONAnswer
+from shop.entrypoints.http.api.bodies import StrictJSON
+from shop.entrypoints.http.api.clients import CheckClient
+from shop.entrypoints.http.api.health import HealthController
+from shop.entrypoints.http.api.orders import OrderController
+from shop.entrypoints.http.api.pagination import provide_paging
+from shop.entrypoints.http.api.plain_orders import PlainOrders
+from shop.entrypoints.http.api.problems import EXCEPTION_HANDLERS
+from shop.entrypoints.http.api.products import ProductController
+from shop.entrypoints.http.api.tokens import TokenController, jwks, revoke_all
+from shop.entrypoints.http.api.users import UserController
+
+
+def api_router(container: Container) -> Router:
+    return Router(
+        "/",
+        route_handlers=[
+            TokenController,
+            ProductController,
+            OrderController,
+            UserController,
+            jwks,
+            revoke_all,
+            HealthController,
+        ],
+        dependencies={"paging": Provide(provide_paging, sync_to_thread=False)},
+        middleware=_middleware(container),
+        exception_handlers=EXCEPTION_HANDLERS,
+        dto=StrictJSON,
+        return_dto=None,
+        response_class=JSONAnswer,
+    )
+
+
+def _middleware(container: Container) -> list[Callable[[ASGIApp], ASGIApp]]:
+    """Functions, because Litestar copies a router with all that it holds, but for functions."""
+    settings = container.settings()
+    tokens = container.access_tokens()
+    check_user = container.check_user() if settings.check_users else None
+
+    def check_client(app: ASGIApp) -> ASGIApp:
+        return CheckClient(app, tokens=tokens, check_user=check_user)
+
+    def plain_orders(app: ASGIApp) -> ASGIApp:
+        return PlainOrders(app, place_order=container.place_order, body_max=settings.body_max)
+
+    return [check_client, plain_orders]
