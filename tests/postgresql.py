@@ -21,10 +21,10 @@ START_SECONDS_MAX = 60.0
 TEMPLATE = "template_shop"
 """The migrated database that tests copy, see `migrated_postgresql`."""
 
-# The server ends when its standard input does: when it is told to stop, and when whoever started
-# it is gone in whatever way; then nobody else removes a temporary folder, so it is removed here.
+# A server ends when its standard input does: when it is told to stop, and when whoever started it
+# is gone in whatever way; then nobody else removes a temporary folder, so it is removed here.
 # A background job of sh reads from /dev/null, so the pipe goes by 3.
-_GUARD = """
+GUARD = """
 temporary=$1; shift
 "$@" & server=$!
 exec 3<&0
@@ -64,7 +64,7 @@ class PostgresServer:
             **({} if durable else _FAST),
             **(settings or {}),
         }
-        self._user = _unprivileged_user()
+        self._user = unprivileged_user()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -78,7 +78,7 @@ class PostgresServer:
             initdb += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
             subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, **self._identity())
         options = [f"--{name}={value}" for name, value in self._settings.items()]
-        guarded: list[str | Path] = ["/bin/sh", "-c", _GUARD, "sh", self._temporary]
+        guarded: list[str | Path] = ["/bin/sh", "-c", GUARD, "sh", self._temporary]
         guarded += [bin_folder / "postgres", "-D", data, *options]
         with (self.root / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -91,6 +91,15 @@ class PostgresServer:
                 **self._identity(),
             )
         self._wait_until_ready()
+
+    def copy(self, primary: "PostgresServer") -> None:
+        """Before its first start: from then on it follows that server, until it is promoted."""
+        bin_folder = _bin_folder(self.root, self._user)
+        if self._user is not None:
+            os.chown(self.root, self._user.pw_uid, self._user.pw_gid)
+        pg_basebackup: list[str | Path] = [bin_folder / "pg_basebackup", "-D", self.root / "data"]
+        pg_basebackup += ["-h", primary.root, "-U", "shop", "-R", "-c", "fast", "--no-sync"]
+        subprocess.run(pg_basebackup, check=True, **self._identity())
 
     def stop(self) -> None:
         """Ends every connection and shuts the server down; starting it again finds its data."""
@@ -154,18 +163,22 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgresql(*, durable: bool = False, **settings: str) -> Iterator[PostgresServer]:
+def running_postgresql(
+    *, durable: bool = False, standby_of: PostgresServer | None = None, **settings: str
+) -> Iterator[PostgresServer]:
     """A server in a temporary folder, for as long as the block."""
     root = Path(tempfile.mkdtemp(prefix="shop-pg-"))
     server = PostgresServer(root, durable=durable, temporary=True, settings=settings)
     try:
+        if standby_of is not None:
+            server.copy(standby_of)
         server.start()
         yield server
     finally:
         server.remove()
 
 
-def _unprivileged_user() -> pwd.struct_passwd | None:
+def unprivileged_user() -> pwd.struct_passwd | None:
     if os.geteuid() != 0:
         return None
     try:

@@ -30,6 +30,7 @@ from shop.domain.keys import KeyedRequest
 from shop.domain.orders import Order, OrderEvent, OrderStatus
 from shop.domain.ports import EventListener, UnitOfWork
 from shop.domain.stock import StockMovement
+from shop.domain.users import Caller
 
 
 class OpenUnitOfWork(Protocol):
@@ -39,7 +40,8 @@ class OpenUnitOfWork(Protocol):
         self,
         *,
         read_only: bool = False,
-        brief: bool = False,
+        caller: Caller | None = None,
+        batch: bool = False,
         key: KeyedRequest | None = None,
         listeners: Sequence[EventListener] = (),
     ) -> UnitOfWork: ...
@@ -190,9 +192,9 @@ class Store:
 
             return call
 
-        # Engines with a pool in common tell their listeners of each other's statements.
-        by_pool = {e.sync_engine.pool: e.sync_engine for e in (self.sql.read, self.sql.write)}
-        for engine in by_pool.values():
+        # A set: SQLite's intake and its other writers have one engine.
+        engines = {e.sync_engine for e in (self.sql.read, self.sql.write, self.sql.intake)}
+        for engine in engines:
             event.listen(engine, "before_cursor_execute", from_sqlalchemy)
         with pytest.MonkeyPatch.context() as patch:
             for driver, method in (
@@ -205,7 +207,7 @@ class Store:
             try:
                 yield sent
             finally:
-                for engine in by_pool.values():
+                for engine in engines:
                     event.remove(engine, "before_cursor_execute", from_sqlalchemy)
 
     async def archive_product(self, product_id: int) -> None:

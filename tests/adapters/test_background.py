@@ -24,6 +24,7 @@ from shop.adapters.system import utc_now
 from shop.domain.errors import StoreUnavailable
 from shop.domain.keys import KeyedRequest
 from shop.domain.ports import UnitOfWork, UnitOfWorkFactory
+from shop.domain.users import Caller
 from tests.builders import NOON, FakeClock, numbered_ids
 from tests.stores import Store, memory_store
 
@@ -175,7 +176,11 @@ def failing(store: Store, *, is_away: Callable[[], bool]) -> UnitOfWorkFactory:
     new = partial(MemoryUnitOfWork, database=store.memory)
 
     def unit_of_work(
-        *, read_only: bool = False, brief: bool = False, key: KeyedRequest | None = None
+        *,
+        read_only: bool = False,
+        caller: Caller | None = None,
+        batch: bool = False,
+        key: KeyedRequest | None = None,
     ) -> UnitOfWork:
         if is_away():
             raise StoreUnavailable("The database is away.")

@@ -25,7 +25,12 @@ from tests.stores import Store, sql_store
 from tests.use_cases import UseCases
 
 IMPATIENT = DatabaseOptions(
-    pool_size=2, pool_timeout=0.1, connect_timeout=1.0, lock_timeout=0.1, statement_timeout=2.0
+    pool_size=2,
+    read_pool_size=2,
+    pool_timeout=0.1,
+    connect_timeout=1.0,
+    lock_timeout=0.1,
+    statement_timeout=2.0,
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from dependency_injector import providers
 
+import shop.domain.services
 import shop.entrypoints
 from shop.domain.errors import OperatorOnly, ShopError, StaffOnly
 from shop.domain.users import OPERATOR, Caller
@@ -36,6 +37,7 @@ OPERATORS = """
 INSIDE = "decide_orders"
 
 ENTRYPOINTS = Path(shop.entrypoints.__file__).parent
+SERVICES = Path(shop.domain.services.__file__).parent
 
 
 def use_cases() -> dict[str, Callable[..., Any]]:
@@ -73,6 +75,14 @@ def test_its_arguments_are_named(name: str) -> None:
 def test_a_route_a_command_or_background_work_calls_it(name: str) -> None:
     called = re.compile(rf"\b{name}: NamedDependency\[|\bcontainer\.{name}\b|_every\(.*\b{name}\)")
     assert any(called.search(path.read_text()) for path in ENTRYPOINTS.rglob("*.py"))
+
+
+def test_whoever_reads_says_for_whom() -> None:
+    """Without that, one user could keep all others from reading."""
+    opened = re.compile(r"unit_of_work\(([^)]*\bread_only=True[^)]*)\)")
+    reads = [found for path in SERVICES.glob("*.py") for found in opened.findall(path.read_text())]
+    assert len(reads) > 10
+    assert all("caller=" in arguments for arguments in reads)
 
 
 @pytest.mark.parametrize(

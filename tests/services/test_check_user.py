@@ -25,10 +25,15 @@ class Counted:
         self.count = 0
 
     def __call__(
-        self, *, read_only: bool = False, brief: bool = False, key: KeyedRequest | None = None
+        self,
+        *,
+        read_only: bool = False,
+        caller: Caller | None = None,
+        batch: bool = False,
+        key: KeyedRequest | None = None,
     ) -> UnitOfWork:
         self.count += 1
-        return self._store.unit_of_work(read_only=read_only, brief=brief, key=key)
+        return self._store.unit_of_work(read_only=read_only, caller=caller, batch=batch, key=key)
 
 
 @pytest.fixture

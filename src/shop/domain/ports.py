@@ -26,7 +26,7 @@ from shop.domain.products import Product, ProductQuery
 from shop.domain.sessions import RefreshToken, SessionFamily
 from shop.domain.stock import MovementQuery, OrderAudit, StockAudit, StockMovement
 from shop.domain.throttling import Attempts
-from shop.domain.users import User
+from shop.domain.users import Caller, User
 
 IN_COMMIT = "cancelled in COMMIT: whether it was done is unknown"
 
@@ -350,12 +350,19 @@ class UnitOfWork(Protocol):
 
 class UnitOfWorkFactory(Protocol):
     def __call__(
-        self, *, read_only: bool = False, brief: bool = False, key: KeyedRequest | None = None
+        self,
+        *,
+        read_only: bool = False,
+        caller: Caller | None = None,
+        batch: bool = False,
+        key: KeyedRequest | None = None,
     ) -> UnitOfWork:
         """A new unit of work. A read-only one costs less; each of its reads sees its own moment.
 
-        A brief one gives up waiting for a lock after a moment, with `LockTimeout`. One with a key
-        begins with claiming it: entering it raises `AlreadyDone` or `IdempotencyKeyReused`.
+        It names its caller, who may have only so many at once: entering it raises `Overloaded`
+        when the others do not end in time. One for a batch of orders waits for no connection of
+        others, and for a lock only a moment, with `LockTimeout`. One with a key begins with
+        claiming it: entering it raises `AlreadyDone` or `IdempotencyKeyReused`.
         """
         ...
 
@@ -375,8 +382,11 @@ class PasswordHasher(Protocol):
 class Schema(Protocol):
     """The store's schema, as a whole."""
 
-    async def is_current(self) -> bool:
-        """Whether it is that of this version of the shop. Raises `StoreUnavailable`."""
+    async def is_current(self, *, writable: bool = False) -> bool:
+        """Whether it is that of this version of the shop. Raises `StoreUnavailable`.
+
+        That is also raised if it is to be `writable` and takes no changes now.
+        """
         ...
 
     async def upgrade(self) -> None:

@@ -84,9 +84,11 @@ class Container(containers.DeclarativeContainer):
     database_options = providers.Singleton(
         DatabaseOptions,
         pool_size=settings.provided.database_pool_size,
+        read_pool_size=settings.provided.database_read_pool_size,
         pool_timeout=settings.provided.database_pool_timeout,
         connect_timeout=settings.provided.database_connect_timeout,
         statement_timeout=settings.provided.database_statement_timeout,
+        read_statement_timeout=settings.provided.database_read_statement_timeout,
         lock_timeout=settings.provided.database_lock_timeout,
         application_name=settings.provided.database_application_name,
         pgbouncer=settings.provided.database_pgbouncer,

@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+
+from shop.adapters.sql.servers import WrongUrl, parse_url
 
 PREFIX = "SHOP_"
 EMBEDDED_DATABASE_URL = "sqlite+aiosqlite:///var/shop.sqlite3"
@@ -47,9 +48,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     public_url: Annotated[str, Meta(pattern="^(https?://[^/?#]+[^?#]*)?$")] = ""
 
     database_pool_size: Annotated[int, Meta(ge=1, le=1_000)] = 10
+    database_read_pool_size: Annotated[int, Meta(ge=1, le=1_000)] = 4
     database_pool_timeout: Seconds = 5.0
-    database_connect_timeout: Seconds = 5.0
+    database_connect_timeout: Seconds = 3.0
     database_statement_timeout: Seconds = 10.0
+    database_read_statement_timeout: Seconds = 5.0
     database_lock_timeout: Seconds = 5.0
     database_pgbouncer: bool = False
     database_application_name: Annotated[str, Meta(min_length=1, max_length=63)] = "shop"
@@ -158,7 +161,9 @@ def _unknown(name: str) -> str:
 
 def _check_database_url(url: str) -> None:
     try:
-        parsed = make_url(url)
+        parsed = parse_url(url)
+    except WrongUrl as error:
+        raise SettingsError(f"SHOP_DATABASE_URL is wrong: {error}.") from None
     except (ArgumentError, ValueError):
         parsed = None
     if parsed is None or parsed.drivername not in _STORES:

@@ -4,7 +4,7 @@ from shop.domain.ports import Schema
 
 
 class MemorySchema(Schema):
-    async def is_current(self) -> bool:
+    async def is_current(self, *, writable: bool = False) -> bool:
         return True
 
     async def upgrade(self) -> None:

@@ -19,6 +19,7 @@ from shop.adapters.memory.users import MemoryUserRepository
 from shop.domain.events import Event
 from shop.domain.keys import KeyedRequest
 from shop.domain.ports import EventListener, UnitOfWork
+from shop.domain.users import Caller
 
 
 class MemoryUnitOfWork(UnitOfWork):
@@ -28,11 +29,13 @@ class MemoryUnitOfWork(UnitOfWork):
         database: MemoryDatabase,
         listeners: Sequence[EventListener] = (),
         read_only: bool = False,
-        brief: bool = False,
+        caller: Caller | None = None,
+        batch: bool = False,
         key: KeyedRequest | None = None,
     ) -> None:
-        # Whoever waits here waits for one transaction, which waits for nothing.
-        del brief
+        # There are no connections, and whoever waits here waits for one transaction, which waits
+        # for nothing: who asks, and what for, makes no difference.
+        del caller, batch
         self._database = database
         self._events = RecordedEvents(listeners)
         self._read_only = read_only

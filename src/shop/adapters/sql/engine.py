@@ -1,15 +1,17 @@
-"""Database engines: one for transactions, one for reads, set up for SQLite or PostgreSQL."""
+"""Database engines, each with connections of its own, set up for SQLite or PostgreSQL."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import URL, Connection, NullPool, event, make_url
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy import URL, Connection, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from shop.adapters.sql.servers import Servers, parse_url, set_up_in_transaction
+from shop.adapters.turns import UserTurns
 from shop.domain.errors import StoreUnavailable
 
 # An error names its statement, not the values in it: password hashes are among them.
@@ -21,9 +23,13 @@ class DatabaseOptions:
     """Bounds on what the database may cost; times in seconds."""
 
     pool_size: int = 10
+    """Connections for changes; the order intake has two more."""
+    read_pool_size: int = 4
+    """Connections for reads: so many run at once, of one user at most a quarter."""
     pool_timeout: float = 5.0
-    connect_timeout: float = 5.0
+    connect_timeout: float = 3.0
     statement_timeout: float = 10.0
+    read_statement_timeout: float = 5.0
     lock_timeout: float = 5.0
     application_name: str = "shop"
     pgbouncer: bool = False
@@ -34,12 +40,15 @@ class DatabaseOptions:
 class Engines:
     """Connections in autocommit mode: units of work begin and end their transactions by themselves.
 
-    The patient ones are for migrations, which take as long as they take; those begin transactions.
+    Readers cannot take the connections of those who change something, and nobody takes the
+    intake's. The patient ones are for migrations, which take as long as they take.
     """
 
     write: AsyncEngine
+    intake: AsyncEngine
     read: AsyncEngine
     patient: AsyncEngine
+    """These begin transactions."""
     begin: str
     begin_briefly: str
     """For who gives up waiting for a lock after a moment."""
@@ -48,16 +57,20 @@ class Engines:
     commit: str
     commit_seconds_max: float
     """How long a caller waits for a COMMIT; it is never cancelled, only no longer waited for."""
+    reading: UserTurns
+    servers: Servers | None = None
+    """None of SQLite."""
     abandoned: set["asyncio.Task[None]"] = field(default_factory=set)
     """The COMMITs nobody waits for any more."""
 
     async def dispose(self) -> None:
-        await self.write.dispose()
-        await self.read.dispose()
+        # SQLite has one writer, so there the first two are the same.
+        for engine in {self.write, self.intake, self.read}:
+            await engine.dispose()
 
 
 def create_engines(url: str, options: DatabaseOptions | None = None) -> Engines:
-    parsed = make_url(url)
+    parsed = parse_url(url)
     options = options or DatabaseOptions()
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engines(parsed, options)
@@ -77,65 +90,91 @@ _COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 _PLANS = {"jit": "off", "plan_cache_mode": "force_generic_plan"}
 
 
+# A read has one process of the server, not several: orders need the others' processors.
+_READ_PLANS = _PLANS | {"max_parallel_workers_per_gather": "0"}
+
+
 def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
-    timeouts = {
-        "statement_timeout": _milliseconds(options.statement_timeout),
+    servers = Servers()
+    writing = _limits(options, options.statement_timeout) | _PLANS
+    reading = _limits(options, options.read_statement_timeout) | _READ_PLANS
+
+    def engine(settings: Mapping[str, str], timeout: float | None, **pool: Any) -> AsyncEngine:
+        made = create_async_engine(
+            url,
+            isolation_level="AUTOCOMMIT",
+            connect_args=_connect_args(options, settings, timeout),
+            **pool,
+            **_QUIET,
+        )
+        servers.watch(made)
+        if options.pgbouncer:
+            set_up_in_transaction(made)
+        return made
+
+    def pooled(settings: Mapping[str, str], timeout: float, size: int) -> AsyncEngine:
+        return engine(
+            settings,
+            timeout,
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=options.pool_timeout,
+            pool_use_lifo=True,
+        )
+
+    begin = _begin_with(writing) if options.pgbouncer else _BEGIN
+    return Engines(
+        write=pooled(writing, options.statement_timeout, options.pool_size),
+        # One for each of the intake's lines.
+        intake=pooled(writing, options.statement_timeout, 2),
+        read=pooled(reading, options.read_statement_timeout, options.read_pool_size),
+        patient=engine({}, None, poolclass=NullPool).execution_options(
+            isolation_level="READ COMMITTED"
+        ),
+        begin=begin,
+        begin_briefly=f"{begin}; SET LOCAL lock_timeout = {_BRIEFLY}",
+        # Through PgBouncer even a read needs a transaction, or its parts reach different servers.
+        begin_reading=_begin_with(reading) if options.pgbouncer else None,
+        commit=_COMMIT,
+        commit_seconds_max=options.statement_timeout,
+        reading=_turns(options),
+        servers=servers,
+    )
+
+
+def _limits(options: DatabaseOptions, statement_timeout: float) -> dict[str, str]:
+    return {
+        "statement_timeout": _milliseconds(statement_timeout),
         "lock_timeout": _milliseconds(options.lock_timeout),
-        "idle_in_transaction_session_timeout": _milliseconds(options.statement_timeout),
+        "idle_in_transaction_session_timeout": _milliseconds(statement_timeout),
     }
-    connect_args: dict[str, Any] = {
+
+
+def _begin_with(settings: Mapping[str, str]) -> str:
+    return "; ".join([_BEGIN, *(f"SET LOCAL {name} = {to}" for name, to in settings.items())])
+
+
+def _connect_args(
+    options: DatabaseOptions, settings: Mapping[str, str], timeout: float | None
+) -> dict[str, Any]:
+    args: dict[str, Any] = {
         "timeout": options.connect_timeout,
         # The driver's own limit stands behind the server's, for a server that is gone.
-        "command_timeout": options.statement_timeout + 1,
-        "server_settings": {"application_name": options.application_name},
+        "command_timeout": timeout and timeout + 1,
+        "server_settings": {"application_name": options.application_name, **settings},
     }
     if options.pgbouncer:
         # A server connection is ours for one transaction only: nothing may be left on it, so no
-        # statement stays prepared, names never repeat, and timeouts are set in the transaction.
-        connect_args["statement_cache_size"] = 0
-        connect_args["prepared_statement_cache_size"] = 0
-        connect_args["prepared_statement_name_func"] = lambda: f"shop_{uuid4().hex}"
-        local = timeouts | _PLANS
-        begin = "; ".join([_BEGIN, *(f"SET LOCAL {name} = {to}" for name, to in local.items())])
-        # Even a read needs a transaction, or its parts reach different servers.
-        begin_reading = begin
-    else:
-        connect_args["server_settings"] |= timeouts | _PLANS
-        begin, begin_reading = _BEGIN, None
-    engine = create_async_engine(
-        url,
-        pool_size=options.pool_size,
-        max_overflow=0,
-        pool_timeout=options.pool_timeout,
-        pool_use_lifo=True,
-        isolation_level="AUTOCOMMIT",
-        connect_args=connect_args,
-        **_QUIET,
-    )
-    event.listen(engine.sync_engine, "checkout", _replace_closed)
-    patient = create_async_engine(
-        url, poolclass=NullPool, connect_args={"timeout": options.connect_timeout}, **_QUIET
-    )
-    return Engines(
-        write=engine,
-        read=engine,
-        patient=patient,
-        begin=begin,
-        begin_briefly=f"{begin}; SET LOCAL lock_timeout = {_BRIEFLY}",
-        begin_reading=begin_reading,
-        commit=_COMMIT,
-        commit_seconds_max=options.statement_timeout,
-    )
+        # statement stays prepared, names never repeat, and settings are made in the transaction.
+        args["server_settings"] = {"application_name": options.application_name}
+        args["statement_cache_size"] = 0
+        args["prepared_statement_cache_size"] = 0
+        args["prepared_statement_name_func"] = lambda: f"shop_{uuid4().hex}"
+    return args
 
 
-def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """Make the pool connect anew where the server has hung up meanwhile.
-
-    The driver knows without asking the server. Otherwise every connection that was idle in an
-    outage would fail one more request when the database is back.
-    """
-    if connection.driver_connection.is_closed():
-        raise DisconnectionError
+def _turns(options: DatabaseOptions) -> UserTurns:
+    return UserTurns(at_once=max(1, options.read_pool_size // 4), seconds_max=options.pool_timeout)
 
 
 _BEGIN_IMMEDIATE = "BEGIN IMMEDIATE"
@@ -158,7 +197,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
             connect_args=connect_args,
             **_QUIET,
         )
-        for pool_size in (1, options.pool_size)
+        for pool_size in (1, options.read_pool_size)
     )
     patient = create_async_engine(url, poolclass=NullPool, connect_args=connect_args, **_QUIET)
     for engine in (write, read, patient):
@@ -168,6 +207,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
     # A transaction that reads first and writes later could lose the lock in between: take it first.
     return Engines(
         write=write,
+        intake=write,
         read=read,
         patient=patient,
         begin=_BEGIN_IMMEDIATE,
@@ -175,6 +215,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
         begin_reading=None,
         commit="COMMIT",
         commit_seconds_max=options.statement_timeout,
+        reading=_turns(options),
     )
 
 

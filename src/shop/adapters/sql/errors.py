@@ -31,6 +31,8 @@ _LOCK_NOT_AVAILABLE = "55P03"
 # and whole classes: connection, resources, operator intervention, system.
 _AWAY = frozenset({"57014", "25006"})
 _AWAY_CLASSES = frozenset({"08", "53", "57", "58"})
+# admin_shutdown, crash_shutdown, cannot_connect_now, read_only_sql_transaction.
+_SESSION_ENDS = frozenset({"57P01", "57P02", "57P03", "25006"})
 # invalid_authorization_specification, invalid_catalog_name: refused before there is a connection.
 _REFUSED_CLASSES = frozenset({"28", "3D"})
 
@@ -113,6 +115,19 @@ def was_refused(error: BaseException) -> bool:
     return (
         isinstance(cause, asyncpg.PostgresError) and cause.as_dict().get("severity_en") == "ERROR"
     )
+
+
+def ends_session(error: BaseException) -> bool:
+    """Whether PostgreSQL can do no more on this connection, nor on those opened before it.
+
+    The server ended it, is lost, or takes no changes any more since another is the primary now. Of
+    a `TimeoutError` it is the driver's limit that ran out, though the server has a shorter one.
+    """
+    cause = driver_error(error)
+    state = getattr(cause, "sqlstate", None)
+    if state is not None:
+        return state in _SESSION_ENDS or state[:2] == "08"
+    return isinstance(cause, TimeoutError | ConnectionError | _Interrupted)
 
 
 def driver_error(error: BaseException) -> BaseException:

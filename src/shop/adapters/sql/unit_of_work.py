@@ -16,19 +16,27 @@ from sqlalchemy.util import greenlet_spawn
 from shop.adapters.listeners import RecordedEvents
 from shop.adapters.sql.attempts import SqlAttemptRepository
 from shop.adapters.sql.engine import Engines
-from shop.adapters.sql.errors import driver_error, translated, translating, was_refused
+from shop.adapters.sql.errors import (
+    driver_error,
+    ends_session,
+    translated,
+    translating,
+    was_refused,
+)
 from shop.adapters.sql.history import SqlHistoryRepository
 from shop.adapters.sql.keys import SqlKeyRepository
 from shop.adapters.sql.leases import SqlLeaseRepository
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.products import SqlProductRepository
+from shop.adapters.sql.servers import Servers, generation_of
 from shop.adapters.sql.sessions import SqlSessionRepository
 from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.users import SqlUserRepository
 from shop.domain.errors import OutcomeUnknown, StoreUnavailable
 from shop.domain.events import Event
 from shop.domain.keys import KeyedRequest
-from shop.domain.ports import IN_COMMIT, EventListener, UnitOfWork
+from shop.domain.ports import IN_COMMIT, BatchRepository, EventListener, UnitOfWork
+from shop.domain.users import Caller
 
 ABANDONED_MAX = 20
 """How many COMMITs may be under way with nobody waiting, each on a connection of its own."""
@@ -45,6 +53,7 @@ class PooledConnection:
     def __init__(self, engine: AsyncEngine, pooled: PoolProxiedConnection) -> None:
         self._engine = engine
         self._pooled = pooled
+        self._generation = generation_of(pooled)
         self._core: AsyncConnection | None = None
 
     @classmethod
@@ -70,6 +79,14 @@ class PooledConnection:
         """Let the pool have another in its place; this one is closed when it is given back."""
         self._pooled.detach()
 
+    def end_generation(self, servers: Servers) -> None:
+        """It failed, and those that were opened before will; see `Servers`."""
+        servers.end(self._generation)
+        driver = self._pooled.driver_connection
+        if driver is not None:
+            # At once: taking leave of a server that is silent takes seconds.
+            driver.terminate()
+
     async def give_back(self, *, sound: bool = True) -> None:
         """Return it to the pool, or close it."""
         if self._core is not None:
@@ -93,17 +110,24 @@ class SqlUnitOfWork(UnitOfWork):
         engines: Engines,
         listeners: Sequence[EventListener] = (),
         read_only: bool = False,
-        brief: bool = False,
+        caller: Caller | None = None,
+        batch: bool = False,
         key: KeyedRequest | None = None,
     ) -> None:
         self._engines = engines
         self._events = RecordedEvents(listeners)
         self._read_only = read_only
         self._key = key
+        self._begin: str | None
         if read_only:
-            self._begin = engines.begin_reading
+            self._engine, self._begin = engines.read, engines.begin_reading
+        elif batch:
+            self._engine, self._begin = engines.intake, engines.begin_briefly
         else:
-            self._begin = engines.begin_briefly if brief else engines.begin
+            self._engine, self._begin = engines.write, engines.begin
+        # An operator's command is a process of its own.
+        self._reader = caller.user_id if read_only and caller is not None else 0
+        self._turn: asyncio.Semaphore | None = None
         self._lent: PooledConnection | None = None
         self._in_transaction = False
 
@@ -111,13 +135,17 @@ class SqlUnitOfWork(UnitOfWork):
         engines = self._engines
         if not self._read_only and len(engines.abandoned) >= ABANDONED_MAX:
             raise StoreUnavailable("Too many changes wait for the database to confirm them.")
-        with translating():
-            self._lent = await PooledConnection.of(
-                engines.read if self._read_only else engines.write
-            )
-            if self._begin:
-                await self._begin_or_end(self._begin)
-                self._in_transaction = True
+        if self._reader:
+            self._turn = await engines.reading.take(self._reader)
+        try:
+            with translating():
+                self._lent = await PooledConnection.of(self._engine)
+                if self._begin:
+                    await self._begin_or_end(self._begin)
+                    self._in_transaction = True
+        except BaseException:
+            self._end_turn()
+            raise
         if self._key is not None:
             await self._claim(self._key)
         return self
@@ -135,7 +163,10 @@ class SqlUnitOfWork(UnitOfWork):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._in_transaction:
+        if exc is not None and ends_session(exc):
+            # There is nobody to take a ROLLBACK, or nothing that a sound connection would do.
+            await asyncio.shield(asyncio.create_task(self._drop(exc)))
+        elif self._in_transaction:
             # Shielded, so that a caller who is cancelled meanwhile does not leave it half closed.
             await asyncio.shield(asyncio.create_task(self._roll_back()))
         else:
@@ -166,6 +197,7 @@ class SqlUnitOfWork(UnitOfWork):
         try:
             await self._send_commit(lent.driver)
         except BaseException as error:
+            self._note(error, lent)
             await lent.give_back(sound=False)
             if was_refused(error):
                 raise
@@ -201,15 +233,34 @@ class SqlUnitOfWork(UnitOfWork):
     async def _begin_or_end(self, statement: str) -> None:
         try:
             await self._open.driver.execute(statement)
-        except BaseException:
-            # Whether it was done is unknown, and so is the connection's state: drop it.
-            await asyncio.shield(asyncio.create_task(self._give_back(sound=False)))
+        except BaseException as error:
+            # Whether it was done is unknown, and so is the connection's state.
+            await asyncio.shield(asyncio.create_task(self._drop(error)))
             raise
+
+    async def _drop(self, error: BaseException) -> None:
+        """Close the connection that failed so."""
+        if self._lent is not None:
+            self._note(error, self._lent)
+        await self._give_back(sound=False)
+
+    def _note(self, error: BaseException, lent: PooledConnection) -> None:
+        servers = self._engines.servers
+        if servers is not None and ends_session(error):
+            lent.end_generation(servers)
 
     async def _give_back(self, *, sound: bool = True) -> None:
         lent, self._lent = self._lent, None
-        if lent is not None:
-            await lent.give_back(sound=sound)
+        try:
+            if lent is not None:
+                await lent.give_back(sound=sound)
+        finally:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.release()
 
     def record(self, event: Event) -> None:
         self._events.add(event)
@@ -225,41 +276,45 @@ class SqlUnitOfWork(UnitOfWork):
         return self._open.driver
 
     @property
-    def _connection(self) -> AsyncConnection:
+    def connection(self) -> AsyncConnection:
         return self._open.core
 
     @property
     def products(self) -> SqlProductRepository:
-        return SqlProductRepository(self._connection)
+        return SqlProductRepository(self.connection)
 
     @property
     def stock(self) -> SqlStockRepository:
-        return SqlStockRepository(self._connection)
+        return SqlStockRepository(self.connection)
 
     @property
     def orders(self) -> SqlOrderRepository:
-        return SqlOrderRepository(self._connection)
+        return SqlOrderRepository(self.connection)
+
+    @property
+    def batch(self) -> BatchRepository:
+        raise NotImplementedError("each database has its own way of placing orders")
 
     @property
     def keys(self) -> SqlKeyRepository:
-        return SqlKeyRepository(self._connection)
+        return SqlKeyRepository(self.connection)
 
     @property
     def history(self) -> SqlHistoryRepository:
-        return SqlHistoryRepository(self._connection)
+        return SqlHistoryRepository(self.connection)
 
     @property
     def users(self) -> SqlUserRepository:
-        return SqlUserRepository(self._connection)
+        return SqlUserRepository(self.connection)
 
     @property
     def sessions(self) -> SqlSessionRepository:
-        return SqlSessionRepository(self._connection)
+        return SqlSessionRepository(self.connection)
 
     @property
     def attempts(self) -> SqlAttemptRepository:
-        return SqlAttemptRepository(self._connection)
+        return SqlAttemptRepository(self.connection)
 
     @property
     def leases(self) -> SqlLeaseRepository:
-        return SqlLeaseRepository(self._connection)
+        return SqlLeaseRepository(self.connection)

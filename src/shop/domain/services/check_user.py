@@ -38,7 +38,7 @@ class CheckUser:
         return current
 
     async def _look_up(self, caller: Caller) -> Caller:
-        async with self.unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True, caller=caller) as uow:
             user = await user_of(uow, caller)
         if user.disabled:
             raise InvalidToken

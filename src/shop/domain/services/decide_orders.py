@@ -44,7 +44,7 @@ class DecideOrders:
         an order whose COMMIT was lost, and `WriteConflict` for what was refused beside such an
         order. Raises `LockTimeout`.
         """
-        async with self.unit_of_work(brief=True) as uow:
+        async with self.unit_of_work(batch=True) as uow:
             batch = await uow.batch.lock(
                 order_ids={request.order_id for request in requests},
                 product_ids={product for request in requests for product in request.wanted},

@@ -28,7 +28,7 @@ class ListProducts:
         self, *, caller: Caller, query: ProductQuery, part: Part, count: int | None = None
     ) -> Page[Product]:
         """The same for every caller."""
-        async with self.unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True, caller=caller) as uow:
             return await read_page(uow.products, query, part, count=count)
 
 
@@ -39,7 +39,7 @@ class ReadProduct:
     @retrying
     async def __call__(self, *, caller: Caller, product_id: int) -> Product:
         """The same for every caller. Raises `ProductNotFound`, for archived ones too."""
-        async with self.unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True, caller=caller) as uow:
             product = await uow.products.get(product_id)
         if product.archived:
             raise ProductNotFound(product_id)
@@ -54,7 +54,7 @@ class FindProduct:
     async def __call__(self, *, caller: Caller, sku: str) -> Product:
         """The product with this SKU, archived or not. Raises `StaffOnly`, `ProductNotFound`."""
         caller.require_staff()
-        async with self.unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True, caller=caller) as uow:
             product = await uow.products.find(sku)
         if product is None:
             raise ProductNotFound(sku)
@@ -207,7 +207,7 @@ class ReadMovements:
     ) -> Page[StockMovement]:
         """A product's ledger, the newest movement first. Raises `StaffOnly`, `ProductNotFound`."""
         caller.require_staff()
-        async with self.unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True, caller=caller) as uow:
             await uow.products.get(product_id)
             return await read_page(
                 uow.stock, MovementQuery(product_id=product_id), part, count=count

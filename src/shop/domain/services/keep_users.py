@@ -48,7 +48,7 @@ class CreateUser:
         caller.require_operator()
         username = clean_username(username)
         check_password(password, username=username, is_common=self.is_common_password)
-        async with self.unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True, caller=caller) as uow:
             # Before the costly hash; the database has the last word.
             if await uow.users.find(username) is not None:
                 raise UsernameTaken(username)
@@ -99,7 +99,7 @@ class ReadUser:
 
     async def __call__(self, *, caller: Caller) -> User:
         """Raises `InvalidToken` for a caller of another database."""
-        async with self.unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True, caller=caller) as uow:
             return await user_of(uow, caller)
 
 
@@ -112,7 +112,7 @@ class ListUsers:
         caller.require_operator()
         after = 0
         while True:
-            async with self.unit_of_work(read_only=True) as uow:
+            async with self.unit_of_work(read_only=True, caller=caller) as uow:
                 users = await uow.users.list_all(after=after, limit=USERS_PER_STEP)
             if not users:
                 return

@@ -17,7 +17,7 @@ class ReadOrder:
     @retrying
     async def __call__(self, *, caller: Caller, order_id: UUID) -> Order:
         """Raises `OrderNotFound`."""
-        async with self.unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True, caller=caller) as uow:
             order = await uow.orders.get(order_id)
         order.require_visible(caller)
         return order
@@ -32,7 +32,7 @@ class ReadHistory:
         self, *, caller: Caller, order_id: UUID, part: Part, count: int | None = None
     ) -> Page[OrderEvent]:
         """An order's changes, the oldest first. Raises `OrderNotFound`."""
-        async with self.unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True, caller=caller) as uow:
             (await uow.orders.get(order_id)).require_visible(caller)
             return await read_page(uow.history, EventQuery(order_id=order_id), part, count=count)
 
@@ -47,5 +47,5 @@ class ListOrders:
     ) -> Page[Order]:
         if not caller.is_staff:
             query = replace(query, user_id=caller.user_id)
-        async with self.unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True, caller=caller) as uow:
             return await read_page(uow.orders, query, part, count=count)

@@ -50,5 +50,5 @@ class ListSessions:
     @retrying
     async def __call__(self, *, caller: Caller) -> Sequence[SessionFamily]:
         """The caller's open sessions, the last used first."""
-        async with self.unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True, caller=caller) as uow:
             return await uow.sessions.list_open(caller.user_id, self.clock())

@@ -8,7 +8,7 @@ from shop.domain.events import Event
 from shop.domain.ports import Clock, UnitOfWorkFactory
 from shop.domain.services.retrying import retrying
 from shop.domain.stock import OrderAudit, Reason, Shelf, StockAudit, StockMovement
-from shop.domain.users import Caller
+from shop.domain.users import OPERATOR, Caller
 
 PER_STEP = 2_000
 REPAIR_NOTE = "stock verify --repair"
@@ -57,12 +57,12 @@ class VerifyStock:
 
     @retrying
     async def _audit_products(self, after: int) -> Sequence[StockAudit]:
-        async with self.unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True, caller=OPERATOR) as uow:
             return await uow.stock.audit(after=after, limit=PER_STEP)
 
     @retrying
     async def _audit_orders(self, after: UUID | None) -> tuple[Sequence[OrderAudit], UUID | None]:
-        async with self.unit_of_work(read_only=True) as uow:
+        async with self.unit_of_work(read_only=True, caller=OPERATOR) as uow:
             return await uow.stock.audit_orders(after=after, limit=PER_STEP)
 
 

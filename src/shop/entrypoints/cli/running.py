@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
 
+import msgspec
 import rich_click as click
 
 from shop.domain.errors import ShopError, StoreUnavailable
@@ -51,6 +52,10 @@ async def connected(settings: Settings | None = None) -> AsyncIterator[Container
             "SHOP_DATABASE_URL is memory://, which lives only inside `shop serve`; "
             "set it to a SQLite file or a PostgreSQL server."
         )
+    # Nobody else waits for an operator's reads: they may take as long as any statement.
+    settings = msgspec.structs.replace(
+        settings, database_read_statement_timeout=settings.database_statement_timeout
+    )
     container = build_container(settings)
     try:
         yield container

@@ -45,7 +45,7 @@ class HealthController(Controller):
     @get(
         "/health/ready",
         operation_id="ready",
-        summary="The database answers and its schema is current; route traffic here if so",
+        summary="The database takes changes and its schema is current; route traffic here if so",
         responses=problems(406, 503),
     )
     async def ready(
@@ -53,6 +53,6 @@ class HealthController(Controller):
         clock: NamedDependency[SkipValidation[Clock]],
         schema: NamedDependency[SkipValidation[Schema]],
     ) -> Health:
-        if not await schema.is_current():
+        if not await schema.is_current(writable=True):
             raise StoreUnavailable("The database is not migrated; run `shop migrate`.")
         return Health(status="OK", timestamp=clock())

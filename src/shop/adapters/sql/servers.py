@@ -1,0 +1,144 @@
+"""PostgreSQL's servers: the URL that names them, and what their failures mean for connections."""
+
+import re
+from typing import Any
+
+from sqlalchemy import URL, Dialect, PoolProxiedConnection, event, make_url
+from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+# `prefer-standby` is left out: the shop writes.
+_TARGETS = ("any", "primary", "read-write", "standby", "read-only")
+
+_SEVERAL_HOSTS = re.compile(
+    r"(?P<before>postgresql\+asyncpg://(?:[^:/?#@]*(?::[^@]*)?@)?)"
+    r"(?P<hosts>[^/?#@]*,[^/?#@]*)(?P<after>(?:[/?].*)?)",
+    re.DOTALL,
+)
+_HOST = re.compile(r"(?:\[(?P<address>[^\]]+)\]|(?P<name>[^\[\]:]+))(?::(?P<port>[0-9]+))?")
+_PORT = "5432"
+
+_GENERATION = "shop_generation"
+
+
+class WrongUrl(ArgumentError):
+    """Says in a sentence without a password what is wrong."""
+
+
+def parse_url(text: str) -> URL:
+    """A database URL, which may name several hosts of PostgreSQL as libpq takes them.
+
+    `postgresql+asyncpg://user:password@one:5432,two:5432/database` is what SQLAlchemy spells
+    `postgresql+asyncpg://user:password@/database?host=one:5432&host=two:5432`. Raises `WrongUrl`,
+    or another `ArgumentError` or `ValueError` whose text may have parts of the URL.
+    """
+    found = _SEVERAL_HOSTS.fullmatch(text)
+    url = make_url(found["before"] + found["after"]) if found else make_url(text)
+    if found:
+        hosts = [_HOST.fullmatch(host) for host in found["hosts"].split(",")]
+        named = [host for host in hosts if host is not None]
+        if len(named) < len(hosts):
+            raise WrongUrl("each of several hosts must be name:port, or [address]:port of IPv6")
+        url = url.update_query_dict(
+            {
+                "host": ",".join(host["address"] or host["name"] for host in named),
+                "port": ",".join(host["port"] or _PORT for host in named),
+            }
+        )
+    if url.query.get("target_session_attrs", "any") not in _TARGETS:
+        raise WrongUrl("target_session_attrs must be one of " + ", ".join(_TARGETS))
+    if url.get_backend_name() == "postgresql":
+        _check_hosts(url)
+    return url
+
+
+def _check_hosts(url: URL) -> None:
+    """SQLAlchemy would say it when it connects."""
+    try:
+        url.get_dialect()().create_connect_args(url)
+    except (ArgumentError, ValueError):
+        raise WrongUrl("each host needs a port, as in ?host=one:5432&host=two:5432") from None
+
+
+class Servers:
+    """What all engines over the same servers must know together.
+
+    A connection belongs to the generation it was opened in. When a server ends a session, is lost
+    or turns read-only, the generation of that connection is over: its brothers, which may be idle
+    and look sound, are replaced before anybody gets one. A demoted primary would otherwise be kept
+    for ever, since it answers everything but a write.
+    """
+
+    def __init__(self) -> None:
+        self._generation = 0
+        self._host = 0
+        """The one of several hosts that was connected to last."""
+
+    def watch(self, engine: AsyncEngine) -> None:
+        event.listen(engine.sync_engine, "do_connect", self._connect)
+        event.listen(engine.sync_engine, "connect", self._note)
+        event.listen(engine.sync_engine, "checkout", self._replace)
+
+    def end(self, generation: int) -> None:
+        """One of it has failed for a reason that concerns the others, too."""
+        if generation == self._generation:
+            self._generation += 1
+
+    def _connect(
+        self, dialect: Dialect, _record: object, args: list[Any], options: dict[str, Any]
+    ) -> Any:
+        """One host after the other, each with the whole timeout: the driver's spans them all.
+
+        The host that answered last is the first to be asked.
+        """
+        if not isinstance(options.get("host"), list):
+            return dialect.connect(*args, **options)
+        hosts = list(zip(options["host"], options["port"], strict=True))
+        # Without being told it takes any server, and orders need one that can be written to.
+        options.setdefault("target_session_attrs", "read-write")
+        failure: Exception | None = None
+        for number in range(self._host, self._host + len(hosts)):
+            host, port = hosts[number % len(hosts)]
+            try:
+                connection = dialect.connect(*args, **options | {"host": host, "port": port})
+            except Exception as error:
+                failure = error
+            else:
+                self._host = number % len(hosts)
+                return connection
+        assert failure is not None, "there are several hosts"
+        raise failure
+
+    def _note(self, _connection: object, record: Any) -> None:
+        record.info[_GENERATION] = self._generation
+
+    def _replace(self, connection: Any, record: Any, _proxy: object) -> None:
+        """Make the pool connect anew instead of giving out a connection that is over.
+
+        The driver knows without asking the server whether it has hung up.
+        """
+        driver = connection.driver_connection
+        if record.info[_GENERATION] != self._generation:
+            # At once: taking leave of a server that is silent takes seconds.
+            driver.terminate()
+        if driver.is_closed():
+            raise DisconnectionError
+
+
+def set_up_in_transaction(engine: AsyncEngine) -> None:
+    """What SQLAlchemy asks of a new connection reaches one server, though PgBouncer has several."""
+    event.listen(engine.sync_engine, "connect", _begin, insert=True)
+    event.listen(engine.sync_engine, "connect", _commit)
+
+
+def _begin(connection: Any, _record: object) -> None:
+    connection.run_async(lambda driver: driver.execute("BEGIN"))
+
+
+def _commit(connection: Any, _record: object) -> None:
+    connection.run_async(lambda driver: driver.execute("COMMIT"))
+
+
+def generation_of(connection: PoolProxiedConnection) -> int:
+    generation: int = connection.info.get(_GENERATION, 0)
+    return generation

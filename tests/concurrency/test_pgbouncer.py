@@ -1,0 +1,161 @@
+"""Through PgBouncer, in transaction mode: each transaction may reach another server connection."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+import rich_click as click
+from click.testing import CliRunner
+
+from shop.adapters.sql import schema
+from shop.entrypoints.cli.main import main
+from tests.concurrency.deployment import Database, Deployment, basket, deployed, order_path
+from tests.concurrency.load import loaded
+from tests.concurrency.servers import environment
+from tests.concurrency.wire import Client
+from tests.pgbouncer import PROGRAM, running_pgbouncer
+from tests.postgresql import TEMPLATE, PostgresServer
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
+
+SERVER_CONNECTIONS = 3
+"""For two workers, who would have thirty, and every command."""
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def name(migrated_postgresql: PostgresServer) -> str:
+    """Of an empty, migrated database."""
+    name = f"pgbouncer_{next(_numbers)}"
+    migrated_postgresql.create_database(name, template=TEMPLATE)
+    return name
+
+
+@pytest.fixture(scope="module")
+def through(migrated_postgresql: PostgresServer, name: str) -> Iterator[str]:
+    """The URL of the database behind PgBouncer."""
+    with running_pgbouncer(migrated_postgresql, pool_size=SERVER_CONNECTIONS) as folder:
+        yield f"postgresql+asyncpg://shop@/{name}?host={folder}"
+
+
+@pytest.fixture(scope="module")
+def bounced(
+    migrated_postgresql: PostgresServer,
+    name: str,
+    through: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Deployment]:
+    database = Database(url=migrated_postgresql.url(name), server=migrated_postgresql)
+    folder = tmp_path_factory.mktemp("pgbouncer")
+    settings = {"database_url": through, "database_pgbouncer": "true"}
+    with deployed(folder, database, workers=(2,), **settings) as deployment:
+        yield deployment
+
+
+async def test_everything_works_through_pgbouncer_under_load(
+    bounced: Deployment, through: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    products = await bounced.given_products(8, stock=1_000_000)
+    other = await bounced.given_product(stock=10)
+    with bounced.clients(1, bounced.customers[0]) as [client]:
+        kept, dropped = [
+            (await client.post("/api/orders/", basket((other, 2)))).body["id"] for _ in range(2)
+        ]
+    # `shop makemigrations` writes beside the others.
+    migrations = tmp_path / "migrations"
+    shutil.copytree(schema.MIGRATIONS, migrations)
+    monkeypatch.setattr(schema, "MIGRATIONS", migrations)
+    commands = _commands(kept, dropped)
+    assert {_path_of(command) for command in commands} == set(_all_commands()) - {"serve"}
+    async with loaded(bounced, products) as load, _watched(bounced, kept):
+        await load.has_placed(100)
+        for command in commands:
+            await asyncio.to_thread(_run, command, through)
+        await load.has_placed(100)
+    assert not load.refused
+    assert not load.cut_off
+    await load.check(bounced, products)
+    await bounced.verify_stock()
+
+
+def _commands(kept: str, dropped: str) -> list[str]:
+    return [
+        "migrate",
+        "migrate",
+        "makemigrations -m nothing",
+        "demo",
+        "create-user ann --password-stdin",
+        "set-password ann --password-stdin",
+        "disable-user ann",
+        "enable-user ann",
+        "list-users",
+        "purge-sessions",
+        "add-products --count 20",
+        "products list --search a",
+        "products create NEW --name New --price 1.00 --stock 3",
+        "products change NEW --price 2.00",
+        "stock adjust NEW --delta 2 --reason restock",
+        "stock history NEW",
+        "stock verify",
+        "products archive NEW",
+        "orders list",
+        f"orders show {kept}",
+        f"orders pay {kept}",
+        f"orders ship {kept}",
+        f"orders deliver {kept}",
+        f"orders return {kept}",
+        f"orders cancel {dropped}",
+    ]
+
+
+def _run(command: str, database_url: str) -> None:
+    result = CliRunner().invoke(
+        main,
+        command.split(),
+        input="correct horse battery\n",
+        env=environment(database_url, {"SHOP_DATABASE_PGBOUNCER": "true"}),
+    )
+    assert result.exit_code == 0, f"{command}: {result.output}"
+
+
+def _all_commands(group: click.Group = main, path: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _all_commands(command, f"{path}{name} ")
+        else:
+            yield path + name
+
+
+def _path_of(command: str) -> str:
+    """The command without what is said to it."""
+    words = command.split()
+    return " ".join(words[:2] if words[0] in {"products", "orders", "stock"} else words[:1])
+
+
+@asynccontextmanager
+async def _watched(deployment: Deployment, order_id: str) -> AsyncIterator[None]:
+    """Readiness and reads are asked for again and again, and answered, as long as the block."""
+    is_over = asyncio.Event()
+
+    async def ask(client: Client, *paths: str) -> None:
+        while not is_over.is_set():
+            for path in paths:
+                answer = await client.get(path)
+                assert answer.status == 200, (path, answer)
+
+    with deployment.clients(4, deployment.staff) as clients:
+        async with asyncio.TaskGroup() as group:
+            for client in clients[:2]:
+                group.create_task(ask(client, "/health/ready"))
+            for client in clients[2:]:
+                lists = ["/api/products/", "/api/products/?search=t", "/api/orders/"]
+                group.create_task(ask(client, *lists, order_path(order_id)))
+            try:
+                yield
+            finally:
+                is_over.set()
