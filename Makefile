@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # A PYTHON that somebody asked for is used or refused, never silently replaced.
-PYTHONS := $(PYTHON) $(if $(filter file,$(origin PYTHON)),python3.13 python3.12 python3.11 python3.14)
+CANDIDATES := $(PYTHON) $(if $(filter file,$(origin PYTHON)),python3.13 python3.12 python3.11 python3.14)
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 UV_COMPILE = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
@@ -38,7 +38,7 @@ venv: $(STAMP) ## Build .venv with Python 3.11 or newer (PYTHON=... to choose)
 $(STAMP): requirements-dev.txt pyproject.toml
 	@if ! $(BIN)/python -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then \
 		found=; \
-		for python in $(PYTHONS); do \
+		for python in $(CANDIDATES); do \
 			if "$$python" -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then found=$$python; break; fi; \
 		done; \
 		if [ -z "$$found" ]; then \
@@ -64,6 +64,41 @@ $(STAMP): requirements-dev.txt pyproject.toml
 # One more than there are cores at least: some tests wait for a time limit.
 test: lint ## Run every check: style, types, layers, Dockerfile, then the tests
 	$(BIN)/pytest -n 3 --dist worksteal
+
+PYTHONS ?= python3.11 python3.12 python3.13 python3.14 python3.15
+
+.PHONY: test-pythons
+test-pythons: ## Run `make test` on every Python found, each in a venv of its own (PYTHONS="..." to choose)
+	@found=; missing=; failed=; \
+	for python in $(PYTHONS); do \
+		if version=$$("$$python" -c 'import platform; print(platform.python_version())' 2>/dev/null); then \
+			found="$$found $$version"; \
+			echo "== $$python, which is $$version"; \
+			$(MAKE) test PYTHON="$$python" VENV=".venv-$$version" || failed="$$failed $$version"; \
+		else \
+			missing="$$missing $$python"; \
+		fi; \
+	done; \
+	echo "Tested:$${found:- none}. Failed:$${failed:- none}. Not found:$${missing:- none}."; \
+	[ -n "$$found" ] && [ -z "$$failed" ]
+
+# An early look at what the `<3` of pyproject.toml keeps out. The tests run even where mypy objects.
+LITESTAR_NEXT ?= litestar>=3.0.0.dev0
+
+.PHONY: test-litestar-next
+test-litestar-next: ## Run mypy and the tests on the next Litestar (LITESTAR_NEXT=... for a folder or a git address)
+	@$(MAKE) venv VENV=.venv-next
+	@if ! report=$$(.venv-next/bin/python -m pip install --disable-pip-version-check --upgrade '$(LITESTAR_NEXT)' 2>&1); then \
+		echo "$$report" >&2; \
+		echo "Nothing was tested: pip cannot get $(LITESTAR_NEXT) from here." >&2; \
+		exit 1; \
+	fi
+	@echo "Testing with Litestar $$(.venv-next/bin/python -c 'from importlib.metadata import version; print(version("litestar"))')"
+	@failed=; \
+	.venv-next/bin/mypy || failed="$$failed mypy"; \
+	.venv-next/bin/pytest -n 3 --dist worksteal || failed="$$failed tests"; \
+	echo "Failed:$${failed:- nothing}."; \
+	[ -z "$$failed" ]
 
 .PHONY: lint
 lint: venv ## Run the checks that need no database: style, types, layers, Dockerfile
@@ -102,8 +137,8 @@ requirements.txt: | $(STAMP) ## Lock the dependencies of pyproject.toml with has
 	$(UV_COMPILE) --group build --constraint requirements-dev.txt --output-file requirements-build.txt
 
 .PHONY: clean
-clean: ## Remove .venv and everything else that was made, but not the data in var/
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## Remove the venvs and everything else that was made, but not the data in var/
+	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 ##@ Run in containers (Docker with Compose, or COMPOSE=docker-compose)
