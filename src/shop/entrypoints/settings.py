@@ -76,6 +76,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     body_max: Annotated[int, Meta(ge=1_024, le=10_485_760)] = 65_536
     request_timeout: Seconds = 10.0
+    send_timeout: Seconds = 10.0
+    send_rate_min: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_024
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     access_log: bool = False
