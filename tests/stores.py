@@ -21,7 +21,7 @@ from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
 from shop.domain.orders import Order, OrderEvent, OrderStatus
 from shop.domain.ports import EventListener, UnitOfWork
-from shop.domain.stock import Reason, StockMovement
+from shop.domain.stock import LedgerPosition, Reason, StockAudit, StockMovement
 
 
 class OpenUnitOfWork(Protocol):
@@ -57,6 +57,15 @@ class Store:
                 rows = await connection.execute(select(table).order_by(table.c.id))
             ledger = [_movement_from(row) for row in rows]
         return [m for m in ledger if order_id is None or m.order_id == order_id]
+
+    async def audits(self) -> Sequence[StockAudit]:
+        """All products' stock against their ledgers, in one go."""
+        async with self.unit_of_work(read_only=True) as uow:
+            audits, more = await uow.stock.audit(
+                LedgerPosition(), products=1_000, movements=100_000
+            )
+        assert more is None
+        return audits
 
     async def events(self) -> list[OrderEvent]:
         """The history of all orders, oldest first."""

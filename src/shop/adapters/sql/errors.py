@@ -12,6 +12,7 @@ from shop.domain.errors import InvalidToken, ShopError, StoreUnavailable, WriteC
 
 # PostgreSQL: serialization_failure, deadlock_detected, unique_violation.
 _CONFLICTS = frozenset({"40001", "40P01", "23505"})
+_UNDEFINED_TABLE = "42P01"
 # What asyncpg raises when the server's farewell arrived on an idle connection just before its end.
 _Interrupted = asyncpg.InternalClientError
 # lock_not_available, query_canceled (the timeouts), read_only_sql_transaction (a failover);
@@ -59,6 +60,12 @@ def translated(error: BaseException) -> ShopError | None:
     if state is not None and state[:2] in _REFUSED_CLASSES:
         return StoreUnavailable("The database refuses the shop's connections.")
     return None
+
+
+def is_missing_table(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE or (
+        str(error.orig).startswith("no such table")
+    )
 
 
 def driver_error(error: BaseException) -> BaseException:

@@ -8,8 +8,8 @@ from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from shop.domain.errors import StoreUnavailable
-from shop.domain.ports import Clock, Schema
+from shop.domain.errors import StoreTooNew, StoreUnavailable
+from shop.domain.ports import Clock, Schema, SchemaState
 from shop.entrypoints.http.access import PUBLIC, PUBLIC_PAGE
 from shop.entrypoints.http.errors import problems
 from shop.entrypoints.metrics import CONTENT_TYPE, Metrics
@@ -52,7 +52,7 @@ class HealthController(Controller):
     @get(
         "/health/ready",
         operation_id="ready",
-        summary="The database answers and its schema is current; route traffic here if so",
+        summary="The database answers and its schema fits; route traffic here if so",
         responses=problems(406, 503),
     )
     async def ready(
@@ -60,6 +60,9 @@ class HealthController(Controller):
         clock: NamedDependency[SkipValidation[Clock]],
         schema: NamedDependency[SkipValidation[Schema]],
     ) -> Health:
-        if not await schema.is_current():
+        state = await schema.state()
+        if state is SchemaState.TOO_NEW:
+            raise StoreTooNew
+        if not state.is_fit:
             raise StoreUnavailable("The database is not migrated; run `shop migrate`.")
         return Health(status="OK", timestamp=clock())
