@@ -42,7 +42,7 @@ class Server(MPServer):
     """Granian's, but for one thing: however often workers die, it starts them again.
 
     Granian ends the whole server when a worker dies twice within 5.5 seconds, which no option
-    changes. `tests/entrypoints/test_workers.py` notices when a version of it works otherwise.
+    changes. `tests/concurrency/test_workers.py` notices when a version of it works otherwise.
     """
 
     def run(self, load: Callable[[], Application]) -> None:
@@ -62,7 +62,10 @@ class Server(MPServer):
                 due[worker] = now + pauses.after(worker, lived=now - self.wrks[worker].birth)
             if self.reload_signal:
                 self.reload_signal = False
-                due = dict.fromkeys(range(self.workers), now)
+                due.clear()
+                every = list(range(self.workers))
+                # An old one serves until the new one has had time to start.
+                self._respawn_workers(every, spawn_target, target_loader, self.respawn_interval)
             for worker in [worker for worker, at in due.items() if at <= now]:
                 del due[worker]
                 self._respawn_workers([worker], spawn_target, target_loader)
@@ -74,6 +77,9 @@ def loader(port: int) -> Callable[[], Application]:
 
 
 def _load(parent: int, port: int) -> Application:
+    # The parent's handlers came along; one that is told to stop before it serves stops at once.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Here, so that the process that only starts workers stays small.
     from shop.entrypoints.http.app import create_app
 

@@ -91,6 +91,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
                 reserve_files(Path(folder), workers + 1)
                 os.environ[MULTIPROCESS_VARIABLE] = folder
             except OSError as error:
+                stack.close()
                 click.echo(
                     f"No room for the metrics of all workers ({error.strerror}): "
                     "/metrics shows those of the worker that answers.",
