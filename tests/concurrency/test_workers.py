@@ -54,13 +54,11 @@ async def test_a_worker_that_dies_again_and_again_does_not_end_the_server(
 ) -> None:
     """Granian's own limit is one death in 5.5 seconds after a restart."""
     staying, dying = min(server.worker_pids), max(server.worker_pids)
-    started = time.monotonic()
     for _ in range(3):
         await dies(server, {dying})
         await is_replaced(server, {dying})
         assert server.is_running
         [dying] = server.worker_pids - {staying}
-    assert time.monotonic() - started < 5.5 * 3
     await until(server.is_listening, within=SECONDS_MAX)
     assert await asyncio.to_thread(server.stop) == 0
 

@@ -42,7 +42,8 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         pytest.skip("only root may mount a small file system")
     yield disk
     for folder in mounted:
-        subprocess.run(["umount", folder], check=True)
+        # Lazily: killed workers may still be on their way out.
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def fill(folder: Path) -> None:
