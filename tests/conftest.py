@@ -80,9 +80,16 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def sql(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+def sql_url(request: pytest.FixtureRequest) -> str:
+    """An empty, migrated database of each kind that speaks SQL."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+async def sql(sql_url: str) -> AsyncIterator[Store]:
     """An empty store of each kind that speaks SQL."""
-    async with sql_store(request.getfixturevalue(f"{request.param}_url")) as store:
+    async with sql_store(sql_url) as store:
         yield store
 
 

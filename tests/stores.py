@@ -29,7 +29,7 @@ from shop.adapters.system import utc_now
 from shop.domain.keys import KeyedRequest
 from shop.domain.orders import Order, OrderEvent, OrderStatus
 from shop.domain.ports import EventListener, UnitOfWork
-from shop.domain.stock import StockMovement
+from shop.domain.stock import LedgerPosition, StockAudit, StockMovement
 from shop.domain.users import Caller
 
 
@@ -72,6 +72,15 @@ class Store:
                 rows = await read_rows(connection, select(table).order_by(table.c.id))
             ledger = [StockMovement(**row) for row in rows]
         return [m for m in ledger if order_id is None or m.order_id == order_id]
+
+    async def audits(self) -> Sequence[StockAudit]:
+        """All products' stock against their ledgers, in one go."""
+        async with self.unit_of_work(read_only=True) as uow:
+            audits, more = await uow.stock.audit(
+                LedgerPosition(), products=1_000, movements=100_000
+            )
+        assert more is None
+        return audits
 
     async def events(self) -> list[OrderEvent]:
         """The history of all orders, oldest first."""

@@ -8,7 +8,7 @@ import pytest
 from shop.domain.orders import Order, OrderStatus
 from shop.domain.products import Product
 from shop.domain.services.verify_stock import REPAIR_NOTE
-from shop.domain.stock import Reason, StockMovement
+from shop.domain.stock import LedgerPosition, Reason, StockAudit, StockMovement
 from shop.domain.users import OPERATOR
 from tests.builders import NOON, items, order_id
 from tests.stores import Store
@@ -53,8 +53,7 @@ async def unsound(shop: UseCases) -> list[tuple[int, int, int, int]]:
 
 
 async def test_honest_trade_is_sound(shop: UseCases, store: Store, products: list[Product]) -> None:
-    async with store.unit_of_work(read_only=True) as uow:
-        audits = await uow.stock.audit(after=0, limit=10)
+    audits = await store.audits()
     assert [(a.product_id, a.sku, a.on_hand, a.is_sound) for a in audits] == [
         (p.id, p.sku, p.stock - 2, True) for p in products
     ]
@@ -83,11 +82,29 @@ async def test_a_wrong_balance_is_found_though_the_sum_is_right(
     assert await unsound(shop) == [(products[2].id, 0, 0, 1)]
 
 
-async def test_an_audit_goes_on_after_a_product(store: Store, products: list[Product]) -> None:
+@pytest.mark.parametrize("most", [(1, 100), (2, 100), (3, 100), (100, 1), (100, 2), (100, 3)])
+async def test_an_audit_goes_on_where_the_last_one_ended(
+    store: Store, products: list[Product], most: tuple[int, int]
+) -> None:
+    """The ledgers have two movements each."""
+    audits: list[StockAudit] = []
+    position: LedgerPosition | None = LedgerPosition()
+    while position is not None:
+        async with store.unit_of_work(read_only=True) as uow:
+            step, position = await uow.stock.audit(position, products=most[0], movements=most[1])
+        assert len(step) <= min(most)
+        audits += step
+    assert audits == await store.audits()
+    assert [audit.product_id for audit in audits] == [product.id for product in products]
+    assert all(audit.is_sound for audit in audits)
+
+
+async def test_an_audit_beyond_the_last_product_is_at_its_end(
+    store: Store, products: list[Product]
+) -> None:
+    beyond = LedgerPosition(product_id=products[-1].id + 1)
     async with store.unit_of_work(read_only=True) as uow:
-        audits = await uow.stock.audit(after=products[0].id, limit=1)
-        assert [audit.product_id for audit in audits] == [products[1].id]
-        assert await uow.stock.audit(after=products[-1].id, limit=10) == []
+        assert await uow.stock.audit(beyond, products=10, movements=10) == ([], None)
 
 
 # --- orders ---
@@ -280,8 +297,7 @@ async def repair(shop: UseCases) -> None:
 
 
 async def all_stock(store: Store) -> list[int]:
-    async with store.unit_of_work(read_only=True) as uow:
-        return [audit.on_hand for audit in await uow.stock.audit(after=0, limit=100)]
+    return [audit.on_hand for audit in await store.audits()]
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__.strip("_"))

@@ -208,7 +208,7 @@ def test_a_drafted_migration_holds_the_difference_and_nothing_else(
     assert result.exit_code == 0, result.output
     [new] = [path for path in (copy / "versions").glob("*.py") if path.name not in before]
     draft = new.read_text()
-    assert new.name.startswith(f"{len(before):04d}_")
+    assert new.name.startswith(f"{int(schema.head() or 0) + 1:04d}_")
     assert draft.count("op.create_index") == 1
     assert "products_by_price" in draft
 

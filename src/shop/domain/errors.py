@@ -112,6 +112,17 @@ class StockBusy(Unavailable):
         self.product_id = product_id
 
 
+class StoreUnfit(StoreUnavailable):
+    """The database answers, but this program cannot work on it as it is; its detail says why."""
+
+
+class StoreTooNew(StoreUnfit):
+    def __init__(self) -> None:
+        super().__init__(
+            "The database is newer than this program, which cannot work on it; run the newer one."
+        )
+
+
 class WriteConflict(Unavailable):
     """Another transaction won a race (deadlock, serialization, unique key); a new try is safe."""
 

@@ -7,6 +7,7 @@ Any operation of a unit of work may raise `StoreUnavailable` (the store is away 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from types import TracebackType
 from typing import Protocol, Self
 from uuid import UUID
@@ -24,7 +25,7 @@ from shop.domain.orders import (
 from shop.domain.pages import Listed
 from shop.domain.products import Product, ProductQuery
 from shop.domain.sessions import RefreshToken, SessionFamily
-from shop.domain.stock import MovementQuery, OrderAudit, StockAudit, StockMovement
+from shop.domain.stock import LedgerPosition, MovementQuery, OrderAudit, StockAudit, StockMovement
 from shop.domain.throttling import Attempts
 from shop.domain.users import Caller, User
 
@@ -110,8 +111,15 @@ class StockRepository(Listed[MovementQuery, StockMovement], Protocol):
         """
         ...
 
-    async def audit(self, *, after: int, limit: int) -> Sequence[StockAudit]:
-        """Stock against ledger of the next products by id, as of one moment."""
+    async def audit(
+        self, start: LedgerPosition, *, products: int, movements: int
+    ) -> tuple[Sequence[StockAudit], LedgerPosition | None]:
+        """Stock against ledger of the next products by id, as of one moment.
+
+        Looks at so many products and movements at most. Also where to go on, or None at the end: a
+        product with more movements is carried on there. What is read of it before stays as it is,
+        since the ledger is only added to, and each product's movements are numbered in their order.
+        """
         ...
 
     async def audit_order(self, *, order_id: UUID, product_id: int) -> OrderAudit: ...
@@ -379,16 +387,35 @@ class PasswordHasher(Protocol):
         ...
 
 
+class SchemaState(Enum):
+    CURRENT = auto()
+    """It is that of this program."""
+    COMPATIBLE = auto()
+    """It is newer, and lets this program work on it."""
+    OUTDATED = auto()
+    """It must be upgraded before this program works on it."""
+    TOO_NEW = auto()
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether this program can work on it."""
+        return self in (SchemaState.CURRENT, SchemaState.COMPATIBLE)
+
+
 class Schema(Protocol):
     """The store's schema, as a whole."""
 
-    async def is_current(self, *, writable: bool = False) -> bool:
-        """Whether it is that of this version of the shop. Raises `StoreUnavailable`.
+    async def state(self, *, writable: bool = False) -> SchemaState:
+        """Raises `StoreUnavailable`, also if it is to be `writable` and takes no changes now."""
+        ...
 
-        That is also raised if it is to be `writable` and takes no changes now.
-        """
+    async def check_encoding(self) -> None:
+        """Raises `StoreUnfit` if it cannot hold every text, and `StoreUnavailable`."""
         ...
 
     async def upgrade(self) -> None:
-        """Bring it up to date; many may do so at once. Raises `StoreUnavailable`."""
+        """Bring it up to date; many may do so at once. A compatible one is left alone.
+
+        Raises `StoreTooNew`, `StoreUnfit` as `check_encoding` does, and `StoreUnavailable`.
+        """
         ...

@@ -166,6 +166,17 @@ class StockAudit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerPosition:
+    """How far the ledger was read: all of the products before this one, and a part of its own."""
+
+    product_id: int = 0
+    movement_id: int = 0
+    """The last of its movements that was read."""
+    movements_sum: int = 0
+    last_balance: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderAudit:
     """An order and a product of which its lines and its movements say different things."""
 

@@ -1,9 +1,22 @@
 """Metrics for Prometheus: requests by route, the order intake, and background tasks."""
 
 import collections
+import fcntl
 import os
+import sys
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+    values,
+)
 
 from shop.adapters.background import BackgroundObserver
 from shop.adapters.intake import IntakeObserver
@@ -15,17 +28,34 @@ MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000)
 
+# What workers share is in files that each maps into its memory. A page of a file for which the disk
+# has no room kills the process that touches it, so room is taken before anybody serves, a file is
+# used again by the worker that follows a dead one, and no file ever grows.
+_FILE_BYTES = {"histogram": 4_194_304, "counter": 262_144, "gauge_max": 65_536}
+_SERIES_BYTES_MAX = 6_144
+"""What a histogram of requests takes for one method, route and status."""
+_REST = ("(rest)", "(rest)", "(rest)")
+"""Of requests for which there is no room."""
+
+
+def reserve_files(folder: Path, number: int) -> None:
+    """Take room for the metrics of this many workers. Raises `OSError` where there is none."""
+    for index in range(number):
+        for kind, size in _FILE_BYTES.items():
+            with (folder / f"{kind}_{index}.db").open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+
 
 class Metrics(IntakeObserver, BackgroundObserver):
     """One for a process. Labels are routes, never paths: what clients make up makes no series."""
 
     def __init__(self) -> None:
-        # Imported when a worker makes its own: the library looks for the folder that workers
-        # share once, when it is imported, and `shop serve` sets it after its own imports.
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
+        self._shared_file = _claim_file()
+        self._series_left = (
+            _FILE_BYTES["histogram"] - _used_bytes(self._shared_file)
+        ) // _SERIES_BYTES_MAX
         self._registry = CollectorRegistry()
-        requests = Histogram(
+        self._requests = Histogram(
             "shop_http_request_seconds",
             "Time to answer a request.",
             ["method", "route", "status"],
@@ -33,7 +63,7 @@ class Metrics(IntakeObserver, BackgroundObserver):
             registry=self._registry,
         )
         # The library makes strings of all labels and takes a lock each time it is asked.
-        self._requests_of = cache(requests.labels)
+        self._requests_of: dict[tuple[str, str, int], Histogram] = {}
         self._batch_size = Histogram(
             "shop_intake_batch_orders",
             "Orders in a batch.",
@@ -92,7 +122,16 @@ class Metrics(IntakeObserver, BackgroundObserver):
             self._events_of(name).inc(number)
 
     def request_done(self, *, method: str, route: str, status: int, seconds: float) -> None:
-        self._requests_of(method, route, status).observe(seconds)
+        key = (method, route, status)
+        series = self._requests_of.get(key)
+        if series is None:
+            series = self._requests_of[key] = self._new_series(key)
+        series.observe(seconds)
+
+    def _new_series(self, key: tuple[str, str, int]) -> Histogram:
+        self._series_left -= 1
+        # The last one is for the rest.
+        return self._requests.labels(*(key if self._series_left > 0 else _REST))
 
     def batch_done(self, *, size: int, seconds: float) -> None:
         self._batch_size.observe(size)
@@ -114,10 +153,39 @@ class Metrics(IntakeObserver, BackgroundObserver):
 
     def text(self) -> bytes:
         """All of it in Prometheus' format, of all workers of this server."""
-        from prometheus_client import CollectorRegistry, generate_latest, multiprocess
-
-        if MULTIPROCESS_VARIABLE not in os.environ:
+        if self._shared_file is None:
             return generate_latest(self._registry)
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+
+_claimed: list[int] = []
+"""Open for as long as the process lives: a file is locked by whoever writes to it."""
+
+
+def _claim_file() -> Path | None:
+    """A histogram's file that nobody else uses; None if this process's metrics are its own."""
+    folder = os.environ.get(MULTIPROCESS_VARIABLE)
+    for path in sorted(Path(folder).glob("histogram_*.db")) if folder else ():
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            continue
+        _claimed.append(descriptor)
+        index = path.stem.partition("_")[2]
+        # By the file's number instead of the process's.
+        values.ValueClass = values.MultiProcessValue(partial(str, index))  # type: ignore[no-untyped-call]
+        return path
+    values.ValueClass = values.MutexValue
+    return None
+
+
+def _used_bytes(path: Path | None) -> int:
+    """Its first four bytes say it, of a file of the library's."""
+    if path is None:
+        return 0
+    with path.open("rb") as file:
+        return int.from_bytes(file.read(4), sys.byteorder)

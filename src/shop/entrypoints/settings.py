@@ -81,6 +81,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     request_timeout: Seconds = 10.0
     request_deadline: Seconds = 15.0
     idempotency_key_lifetime: Seconds = 86_400.0 * 7
+    send_timeout: Seconds = 10.0
+    send_rate_min: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_024
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     access_log: bool = False

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from litestar.types import Receive, Scope, Send
 
-from shop.entrypoints.http.edge import Edge
+from shop.entrypoints.http.edge import PART_BYTES_MAX, Edge
 from shop.entrypoints.http.errors import BodyTooSlow
 from shop.entrypoints.logs import JsonFormatter
 from shop.entrypoints.metrics import Metrics
@@ -294,3 +294,26 @@ async def test_a_body_is_complete_when_as_much_came_as_was_announced(
     edge = Edge(app, metrics=Metrics(), log_access=False, body_seconds_max=60)
     await edge(cast("Scope", scope), receive, send)
     assert (len(read), b"".join(read)) == (received, b"abcd")
+
+
+@pytest.mark.parametrize("length", [0, 1, PART_BYTES_MAX, PART_BYTES_MAX + 1, 10 * PART_BYTES_MAX])
+async def test_a_large_answer_is_handed_on_part_by_part(length: int) -> None:
+    """So that what a peer has not read yet is not kept twice."""
+    whole = bytes(n % 251 for n in range(length))
+    sent: list[dict[str, Any]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": whole, "more_body": False})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    edge = Edge(app, metrics=Metrics(), log_access=False, body_seconds_max=1)
+    scope = {"type": "http", "method": "GET", "headers": [], "raw_path": b"/"}
+    await edge(cast(Scope, scope), cast(Receive, None), send)
+    parts = sent[1:]
+    assert b"".join(part["body"] for part in parts) == whole
+    assert all(len(part["body"]) <= PART_BYTES_MAX for part in parts)
+    assert len(parts) == max(1, -(-length // PART_BYTES_MAX))
+    assert [part["more_body"] for part in parts] == [True] * (len(parts) - 1) + [False]

@@ -1,11 +1,14 @@
 """The in-memory store has the schema of the program that runs."""
 
-from shop.domain.ports import Schema
+from shop.domain.ports import Schema, SchemaState
 
 
 class MemorySchema(Schema):
-    async def is_current(self, *, writable: bool = False) -> bool:
-        return True
+    async def state(self, *, writable: bool = False) -> SchemaState:
+        return SchemaState.CURRENT
+
+    async def check_encoding(self) -> None:
+        return None
 
     async def upgrade(self) -> None:
         return None

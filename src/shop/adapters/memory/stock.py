@@ -12,6 +12,7 @@ from shop.domain.ports import StockRepository
 from shop.domain.products import Product
 from shop.domain.stock import (
     ORDER_REASONS,
+    LedgerPosition,
     MovementQuery,
     OrderAudit,
     StockAudit,
@@ -47,21 +48,39 @@ class MemoryStockRepository(StockRepository):
     async def count(self, query: MovementQuery) -> int:
         return len(self._ledger(query.product_id))
 
-    async def audit(self, *, after: int, limit: int) -> Sequence[StockAudit]:
-        audits = []
-        for product_id in sorted(id_ for id_ in self._products if id_ > after)[:limit]:
+    async def audit(
+        self, start: LedgerPosition, *, products: int, movements: int
+    ) -> tuple[Sequence[StockAudit], LedgerPosition | None]:
+        audits: list[StockAudit] = []
+        position = start
+        for product_id in sorted(id_ for id_ in self._products if id_ >= start.product_id):
+            if product_id != position.product_id:
+                position = LedgerPosition(product_id=product_id)
+            if len(audits) == products:
+                return audits, position
+            rest = [m for m in self._ledger(product_id) if m.id > position.movement_id]
+            part = rest[:movements]
+            position = LedgerPosition(
+                product_id=product_id,
+                movement_id=part[-1].id if part else position.movement_id,
+                movements_sum=position.movements_sum + sum(m.quantity for m in part),
+                last_balance=part[-1].balance if part else position.last_balance,
+            )
+            if len(part) == movements:
+                # There may be more.
+                return audits, position
+            movements -= len(part)
             product = self._products[product_id]
-            ledger = self._ledger(product_id)
             audits.append(
                 StockAudit(
                     product_id=product_id,
                     sku=product.sku,
                     on_hand=product.stock,
-                    movements_sum=sum(movement.quantity for movement in ledger),
-                    last_balance=ledger[-1].balance if ledger else 0,
+                    movements_sum=position.movements_sum,
+                    last_balance=position.last_balance,
                 )
             )
-        return audits
+        return audits, None
 
     async def audit_order(self, *, order_id: UUID, product_id: int) -> OrderAudit:
         order = self._orders[order_id]

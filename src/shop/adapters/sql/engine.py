@@ -229,6 +229,9 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
+_LOG_BYTES_MAX = 16 * 1024 * 1024
+
+
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     # None: the driver begins nothing by itself.
     connection.isolation_level = None
@@ -239,6 +242,8 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
         "synchronous=FULL",
         "foreign_keys=ON",
         "recursive_triggers=ON",
+        # The log grows while somebody reads for long; it shrinks again when it is started anew.
+        f"journal_size_limit={_LOG_BYTES_MAX}",
     )
 
 

@@ -24,6 +24,7 @@ from shop.domain.errors import (
 _CONFLICTS = frozenset({"40001", "40P01", "23505"})
 # A statement was prepared before a column changed; prepared anew it runs.
 _StalePlan = asyncpg.InvalidCachedStatementError
+_UNDEFINED_TABLE = "42P01"
 # What asyncpg raises when the server's farewell arrived on an idle connection just before its end.
 _Interrupted = asyncpg.InternalClientError
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -128,6 +129,12 @@ def ends_session(error: BaseException) -> bool:
     if state is not None:
         return state in _SESSION_ENDS or state[:2] == "08"
     return isinstance(cause, TimeoutError | ConnectionError | _Interrupted)
+
+
+def is_missing_table(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE or (
+        str(error.orig).startswith("no such table")
+    )
 
 
 def driver_error(error: BaseException) -> BaseException:

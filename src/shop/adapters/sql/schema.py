@@ -1,21 +1,29 @@
-"""The schema's migrations, run and checked from the program: no alembic command is needed."""
+"""The schema's migrations, run and checked from the program: no alembic command is needed.
 
-import sqlite3
+A migration that leaves older programs working says so by `compatible_with`: the oldest program, by
+the newest revision that it knows, which may serve its schema. An older program cannot read the
+migrations that it does not have, so the outcome is written into the database with each of them.
+"""
+
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, delete, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql.engine import Engines
-from shop.adapters.sql.errors import driver_error, translating
+from shop.adapters.sql.errors import is_missing_table, translating
+from shop.adapters.sql.tables import schema_compatibility
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
-from shop.domain.ports import Schema
+from shop.domain.errors import StoreTooNew, StoreUnfit
+from shop.domain.ports import Schema, SchemaState
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -28,22 +36,37 @@ _TAKES_CHANGES = {
 # Any number; the same for all who migrate, so that two hosts do it one after the other.
 _LOCK = 7_466_877
 
+# One statement, since readiness is asked often.
+_STATE = """
+SELECT version_num, oldest_program, {takes_changes} AS takes_changes
+FROM alembic_version LEFT JOIN schema_compatibility ON true
+"""
+_ENCODING = {"postgresql": "SHOW server_encoding", "sqlite": "PRAGMA encoding"}
+_UTF8 = ("UTF8", "UTF-8")
+
 
 class SqlSchema(Schema):
     def __init__(self, *, engines: Engines) -> None:
         self._engines = engines
 
-    async def is_current(self, *, writable: bool = False) -> bool:
+    async def state(self, *, writable: bool = False) -> SchemaState:
         # Of SQLite's one writer everybody has to wait for the end of the one before.
         read_only = self._engines.servers is None or not writable
         async with SqlUnitOfWork(engines=self._engines, read_only=read_only) as uow:
-            revision, takes_changes = await _read_state(uow.connection)
-            if writable and not takes_changes:
-                # What the server would say to the first change.
-                raise asyncpg.ReadOnlySQLTransactionError("the database is read-only")
-            return revision == head()
+            return await _read_state(uow.connection, writable=writable)
+
+    async def check_encoding(self) -> None:
+        statement = text(_ENCODING[self._engines.read.dialect.name])
+        async with SqlUnitOfWork(engines=self._engines, read_only=True) as uow:
+            encoding = await uow.connection.scalar(statement)
+        if encoding not in _UTF8:
+            raise StoreUnfit(
+                f"The database stores text as {encoding}, which cannot hold what people write; "
+                "the shop needs one that was created with the encoding UTF-8."
+            )
 
     async def upgrade(self) -> None:
+        await self.check_encoding()
         with translating():
             async with self._engines.patient.begin() as connection:
                 await connection.run_sync(_upgrade)
@@ -52,7 +75,7 @@ class SqlSchema(Schema):
 @cache
 def head() -> str | None:
     """The newest revision that this program knows; finding it out reads all migrations."""
-    return ScriptDirectory.from_config(config()).get_current_head()
+    return _scripts().get_current_head()
 
 
 def config(connection: Connection | None = None) -> Config:
@@ -63,28 +86,78 @@ def config(connection: Connection | None = None) -> Config:
     return settings
 
 
+def note_compatibility(
+    ctx: MigrationContext, step: object, heads: Collection[str], run_args: object
+) -> None:
+    """Write down who may serve the schema: after each migration, in its transaction."""
+    connection, scripts = ctx.connection, ctx.script
+    assert connection is not None
+    assert scripts is not None
+    if inspect(connection).has_table(schema_compatibility.name):
+        connection.execute(delete(schema_compatibility))
+        for revision in heads:
+            oldest = oldest_program(scripts, revision)
+            connection.execute(insert(schema_compatibility).values(oldest_program=oldest))
+
+
+def oldest_program(scripts: ScriptDirectory, revision: str) -> str:
+    """The oldest program that may serve this schema: all migrations it lacks must let it."""
+    newest_first = list(scripts.iterate_revisions(revision, "base"))
+    places = {script.revision: place for place, script in enumerate(newest_first)}
+    allowed = len(newest_first)
+    oldest = revision
+    for place, script in enumerate(newest_first):
+        if place > allowed:
+            break
+        oldest = script.revision
+        with_itself = script.revision
+        allowed = min(allowed, places[getattr(script.module, "compatible_with", with_itself)])
+    return oldest
+
+
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    command.upgrade(config(connection), "head")
+    revision = MigrationContext.configure(connection).get_current_revision()
+    mark = None
+    if inspect(connection).has_table(schema_compatibility.name):
+        mark = connection.scalar(select(schema_compatibility.c.oldest_program))
+    state = SchemaState.OUTDATED if revision is None else _state(revision, mark)
+    if state is SchemaState.TOO_NEW:
+        raise StoreTooNew
+    if state is SchemaState.OUTDATED:
+        command.upgrade(config(connection), "head")
 
 
-async def _read_state(connection: AsyncConnection) -> tuple[str | None, bool]:
-    """The schema's revision, and whether this session can change anything."""
+async def _read_state(connection: AsyncConnection, *, writable: bool) -> SchemaState:
     takes_changes = _TAKES_CHANGES[connection.dialect.name]
     try:
-        rows = await connection.execute(
-            text(f"SELECT version_num, {takes_changes} FROM alembic_version")  # noqa: S608
-        )
+        rows = await connection.execute(text(_STATE.format(takes_changes=takes_changes)))
     except DBAPIError as error:
-        if _is_no_table(driver_error(error)):
-            return None, True
-        raise
-    row = rows.one_or_none()
-    return (None, True) if row is None else (row[0], bool(row[1]))
+        if not is_missing_table(error):
+            raise
+        return SchemaState.OUTDATED
+    row = rows.first()
+    if row is None:
+        return SchemaState.OUTDATED
+    if writable and not row.takes_changes:
+        # What the server would say to the first change.
+        raise asyncpg.ReadOnlySQLTransactionError("the database is read-only")
+    return _state(row.version_num, row.oldest_program)
 
 
-def _is_no_table(error: BaseException) -> bool:
-    if isinstance(error, sqlite3.OperationalError):
-        return str(error).startswith("no such table")
-    return isinstance(error, asyncpg.UndefinedTableError)
+def _state(revision: str, oldest: str | None) -> SchemaState:
+    if revision == head():
+        return SchemaState.CURRENT
+    if revision in _known():
+        return SchemaState.OUTDATED
+    return SchemaState.COMPATIBLE if oldest in _known() else SchemaState.TOO_NEW
+
+
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(script.revision for script in _scripts().walk_revisions())
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(config())

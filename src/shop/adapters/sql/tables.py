@@ -96,6 +96,12 @@ metadata = MetaData(
     }
 )
 
+# One row, written with each migration: the oldest program, by the newest revision that it knows,
+# which may serve the schema as it is.
+schema_compatibility = Table(
+    "schema_compatibility", metadata, Column("oldest_program", String(32), primary_key=True)
+)
+
 users = Table(
     "users",
     metadata,

@@ -5,20 +5,23 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from shop.domain.events import Event
-from shop.domain.ports import Clock, UnitOfWorkFactory
+from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
 from shop.domain.services.retrying import retrying
-from shop.domain.stock import OrderAudit, Reason, Shelf, StockAudit, StockMovement
+from shop.domain.stock import LedgerPosition, OrderAudit, Reason, Shelf, StockAudit, StockMovement
 from shop.domain.users import OPERATOR, Caller
 
 PER_STEP = 2_000
+"""Products, or orders."""
+MOVEMENTS_PER_STEP = 20_000
 REPAIR_NOTE = "stock verify --repair"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductsChecked:
-    """A step through the products by id."""
+    """A step through the products by id, and through each one's movements."""
 
     count: int
+    """Of those whose last movement was reached: none, within a product that takes many steps."""
     differences: Sequence[StockAudit]
 
 
@@ -44,21 +47,23 @@ class VerifyStock:
         movements sum to what its status and lines say is taken.
         """
         caller.require_operator()
-        last_product = 0
-        while audits := await self._audit_products(last_product):
+        position: LedgerPosition | None = LedgerPosition()
+        while position is not None:
+            audits, position = await self._audit_products(position)
             yield ProductsChecked(
                 count=len(audits), differences=[audit for audit in audits if not audit.is_sound]
             )
-            last_product = audits[-1].product_id
         differences, last_order = await self._audit_orders(None)
         while last_order is not None:
             yield OrdersChecked(count=PER_STEP, differences=differences)
             differences, last_order = await self._audit_orders(last_order)
 
     @retrying
-    async def _audit_products(self, after: int) -> Sequence[StockAudit]:
+    async def _audit_products(
+        self, start: LedgerPosition
+    ) -> tuple[Sequence[StockAudit], LedgerPosition | None]:
         async with self.unit_of_work(read_only=True, caller=OPERATOR) as uow:
-            return await uow.stock.audit(after=after, limit=PER_STEP)
+            return await uow.stock.audit(start, products=PER_STEP, movements=MOVEMENTS_PER_STEP)
 
     @retrying
     async def _audit_orders(self, after: UUID | None) -> tuple[Sequence[OrderAudit], UUID | None]:
@@ -111,10 +116,13 @@ class RepairStock:
     @retrying
     async def _repair_product(self, caller: Caller, product_id: int) -> None:
         """Write the correction that makes the ledger's sum and last balance what is on hand."""
+        position = await self._near_the_end(product_id)
         async with self.unit_of_work() as uow:
             await uow.stock.lock([product_id])
-            [audit] = await uow.stock.audit(after=product_id - 1, limit=1)
-            if audit.is_sound:
+            audit, more = await _audit_product(uow, position)
+            while audit is None and more is not None:
+                audit, more = await _audit_product(uow, more)
+            if audit is None or audit.is_sound:
                 return
             lacking = audit.on_hand - audit.movements_sum
             # A wrong last balance over a right sum: two corrections that cancel out set it right.
@@ -138,6 +146,24 @@ class RepairStock:
             await uow.stock.record(movements)
             uow.record(_repaired(caller, product_id))
             await uow.commit()
+
+    async def _near_the_end(self, product_id: int) -> LedgerPosition:
+        """Read most of a ledger while sales go on: under the lock it would hold them up."""
+        position = LedgerPosition(product_id=product_id)
+        while True:
+            async with self.unit_of_work(read_only=True) as uow:
+                audit, more = await _audit_product(uow, position)
+            if audit is not None or more is None:
+                return position
+            position = more
+
+
+async def _audit_product(
+    uow: UnitOfWork, start: LedgerPosition
+) -> tuple[StockAudit | None, LedgerPosition | None]:
+    """The product at this position, or how far this step came."""
+    audits, position = await uow.stock.audit(start, products=1, movements=MOVEMENTS_PER_STEP)
+    return audits[0] if audits else None, position
 
 
 def _repaired(caller: Caller, product_id: int, order_id: UUID | None = None) -> Event:

@@ -5,7 +5,9 @@ from alembic import command
 from sqlalchemy import Connection
 
 from shop.adapters.sql import schema
-from shop.entrypoints.cli.running import connected, run_async
+from shop.domain.errors import StoreTooNew
+from shop.domain.ports import SchemaState
+from shop.entrypoints.cli.running import connected, opened, run_async
 
 
 @click.command()
@@ -14,7 +16,11 @@ async def migrate() -> None:
     """Bring the database's schema up to date; run it before serving a new version."""
     async with connected() as container:
         await container.schema().upgrade()
-    click.echo(f"The database has schema {schema.head()}.")
+        state = await container.schema().state()
+    if state is SchemaState.COMPATIBLE:
+        click.echo("The database is newer than this program, which can work on it as it is.")
+    else:
+        click.echo(f"The database has schema {schema.head()}.")
 
 
 @click.command()
@@ -32,5 +38,8 @@ async def makemigrations(message: str) -> None:
             schema.config(connection), message=message, autogenerate=True, rev_id=revision
         )
 
-    async with connected() as container, container.engines().patient.begin() as connection:
-        await connection.run_sync(draft)
+    async with opened() as container:
+        if await container.schema().state() is not SchemaState.CURRENT:
+            raise StoreTooNew
+        async with container.engines().patient.begin() as connection:
+            await connection.run_sync(draft)

@@ -9,7 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 import rich_click as click
 
-from shop.domain.errors import ShopError, StoreUnavailable
+from shop.domain.errors import ShopError, StoreTooNew, StoreUnavailable, StoreUnfit
+from shop.domain.ports import SchemaState
 from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
 
@@ -23,6 +24,8 @@ class ShopGroup(click.RichGroup):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except StoreUnfit as error:
+            raise click.ClickException(str(error)) from error
         except StoreUnavailable as error:
             reason = f" ({error.__cause__})" if error.__cause__ else ""
             raise click.ClickException(f"{error} Check SHOP_DATABASE_URL{reason}.") from error
@@ -65,7 +68,7 @@ async def connected(settings: Settings | None = None) -> AsyncIterator[Container
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[Container]:
-    """The container over a store whose schema is current."""
+    """The container over a store whose schema fits."""
     async with connected() as container:
         await require_schema(container)
         yield container
@@ -74,7 +77,11 @@ async def opened() -> AsyncIterator[Container]:
 async def require_schema(container: Container) -> None:
     """The embedded database is migrated on the spot; any other must have been."""
     schema = container.schema()
-    if await schema.is_current():
+    await schema.check_encoding()
+    state = await schema.state()
+    if state is SchemaState.TOO_NEW:
+        raise StoreTooNew
+    if state.is_fit:
         return
     if not container.settings().is_embedded:
         raise SettingsError(

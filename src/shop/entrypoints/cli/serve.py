@@ -2,24 +2,27 @@
 
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import rich_click as click
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
-from granian.server import Server
 
 from shop.entrypoints.cli.running import connected, require_schema
 from shop.entrypoints.keys import load_keys
-from shop.entrypoints.metrics import MULTIPROCESS_VARIABLE
+from shop.entrypoints.metrics import MULTIPROCESS_VARIABLE, reserve_files
 from shop.entrypoints.settings import SettingsError, load_settings
+from shop.entrypoints.workers import STOP_SECONDS_MAX, Server, loader
 
 HEADERS_BYTES_MAX = 32_768
 HEADERS_SECONDS_MAX = 10
-STOP_SECONDS_MAX = 15
+_FILES_MIN = 4_096
+"""A worker holds up to 1,024 connections, beside the database's and its own files."""
 
 
 @click.command()
@@ -52,6 +55,7 @@ def serve(host: str, port: int, workers: int) -> None:
     else:
         asyncio.run(_check_store())
     _check_port(host, port)
+    _allow_files()
     with _shared_metrics(workers):
         _serve(host, port, workers)
 
@@ -59,8 +63,7 @@ def serve(host: str, port: int, workers: int) -> None:
 def _serve(host: str, port: int, workers: int) -> None:
     click.echo(f"Shop on http://{host}:{port} (docs: http://{host}:{port}/docs/)", err=True)
     Server(
-        "shop.entrypoints.http.app:create_app",
-        factory=True,
+        "shop",
         address=host,
         port=port,
         workers=workers,
@@ -69,24 +72,38 @@ def _serve(host: str, port: int, workers: int) -> None:
         http=HTTPModes.http1,
         websockets=False,
         log_access=False,
-        respawn_failed_workers=True,
-        respawn_interval=1,
         workers_kill_timeout=STOP_SECONDS_MAX,
         http1_settings=HTTP1Settings(
             max_buffer_size=HEADERS_BYTES_MAX, header_read_timeout=HEADERS_SECONDS_MAX * 1000
         ),
-    ).serve()
+    ).run(loader(port))
 
 
 @contextmanager
 def _shared_metrics(workers: int) -> Iterator[None]:
     """A folder in which several workers add up their metrics; one worker needs none."""
-    if workers == 1 or MULTIPROCESS_VARIABLE in os.environ:
+    os.environ.pop(MULTIPROCESS_VARIABLE, None)
+    with ExitStack() as stack:
+        if workers > 1:
+            try:
+                folder = stack.enter_context(TemporaryDirectory(prefix="shop-metrics-"))
+                # One more: a worker that is replaced still has its own while the next one starts.
+                reserve_files(Path(folder), workers + 1)
+                os.environ[MULTIPROCESS_VARIABLE] = folder
+            except OSError as error:
+                stack.close()
+                click.echo(
+                    f"No room for the metrics of all workers ({error.strerror}): "
+                    "/metrics shows those of the worker that answers.",
+                    err=True,
+                )
         yield
-        return
-    with TemporaryDirectory(prefix="shop-metrics-") as folder:
-        os.environ[MULTIPROCESS_VARIABLE] = folder
-        yield
+
+
+def _allow_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < _FILES_MIN <= hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES_MIN, hard))
 
 
 async def _check_store() -> None:

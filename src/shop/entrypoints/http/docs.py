@@ -96,19 +96,25 @@ def _document(app: Any, currency: str) -> bytes:
 
 @get("/docs", opt=PUBLIC | _POLICY, include_in_schema=False, sync_to_thread=False)
 def docs_page() -> Response[bytes]:
-    return Response((_PAGE / "index.html").read_bytes(), media_type="text/html")
+    return Response(_file(_PAGE / "index.html"), media_type="text/html")
 
 
 @get("/docs/page.js", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
 def docs_script() -> Response[bytes]:
-    return Response((_PAGE / "page.js").read_bytes(), media_type="text/javascript")
+    return Response(_file(_PAGE / "page.js"), media_type="text/javascript")
 
 
-@get("/docs/assets/{name:str}", opt=PUBLIC, include_in_schema=False, sync_to_thread=True)
+@get("/docs/assets/{name:str}", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
 def docs_asset(name: FromPath[str]) -> Response[bytes]:
     if name not in _ASSETS:
         raise NotFoundException
-    return Response((_swagger_ui() / name).read_bytes(), media_type=_ASSETS[name], headers=_CACHED)
+    return Response(_file(_swagger_ui() / name), media_type=_ASSETS[name], headers=_CACHED)
+
+
+@lru_cache(maxsize=8)
+def _file(path: Path) -> bytes:
+    """Read once, and the same bytes for whoever asks: some are large, and many may ask at once."""
+    return path.read_bytes()
 
 
 @lru_cache(maxsize=1)

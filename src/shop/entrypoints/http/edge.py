@@ -11,7 +11,15 @@ from typing import TypeAlias
 
 from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
-from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
+from litestar.types import (
+    ASGIApp,
+    HTTPResponseBodyEvent,
+    Message,
+    Receive,
+    ReceiveMessage,
+    Scope,
+    Send,
+)
 
 from shop.adapters.deadlines import Deadlines
 from shop.domain.errors import Invalid
@@ -39,6 +47,10 @@ _PRIVATE = ("/api/token", "/api/users")
 _POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+PART_BYTES_MAX = 32_768
+"""Of an answer's body, handed to the server at once."""
 
 # No body is so long that its length has more digits.
 _LENGTH_DIGITS_MAX = 18
@@ -88,6 +100,10 @@ class Edge:
                     (b"x-request-id", request_id.encode()),
                     *self._headers(scope),
                 ]
+            elif message["type"] == "http.response.body":
+                for part in _in_parts(message):
+                    await send(part)
+                return
             await send(message)
 
         try:
@@ -149,6 +165,22 @@ class Edge:
             return message
 
         return receive_in_time
+
+
+def _in_parts(message: HTTPResponseBodyEvent) -> Iterable[HTTPResponseBodyEvent]:
+    """The server keeps a copy of what it is given, and takes the next when the last has gone."""
+    body = message.get("body", b"")
+    if len(body) <= PART_BYTES_MAX:
+        return [message]
+    starts = range(0, len(body), PART_BYTES_MAX)
+    return (
+        {
+            "type": "http.response.body",
+            "body": body[start : start + PART_BYTES_MAX],
+            "more_body": message.get("more_body", False) or start != starts[-1],
+        }
+        for start in starts
+    )
 
 
 @lru_cache(256)

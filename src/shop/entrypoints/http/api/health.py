@@ -8,8 +8,8 @@ from litestar import Controller, get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from shop.domain.errors import StoreUnavailable
-from shop.domain.ports import Clock, Schema
+from shop.domain.errors import StoreTooNew, StoreUnavailable
+from shop.domain.ports import Clock, Schema, SchemaState
 from shop.entrypoints.http.access import PUBLIC
 from shop.entrypoints.http.api.problems import problems
 
@@ -45,7 +45,7 @@ class HealthController(Controller):
     @get(
         "/health/ready",
         operation_id="ready",
-        summary="The database takes changes and its schema is current; route traffic here if so",
+        summary="The database takes changes and its schema fits; route traffic here if so",
         responses=problems(406, 503),
     )
     async def ready(
@@ -53,6 +53,9 @@ class HealthController(Controller):
         clock: NamedDependency[SkipValidation[Clock]],
         schema: NamedDependency[SkipValidation[Schema]],
     ) -> Health:
-        if not await schema.is_current(writable=True):
+        state = await schema.state(writable=True)
+        if state is SchemaState.TOO_NEW:
+            raise StoreTooNew
+        if not state.is_fit:
             raise StoreUnavailable("The database is not migrated; run `shop migrate`.")
         return Health(status="OK", timestamp=clock())

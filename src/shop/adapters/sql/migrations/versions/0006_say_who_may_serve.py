@@ -1,0 +1,25 @@
+"""say who may serve: the schema names the oldest program that it is compatible with.
+
+Revision: 0006, after 0005.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision: str | None = "0005"
+branch_labels = None
+depends_on = None
+compatible_with = "0006"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "schema_compatibility",
+        sa.Column("oldest_program", sa.String(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("oldest_program", name=op.f("schema_compatibility_pkey")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("schema_compatibility")

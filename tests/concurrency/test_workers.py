@@ -1,0 +1,114 @@
+"""Workers that die are started again; none outlives the process that starts them."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shop.entrypoints.workers import RestartPauses
+from tests.concurrency.deployment import until
+from tests.concurrency.servers import FAILURES, ShopServer
+
+SECONDS_MAX = 30.0
+
+
+@pytest.fixture
+def server(sqlite_url: str, tmp_path: Path) -> Iterator[ShopServer]:
+    server = ShopServer(tmp_path / "shop", sqlite_url, workers=2)
+    server.start()
+    yield server
+    server.close()
+    assert not [failure for failure in FAILURES if failure in server.log]
+
+
+def test_the_first_death_costs_no_pause_and_each_soon_after_it_a_longer_one() -> None:
+    pauses = RestartPauses()
+    assert pauses.after(0, lived=3600) == 0
+    soon = [pauses.after(0, lived=1) for _ in range(10)]
+    assert soon == sorted(soon)
+    assert soon[0] > 0
+    assert soon[-1] == 30
+    assert pauses.after(1, lived=1) == 0, "another worker has nothing to do with it"
+    assert pauses.after(0, lived=3600) == 0
+
+
+async def dies(server: ShopServer, pids: set[int]) -> None:
+    deaths = server.log.count("Unexpected exit")
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    await until(
+        lambda: server.log.count("Unexpected exit") == deaths + len(pids), within=SECONDS_MAX
+    )
+
+
+async def is_replaced(server: ShopServer, pids: set[int]) -> None:
+    await until(lambda: not pids & server.worker_pids, within=SECONDS_MAX)
+
+
+async def test_a_worker_that_dies_again_and_again_does_not_end_the_server(
+    server: ShopServer,
+) -> None:
+    """Granian's own limit is one death in 5.5 seconds after a restart."""
+    staying, dying = min(server.worker_pids), max(server.worker_pids)
+    for _ in range(3):
+        await dies(server, {dying})
+        await is_replaced(server, {dying})
+        assert server.is_running
+        [dying] = server.worker_pids - {staying}
+    await until(server.is_listening, within=SECONDS_MAX)
+    assert await asyncio.to_thread(server.stop) == 0
+
+
+async def test_all_workers_may_die_at_once(server: ShopServer) -> None:
+    for _ in range(2):
+        before = server.worker_pids
+        await dies(server, before)
+        await is_replaced(server, before)
+    await until(server.is_listening, within=SECONDS_MAX)
+    assert server.is_running
+
+
+async def test_a_stop_waits_neither_for_a_pause_nor_for_a_worker_that_is_starting(
+    server: ShopServer,
+) -> None:
+    for _ in range(3):
+        before = server.worker_pids
+        await dies(server, before)
+        await is_replaced(server, before)
+    await dies(server, {min(server.worker_pids)})
+    started = time.monotonic()
+    assert await asyncio.to_thread(server.stop) == 0
+    assert time.monotonic() - started < 4
+
+
+async def test_a_hangup_signal_replaces_every_worker(server: ShopServer) -> None:
+    before = server.worker_pids
+    os.kill(server.pid, signal.SIGHUP)
+    give_up_at = time.monotonic() + SECONDS_MAX
+    while any(map(is_alive, before)):
+        assert server.is_listening(), "somebody serves all the time"
+        assert time.monotonic() < give_up_at
+    assert not before & server.worker_pids
+
+
+async def test_workers_end_when_the_main_process_is_killed(server: ShopServer) -> None:
+    workers = server.worker_pids
+    assert len(workers) == 2
+    os.kill(server.pid, signal.SIGKILL)
+    await until(lambda: not any(map(is_alive, workers)), within=5)
+    assert not server.is_listening()
+    server.wait()
+    await asyncio.to_thread(server.start)
+    assert not workers & server.worker_pids
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
