@@ -151,7 +151,7 @@ def test_a_worker_takes_over_the_file_of_a_dead_one(shared: Path) -> None:
     os.close(metrics._claimed.pop(0))
     third = Metrics()
     requests_done(1, third)
-    assert len({path.name for path in shared.iterdir()}) == 4
+    assert len({path.name for path in shared.iterdir()}) == 2 * len(metrics._FILE_BYTES)
     [line] = [
         line
         for line in third.text().decode().splitlines()
