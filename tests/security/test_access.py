@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count, product
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -286,6 +286,18 @@ async def test_every_route_of_the_application_has_a_row() -> None:
         if method != "OPTIONS" and not route.path_format.startswith(HIDDEN)
     }
     assert served == {(method, path.rstrip("/")) for method, path in rows()}
+
+
+async def test_whatever_is_not_public_is_behind_a_check_of_who_calls() -> None:
+    """Each audience has its own; a route outside of them is open, so it has to say `PUBLIC`."""
+    async with opened() as door:
+        app = cast("Any", build_app(door.container))._app
+    for route in app.routes:
+        for handler in route.route_handlers:
+            if handler.opt.get("access") is Access.PUBLIC or "OPTIONS" in handler.http_methods:
+                continue
+            checks = {middleware.__name__ for middleware in handler.resolve_middleware()}
+            assert "check_client" in checks, handler
 
 
 async def test_the_pages_that_the_framework_would_serve_are_not_there() -> None:

@@ -1,4 +1,4 @@
-"""The edge: request ids, the access log, and what every address refuses."""
+"""The edge: request ids, the access log, slow bodies, and where a body ends."""
 
 import asyncio
 import io
@@ -25,118 +25,10 @@ from tests.entrypoints.api import (
     settings_for,
 )
 
-ORDER = "/api/orders/00000000-0000-4000-8000-000000000000"
-
-# Every address with the methods it takes.
-METHODS = {
-    "/api/token": {"POST"},
-    "/api/token/refresh": {"POST"},
-    "/api/token/revoke": {"POST"},
-    "/api/products": {"GET", "POST"},
-    "/api/products/1": {"GET", "PATCH", "DELETE"},
-    "/api/products/1/stock": {"POST"},
-    "/api/products/1/movements": {"GET"},
-    "/api/orders": {"GET", "POST"},
-    ORDER: {"GET", "POST", "PATCH"},
-    f"{ORDER}/cancel": {"POST"},
-    f"{ORDER}/pay": {"POST"},
-    f"{ORDER}/ship": {"POST"},
-    f"{ORDER}/deliver": {"POST"},
-    f"{ORDER}/return": {"POST"},
-    f"{ORDER}/history": {"GET"},
-    "/api/users": {"POST"},
-    "/api/users/me": {"GET"},
-    "/api/users/me/password": {"POST"},
-    "/api/users/me/sessions": {"GET"},
-    "/api/token/revoke-all": {"POST"},
-    "/.well-known/jwks.json": {"GET"},
-    "/metrics": {"GET"},
-    "/api/health": {"GET"},
-    "/health/live": {"GET"},
-    "/health/ready": {"GET"},
-    "/docs": {"GET"},
-    "/openapi.json": {"GET"},
-}
-
 
 @pytest.fixture
 def database_url() -> str:
     return "memory://"
-
-
-@pytest.mark.parametrize("slash", ["", "/"])
-@pytest.mark.parametrize(("path", "methods"), METHODS.items())
-async def test_another_method_is_refused_with_those_that_are_taken(
-    api: Api, path: str, methods: set[str], slash: str
-) -> None:
-    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - methods:
-        response = await api.staff.request(method, path + slash)
-        problem(response, 405, "method_not_allowed")
-        allowed = {name.strip() for name in response.headers["allow"].split(",")}
-        assert allowed - {"OPTIONS"} == methods, path
-
-
-@pytest.mark.parametrize(("path", "methods"), METHODS.items())
-async def test_options_lists_the_methods_that_are_taken(
-    api: Api, path: str, methods: set[str]
-) -> None:
-    response = await api.staff.request("OPTIONS", path)
-    assert response.status_code == 204
-    allowed = {name.strip() for name in response.headers["allow"].split(",")}
-    assert allowed == methods | {"OPTIONS"}
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/",
-        "/api",
-        "/api/nothing/",
-        "/api/products/1/nothing/",
-        "/admin",
-        "/%00",
-        "/..%2f..%2fetc",
-    ],
-)
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_an_unknown_address_is_a_problem_too(api: Api, method: str, path: str) -> None:
-    for client in (api.anonymous, api.customer):
-        problem(await client.request(method, path), 404, "not_found")
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "//api/products/",
-        "/api//products/",
-        "/api/products//",
-        "/api/products/1%2F",
-        "/metrics%2f",
-        "//metrics",
-        "/metrics//",
-    ],
-)
-async def test_an_address_has_one_spelling(api: Api, path: str) -> None:
-    for client in (api.anonymous, api.customer):
-        problem(await client.get(path), 404, "not_found")
-
-
-@pytest.mark.parametrize(
-    "accepted",
-    ["application/json", "*/*", "application/*", "text/html, */*;q=0.1", "APPLICATION/JSON", ""],
-)
-async def test_whoever_takes_json_is_answered(api: Api, accepted: str) -> None:
-    response = await api.anonymous.get("/api/health/", headers={"Accept": accepted})
-    assert response.status_code == 200
-
-
-@pytest.mark.parametrize("accepted", ["text/html", "application/xml", "image/*", "nonsense"])
-async def test_whoever_takes_no_json_is_told_that_there_is_nothing_else(
-    api: Api, accepted: str
-) -> None:
-    for path in ("/api/health/", "/api/products/", "/api/orders/"):
-        response = await api.customer.get(path, headers={"Accept": accepted})
-        problem(response, 406, "not_acceptable")
 
 
 # --- slow bodies ---

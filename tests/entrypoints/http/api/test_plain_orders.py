@@ -1,4 +1,4 @@
-"""The short way for plain orders: what takes it, and that its answers are those of the long way."""
+"""The short way for plain orders: what takes it, and that both ways answer the same."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

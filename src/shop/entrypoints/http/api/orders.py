@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -197,24 +197,21 @@ _ORDERS = Listing(key=lambda order: order.key, key_type=tuple[KeyTime, UUID], ou
 _HISTORY = Listing(key=lambda event: (event.id,), key_type=tuple[KeyNumber], out=OrderEventOut.of)
 
 
-class OrderAnswer(NamedTuple):
-    """An answer that is an order, for whatever sends it."""
-
-    content: OrderOut
-    status_code: int
-    headers: dict[str, str]
-
-    def as_response(self) -> Response[OrderOut]:
-        return JSONAnswer(self.content, status_code=self.status_code, headers=self.headers)
-
-
-def _answer(order: Order, *, status_code: int = 200, **headers: str) -> OrderAnswer:
-    tag = {"ETag": f'"{order.version}"'}
-    return OrderAnswer(OrderOut.of(order), status_code, tag | headers)
+def _etag(order: Order) -> str:
+    return f'"{order.version}"'
 
 
 def _respond(order: Order) -> Response[OrderOut]:
-    return _answer(order).as_response()
+    return JSONAnswer(OrderOut.of(order), headers={"ETag": _etag(order)})
+
+
+class PlacedAnswer(msgspec.Struct):
+    """What is answered to a placed order, before it is known how it is sent."""
+
+    content: OrderOut
+    status_code: int
+    etag: str
+    location: str
 
 
 async def place(
@@ -224,7 +221,7 @@ async def place(
     order: NewOrder,
     order_id: UUID | None = None,
     idempotency_key: str | None = None,
-) -> OrderAnswer:
+) -> PlacedAnswer:
     """Place what the body asks for, for the handlers and for `PlainOrders`."""
     placed = await place_order(
         caller=caller,
@@ -232,10 +229,19 @@ async def place(
         order_id=order_id,
         idempotency_key=idempotency_key,
     )
-    return _answer(
-        placed.order,
-        status_code=201 if placed.created else 200,
-        Location=f"/api/orders/{placed.order.id}/",
+    return PlacedAnswer(
+        OrderOut.of(placed.order),
+        201 if placed.created else 200,
+        _etag(placed.order),
+        f"/api/orders/{placed.order.id}/",
+    )
+
+
+def _respond_placed(answer: PlacedAnswer) -> Response[OrderOut]:
+    return JSONAnswer(
+        answer.content,
+        status_code=answer.status_code,
+        headers={"ETag": answer.etag, "Location": answer.location},
     )
 
 
@@ -321,7 +327,7 @@ class OrderController(Controller):
         answer = await place(
             place_order, caller=request.user, order=data, idempotency_key=idempotency_key
         )
-        return answer.as_response()
+        return _respond_placed(answer)
 
     @post(
         "/{order_id:str}",
@@ -343,7 +349,7 @@ class OrderController(Controller):
         place_order: NamedDependency[PlaceOrder],
     ) -> Response[OrderOut]:
         answer = await place(place_order, caller=request.user, order=data, order_id=order_id)
-        return answer.as_response()
+        return _respond_placed(answer)
 
     @_change_status(
         "/{order_id:str}/cancel",
