@@ -20,12 +20,21 @@ class FakeClock:
 
     def __init__(self, now: datetime = NOON) -> None:
         self.now = now
+        self.seconds = 0.0
 
     def __call__(self) -> datetime:
         return self.now
 
+    def monotonic(self) -> float:
+        return self.seconds
+
     def advance(self, by: timedelta) -> None:
         self.now += by
+        self.seconds += by.total_seconds()
+
+    def set_back(self, by: timedelta) -> None:
+        """As somebody does who sets the clock of a host."""
+        self.now -= by
 
 
 class PlainHasher(PasswordHasher):

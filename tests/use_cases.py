@@ -71,6 +71,7 @@ class UseCases:
         )
         for leaf, fake in {
             "clock": self.clock,
+            "monotonic": self.clock.monotonic,
             "hasher": self.hasher,
             "audit": self.audit,
             "is_common_password": is_common,

@@ -6,8 +6,16 @@ from datetime import timedelta
 import pytest
 
 from shop.domain.errors import InvalidField, InvalidToken, UsernameTaken, WrongCredentials
-from shop.domain.services import keep_users, purge
-from shop.domain.sessions import CLIENT_LENGTH_MAX, RefreshToken, hash_token
+from shop.domain.pages import Part
+from shop.domain.services import keep_users, purge, sign_in
+from shop.domain.sessions import (
+    CLIENT_LENGTH_MAX,
+    ISSUED_TOGETHER,
+    SESSIONS_MAX,
+    RefreshToken,
+    SessionFamily,
+    hash_token,
+)
 from shop.domain.users import OPERATOR, Caller, User
 from tests.builders import PASSWORD
 from tests.stores import Store
@@ -65,6 +73,50 @@ async def test_a_thief_and_the_owner_who_race_do_not_both_win(shop: UseCases, to
     await asyncio.gather(refresh(shop, second), refresh(shop, token), return_exceptions=True)
     assert not await is_good(shop, token)
     assert not await is_good(shop, second)
+
+
+@pytest.mark.parametrize("first", ["owner", "thief"])
+async def test_a_stolen_token_that_both_refreshed_is_noticed_when_both_go_on(
+    shop: UseCases, store: Store, token: str, first: str
+) -> None:
+    """Each has a successor of the stolen token, and neither shows that token again."""
+    thiefs = await refresh(shop, token)
+    shop.clock.advance(ISSUED_TOGETHER + timedelta(microseconds=1))
+    owners = await refresh(shop, token)
+    one, other = (owners, thiefs) if first == "owner" else (thiefs, owners)
+    going_on = await refresh(shop, one)
+    assert await is_good(shop, going_on)
+    assert not await is_good(shop, other)
+    assert not await is_good(shop, going_on)
+    assert ("token.reused", {"user": (await caller(store)).user_id}) in shop.audit.events
+
+
+async def test_two_tabs_that_refresh_within_seconds_go_on_for_days(
+    shop: UseCases, token: str
+) -> None:
+    left = await refresh(shop, token)
+    shop.clock.advance(ISSUED_TOGETHER)
+    right = await refresh(shop, token)
+    for _ in range(3):
+        shop.clock.advance(23 * HOUR)
+        left, right = await refresh(shop, left), await refresh(shop, right)
+
+
+async def test_a_client_whose_answer_was_lost_asks_again_and_goes_on(
+    shop: UseCases, token: str
+) -> None:
+    for _ in range(3):
+        await refresh(shop, token)
+        shop.clock.advance(HOUR)
+    successor = await refresh(shop, token)
+    assert await is_good(shop, await refresh(shop, successor))
+
+
+async def test_what_one_session_retires_is_its_own(shop: UseCases, token: str) -> None:
+    second = (await shop.sign_in(username="anna", password=PASSWORD)).refresh_token
+    shop.clock.advance(HOUR)
+    await refresh(shop, await refresh(shop, token))
+    assert await is_good(shop, second)
 
 
 async def test_a_locked_session_is_not_changed_by_anybody_else(
@@ -158,6 +210,10 @@ async def caller(store: Store, username: str = "anna") -> Caller:
     return Caller(user_id=found.id, role=found.role)
 
 
+async def open_sessions(shop: UseCases, who: Caller) -> list[SessionFamily]:
+    return list((await shop.list_sessions(caller=who)).items)
+
+
 # --- open sessions ---
 
 
@@ -169,10 +225,10 @@ async def test_open_sessions_are_listed_the_last_used_first(
     shop.clock.advance(HOUR)
     phone = await shop.sign_in(username="anna", password=PASSWORD, client="phone\n")
     await shop.sign_in(username="bert", password=PASSWORD)
-    assert [s.client for s in await shop.list_sessions(caller=anna)] == ["phone?", ""]
+    assert [s.client for s in await open_sessions(shop, anna)] == ["phone?", ""]
     shop.clock.advance(HOUR)
     await refresh(shop, token)
-    first, second = await shop.list_sessions(caller=anna)
+    first, second = await open_sessions(shop, anna)
     assert (first.client, first.started_at, first.last_used_at) == (
         "",
         shop.clock() - 2 * HOUR,
@@ -181,16 +237,62 @@ async def test_open_sessions_are_listed_the_last_used_first(
     assert (first.expires_at, first.ends_at) == (shop.clock() + DAY, first.started_at + 30 * DAY)
     assert second.last_used_at == second.started_at == shop.clock() - HOUR
     await shop.sign_out(refresh_token=phone.refresh_token)
-    assert await shop.list_sessions(caller=anna) == [first]
+    assert await open_sessions(shop, anna) == [first]
     shop.clock.advance(DAY)
-    assert await shop.list_sessions(caller=anna) == []
+    assert await open_sessions(shop, anna) == []
+
+
+async def test_open_sessions_are_read_in_pages(shop: UseCases, store: Store, token: str) -> None:
+    anna = await caller(store)
+    await shop.given_customer("bert")
+    await shop.sign_in(username="bert", password=PASSWORD)
+    for _ in range(4):
+        shop.clock.advance(HOUR)
+        await shop.sign_in(username="anna", password=PASSWORD)
+    everything = await open_sessions(shop, anna)
+    assert len(everything) == 5
+    first = await shop.list_sessions(caller=anna, part=Part(limit=2))
+    assert (list(first.items), first.more, first.count) == (everything[:2], True, 5)
+    rest = await shop.list_sessions(caller=anna, part=Part(limit=9, after=everything[1].key))
+    assert (list(rest.items), rest.more) == (everything[2:], False)
+    back = await shop.list_sessions(caller=anna, part=Part(limit=2, before=everything[4].key))
+    assert (list(back.items), back.more) == (everything[2:4], True)
+
+
+async def test_a_user_has_only_so_many_sessions_and_the_oldest_ends(
+    shop: UseCases, store: Store, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_in, "SESSIONS_MAX", 5)
+    anna = await caller(store)
+    await shop.given_customer("bert")
+    berts = (await shop.sign_in(username="bert", password=PASSWORD)).refresh_token
+    tokens = [token]
+    for _ in range(6):
+        shop.clock.advance(timedelta(minutes=1))
+        # Use does not make a session younger.
+        assert await is_good(shop, token) is (len(tokens) < 6)
+        tokens.append((await shop.sign_in(username="anna", password=PASSWORD)).refresh_token)
+        assert len(await open_sessions(shop, anna)) == min(len(tokens), 5)
+    assert [await is_good(shop, each) for each in tokens] == [False] * 2 + [True] * 5
+    assert await is_good(shop, berts)
+
+
+async def test_the_list_of_sessions_is_complete_and_bounded(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    for _ in range(SESSIONS_MAX + 5):
+        shop.clock.advance(timedelta(seconds=1))
+        await shop.sign_in(username="anna", password=PASSWORD)
+    page = await shop.list_sessions(caller=await caller(store))
+    assert (len(page.items), page.count, page.more) == (SESSIONS_MAX, SESSIONS_MAX, False)
+    assert not await is_good(shop, token)
 
 
 async def test_the_longest_name_of_a_client_is_stored(
     shop: UseCases, store: Store, token: str
 ) -> None:
     await shop.sign_in(username="anna", password=PASSWORD, client="🫖" * 500)
-    sessions = await shop.list_sessions(caller=await caller(store))
+    sessions = await open_sessions(shop, await caller(store))
     assert {s.client for s in sessions} == {"", "🫖" * CLIENT_LENGTH_MAX}
 
 
@@ -202,7 +304,7 @@ async def test_signing_out_everywhere_ends_all_of_ones_own(
     other = (await shop.sign_in(username="bert", password=PASSWORD)).refresh_token
     anna = await caller(store)
     await shop.sign_out_everywhere(caller=anna)
-    assert await shop.list_sessions(caller=anna) == []
+    assert await open_sessions(shop, anna) == []
     assert not any([await is_good(shop, each) for each in (token, second)])
     assert await is_good(shop, other)
 
@@ -250,6 +352,7 @@ async def test_a_token_forgotten_while_somebody_waits_for_its_session_is_unknown
             token_hash=hash_token("successor"),
             family_id=family.id,
             predecessor=locked.token_hash,
+            issued_at=shop.clock(),
             expires_at=shop.clock() + DAY,
         )
         await uow.sessions.succeed(locked, successor, used_at=shop.clock())
@@ -354,7 +457,7 @@ async def test_a_sign_in_that_began_before_a_change_does_not_outlive_it(
     monkeypatch.setattr(shop.hasher, "verify", verify)
     with pytest.raises(WrongCredentials):
         await shop.sign_in(username="anna", password=PASSWORD)
-    assert await shop.list_sessions(caller=await caller(store)) == []
+    assert await open_sessions(shop, await caller(store)) == []
 
 
 @pytest.mark.usefixtures("token")
@@ -377,7 +480,7 @@ async def test_sessions_that_race_a_disabling_are_all_ended(shop: UseCases, stor
         InvalidToken,
         WrongCredentials,
     }
-    assert await shop.list_sessions(caller=await caller(store)) == []
+    assert await open_sessions(shop, await caller(store)) == []
 
 
 async def test_reuse_is_noticed_among_many_who_refresh_at_once(
@@ -390,7 +493,7 @@ async def test_reuse_is_noticed_among_many_who_refresh_at_once(
         *(is_good(process, each) for process in (shop, other) for each in (token, second) * 2)
     )
     assert not all(answers)
-    assert await shop.list_sessions(caller=await caller(store)) == []
+    assert await open_sessions(shop, await caller(store)) == []
     reused = [
         event
         for process in (shop, other)

@@ -17,6 +17,7 @@ from shop.domain.services import purge
 from shop.domain.services.keep_users import RegisterUser
 from shop.domain.throttling import (
     FORGOTTEN_AFTER,
+    KEPT_FOR,
     KNOWN_FOR,
     WITH_ADDRESS,
     WITH_NAME,
@@ -29,6 +30,7 @@ from tests.use_cases import ADDRESS, UseCases
 
 ELSEWHERE = "198.51.100.7"
 SECOND = timedelta(seconds=1)
+MOMENT = timedelta(microseconds=1)
 
 
 @pytest.fixture
@@ -197,7 +199,7 @@ async def test_old_attempts_are_purged_and_what_counts_is_kept(
     assert await attempt(shop, PASSWORD) is None
     for n in range(5):
         await attempt(shop, username=f"user-{n}", address=ELSEWHERE)
-    shop.clock.advance(FORGOTTEN_AFTER + SECOND)
+    shop.clock.advance(KEPT_FOR + SECOND)
     await attempt(shop, username="somebody", address="203.0.113.9")
     before = await store.count("attempts")
     purged = await shop.purge_attempts(caller=OPERATOR)
@@ -228,8 +230,9 @@ async def test_attempts_are_read_back_as_saved_and_new_where_there_are_none(
     async with store.unit_of_work() as uow:
         locked = await uow.attempts.lock([b"b", b"a"], now)
         assert {key: one.failures for key, one in locked.items()} == {b"a": 0, b"b": 0}
-        failed = locked[b"a"].failed(now, WITH_NAME)
-        known = locked[b"b"].forgiven(now + SECOND, is_known=True)
+        failed = locked[b"a"].begun(now, now).failed(now, now, WITH_NAME)
+        failed = failed.begun(now, now).begun(now + MOMENT, now)
+        known = locked[b"b"].forgiven(now, now + SECOND, is_known=True)
         await uow.attempts.save([failed, known])
         await uow.commit()
     async with store.unit_of_work() as uow:
@@ -259,7 +262,7 @@ async def test_many_who_come_back_after_a_while_do_not_lose_each_others_rows(
         )
         assert set(answers) == {WrongCredentials}
         for process in (shop, other):
-            process.clock.advance(FORGOTTEN_AFTER + SECOND)
+            process.clock.advance(KEPT_FOR + SECOND)
 
 
 # --- other doors ---
@@ -315,11 +318,7 @@ async def test_registering_from_all_over_an_ipv6_network_is_slowed_down_as_from_
 
 async def test_a_closed_shop_registers_nobody(shop: UseCases, store: Store) -> None:
     closed = RegisterUser(
-        unit_of_work=store.unit_of_work,
-        create_user=shop.create_user,
-        clock=shop.clock,
-        audit=shop.audit,
-        is_open=False,
+        throttle=shop.throttle_sign_in, create_user=shop.create_user, is_open=False
     )
     with pytest.raises(RegistrationClosed):
         await closed(username="bert", password=PASSWORD, address=ADDRESS)

@@ -177,7 +177,7 @@ async def test_one_sees_what_one_has_written_oneself(store: Store) -> None:
         [teapot] = await uow.products.read_part(ProductQuery(search="tea"), Part(limit=10))
         assert teapot.stock == 4
         batch = await uow.batch.lock(
-            order_ids=[order_id(1), order_id(2)], product_ids=[teapot.id, 404]
+            order_ids=[order_id(1), order_id(2)], product_ids=[teapot.id, 404], user_ids=[1]
         )
         assert batch.orders == {order_id(1): await uow.orders.get(order_id(1))}
         assert (batch.products, list(batch.busy)) == ({teapot.id: teapot}, [])
@@ -197,10 +197,12 @@ async def test_what_is_not_there_is_not_found(store: Store) -> None:
         assert await uow.sessions.lock(b"nothing") is None
         assert await uow.stock.lock([404]) == {}
         assert await uow.stock.lock([]) == {}
-        nothing = Batch(orders={}, products={}, busy=[])
+        nothing = Batch(orders={}, products={}, busy=[], disabled=[])
         for order_ids, product_ids in (([], [404]), ([order_id(1)], [])):
-            found = await uow.batch.lock(order_ids=order_ids, product_ids=product_ids)
-            assert replace(found, busy=list(found.busy)) == nothing
+            found = await uow.batch.lock(
+                order_ids=order_ids, product_ids=product_ids, user_ids=[404]
+            )
+            assert replace(found, busy=list(found.busy), disabled=list(found.disabled)) == nothing
         assert await uow.products.find_skus(["A"]) == set()
         assert await uow.products.find_skus([]) == set()
 

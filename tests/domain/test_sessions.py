@@ -6,6 +6,8 @@ import pytest
 
 from shop.domain.sessions import (
     CLIENT_LENGTH_MAX,
+    ISSUED_TOGETHER,
+    RefreshToken,
     SessionFamily,
     describe_client,
     hash_token,
@@ -34,6 +36,31 @@ def test_a_family_lasts_until_its_age_is_reached() -> None:
 
 def test_a_family_that_was_ended_is_over() -> None:
     assert family(signed_out=True).is_over(NOON + 2 * DAY)
+
+
+def token(name: str, *, after: str | None, issued: timedelta = timedelta()) -> RefreshToken:
+    return RefreshToken(
+        token_hash=name.encode(),
+        family_id=order_id(1),
+        predecessor=after.encode() if after else None,
+        issued_at=NOON + issued,
+        expires_at=NOON + DAY,
+    )
+
+
+def test_a_token_retires_its_predecessor_and_siblings_of_another_time() -> None:
+    first = token("first", after=None)
+    used = token("used", after="first", issued=DAY)
+    moment = timedelta(microseconds=1)
+    for apart in (DAY - ISSUED_TOGETHER - moment, DAY + ISSUED_TOGETHER + moment, timedelta()):
+        assert used.retires(token("sibling", after="first", issued=apart))
+    for together in (DAY - ISSUED_TOGETHER, DAY, DAY + ISSUED_TOGETHER):
+        assert not used.retires(token("sibling", after="first", issued=together))
+    assert used.retires(first)
+    assert not used.retires(used)
+    assert not used.retires(token("cousin", after="second"))
+    assert not used.retires(token("successor", after="used"))
+    assert not first.retires(token("other", after=None, issued=DAY))
 
 
 @pytest.mark.parametrize("token", ["", "abc", "\ud800", "x" * 100_000])

@@ -42,7 +42,9 @@ def container_for(settings: Settings) -> Container:
     """The real one, but for hashes that cost nothing and a clock that stands still."""
     container = build_container(settings)
     container.hasher.override(PlainHasher())
-    container.clock.override(FakeClock())
+    clock = FakeClock()
+    container.clock.override(clock)
+    container.monotonic.override(clock.monotonic)
     return container
 
 

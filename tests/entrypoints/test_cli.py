@@ -1,10 +1,12 @@
 """The `shop` command: every subcommand, its refusals in one sentence, its exit codes."""
 
+import os
 import re
 import shutil
 import socket
 import sqlite3
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -420,6 +422,67 @@ def test_production_gets_no_users_with_public_passwords(shop: Shop) -> None:
 
 
 # --- serve ---
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """Serving there fails, if nothing else is wrong."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+def test_production_is_not_served_while_a_demo_password_fits(shop: Shop, taken_port: int) -> None:
+    production = {"SHOP_ENVIRONMENT": "production", "SHOP_SECRET_KEY": "k" * 32}
+    serve = f"serve --port {taken_port}"
+    shop("demo")
+    assert "Cannot listen" in refusal(shop(serve))
+    message = refusal(shop(serve, **production))
+    assert "everybody knows the password of demo, admin" in message
+    assert "`shop disable-user demo` and `shop disable-user admin`" in message
+    shop("disable-user demo", **production)
+    message = refusal(shop(serve, **production))
+    assert "Run `shop disable-user admin`, or `shop set-password`" in message
+    shop("set-password admin --password-stdin", stdin=PASSWORD, **production)
+    assert "Cannot listen" in refusal(shop(serve, **production))
+    shop("enable-user demo", **production)
+    assert "everybody knows the password of demo from" in refusal(shop(serve, **production))
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o000])
+def test_the_database_is_its_owners_alone(shop: Shop, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        shop("demo")
+        # Somebody has it open, so that all that SQLite makes is there.
+        reader = sqlite3.connect(EMBEDDED)
+        reader.execute("SELECT * FROM users").fetchall()
+        shop("create-user ann --password-stdin", stdin=PASSWORD)
+        made = {path.name: path for path in EMBEDDED.parent.iterdir()}
+        assert set(made) == {"shop.sqlite3", "shop.sqlite3-wal", "shop.sqlite3-shm", "secret_key"}
+        assert {stat.S_IMODE(path.stat().st_mode) for path in made.values()} == {0o600}
+        assert stat.S_IMODE(EMBEDDED.parent.stat().st_mode) == 0o700
+        reader.close()
+    finally:
+        os.umask(before)
+
+
+def test_a_database_of_an_earlier_version_becomes_its_owners_alone(shop: Shop) -> None:
+    shop("migrate")
+    EMBEDDED.chmod(0o644)
+    shop("list-users")
+    assert stat.S_IMODE(EMBEDDED.stat().st_mode) == 0o600
+
+
+def test_a_folder_that_was_there_keeps_its_permissions(shop: Shop, tmp_path: Path) -> None:
+    """It may be for others, too: only the file in it is ours."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o755)
+    shop("migrate", SHOP_DATABASE_URL=f"sqlite+aiosqlite:///{folder}/shop.sqlite3")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert stat.S_IMODE((folder / "shop.sqlite3").stat().st_mode) == 0o600
 
 
 def test_serving_on_a_port_that_is_taken_is_refused(shop: Shop) -> None:

@@ -170,6 +170,7 @@ def test_the_development_key_is_made_once_and_kept_to_its_owner(
     kept = tmp_path / "var" / "secret_key"
     assert kept.read_text() == first
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
     assert [path.name for path in kept.parent.iterdir()] == ["secret_key"]
 
 

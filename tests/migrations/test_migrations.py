@@ -2,20 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, Connection, inspect
+from sqlalchemy import CheckConstraint, Connection, Insert, insert, inspect, select
 
 from shop.adapters.sql.engine import Engines, create_engines
 from shop.adapters.sql.schema import SqlSchema, config
-from shop.adapters.sql.tables import metadata
+from shop.adapters.sql.tables import metadata, refresh_tokens, session_families, users
 from shop.domain.errors import StoreUnavailable
 from shop.domain.ports import SchemaState
 from tests.postgresql import PostgresServer
@@ -171,6 +173,34 @@ async def test_migrating_again_keeps_what_is_stored(url: str, engines: Engines) 
         teapot = await shop.given_product(3)
         await SqlSchema(engines=engines).upgrade()
         assert await shop.stock_of(teapot) == 3
+
+
+async def test_sessions_outlive_the_column_that_tells_siblings_apart(engines: Engines) -> None:
+    """What is written without it, before or by a shop that does not know it, has a time."""
+    await run(engines, upgrade_to("0005"))
+    now = datetime.now(UTC)
+    user = {"username": "anna", "password_hash": "x", "role": "customer", "disabled": False}
+    family = {"id": uuid4(), "user_id": 1, "client": "", "ended_at": None}
+    times = dict.fromkeys(("started_at", "ends_at", "last_used_at", "expires_at"), now)
+
+    def add_token(token_hash: bytes) -> Insert:
+        return insert(refresh_tokens).values(
+            token_hash=token_hash, family_id=family["id"], expires_at=now, retired=False
+        )
+
+    async with engines.patient.begin() as connection:
+        await connection.execute(insert(users).values(**user, created_at=now))
+        await connection.execute(insert(session_families).values(**family, **times))
+        await connection.execute(add_token(b"before"))
+    await run(engines, upgrade_to("0006"))
+    async with engines.patient.begin() as connection:
+        await connection.execute(add_token(b"after"))
+        rows = await connection.execute(
+            select(refresh_tokens.c.token_hash, refresh_tokens.c.issued_at)
+        )
+        issued = {row.token_hash: row.issued_at for row in rows}
+    assert set(issued) == {b"before", b"after"}
+    assert all(abs(issued_at - now) < timedelta(minutes=5) for issued_at in issued.values())
 
 
 async def test_a_database_that_is_away_is_neither_current_nor_migrated(tmp_path: Path) -> None:

@@ -97,7 +97,9 @@ async def opened(
         Settings(database_url=database_url, secret_key=secret_key, **settings)
     )
     container.hasher.override(hasher or PlainHasher())
-    container.clock.override(clock or FakeClock())
+    clock = clock or FakeClock()
+    container.clock.override(clock)
+    container.monotonic.override(clock.monotonic)
     door = Door(container)
     try:
         yield door

@@ -242,6 +242,7 @@ async def test_nobody_who_looks_at_an_object_sees_a_secret(tmp_path: Path) -> No
         token_hash=hash_token("other"),
         family_id=container.new_id()(),
         predecessor=None,
+        issued_at=NOON,
         expires_at=NOON,
     )
     objects = [

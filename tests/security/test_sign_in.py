@@ -14,6 +14,7 @@ from shop.adapters import passwords
 from shop.adapters.passwords import Argon2Hasher
 from shop.domain.throttling import FORGOTTEN_AFTER, WITH_ADDRESS, WITH_NAME
 from shop.domain.users import OPERATOR
+from shop.entrypoints.http import addresses as forwarded
 from tests.builders import PASSWORD, FakeClock, PlainHasher
 from tests.security.doors import HERE, Door, code_of, opened
 
@@ -332,6 +333,20 @@ async def test_a_forwarded_address_from_anybody_is_ignored() -> None:
     async with opened(trusted_proxies="10.0.0.0/8") as door:
         await exhaust(door, HERE)
         assert await is_slowed(door, HERE, **via("203.0.113.77"))
+
+
+async def test_a_proxy_that_is_not_trusted_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    forwarded._warn_of_forwarding.cache_clear()
+    async with opened(trusted_proxies="10.0.0.0/8") as door:
+        await door.sign_in("anybody", WRONG)
+        await door.sign_in("anybody", WRONG, address="10.0.0.7", **via("203.0.113.1", "10.0.0.8"))
+        assert caplog.messages == []
+        for _ in range(3):
+            await door.sign_in("anybody", WRONG, address="172.17.0.1", **via("203.0.113.1"))
+    [message] = caplog.messages
+    assert "SHOP_TRUSTED_PROXIES" in message
 
 
 async def test_a_trusted_proxy_tells_the_address_of_the_client() -> None:

@@ -33,8 +33,9 @@ OPERATORS = """
     create_user set_password disable_user enable_user list_users
     add_products verify_stock repair_stock purge_sessions purge_attempts purge_keys
 """
-# No use case of its own: the intake calls it with what `place_order` asked for.
-INSIDE = "decide_orders"
+# No use cases of their own: the intake calls the one with what `place_order` asked for; the other
+# surrounds whatever must not be guessed.
+INSIDE = "decide_orders throttle_sign_in"
 
 ENTRYPOINTS = Path(shop.entrypoints.__file__).parent
 SERVICES = Path(shop.domain.services.__file__).parent

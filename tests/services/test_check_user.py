@@ -8,12 +8,13 @@ from shop.domain.errors import InvalidToken
 from shop.domain.keys import KeyedRequest
 from shop.domain.ports import UnitOfWork
 from shop.domain.services import check_user
-from shop.domain.services.check_user import BELIEVED_FOR, CheckUser
+from shop.domain.services.check_user import BELIEVED_SECONDS, CheckUser
 from shop.domain.users import OPERATOR, Caller, Role
 from tests.builders import customer
 from tests.stores import Store
 from tests.use_cases import UseCases
 
+BELIEVED_FOR = timedelta(seconds=BELIEVED_SECONDS)
 MOMENT = timedelta(microseconds=1)
 
 
@@ -43,7 +44,7 @@ def looked_up(store: Store) -> Counted:
 
 @pytest.fixture
 def check(shop: UseCases, looked_up: Counted) -> CheckUser:
-    return CheckUser(unit_of_work=looked_up, clock=shop.clock)
+    return CheckUser(unit_of_work=looked_up, monotonic=shop.clock.monotonic)
 
 
 async def test_a_user_who_is_there_is_looked_up_now_and_then(
@@ -72,6 +73,16 @@ async def test_a_disabled_user_is_out_within_seconds_and_in_again_at_once(
             await check(caller=anna)
     await shop.enable_user(caller=OPERATOR, username="anna")
     assert await check(caller=anna) == anna
+
+
+async def test_a_clock_that_is_set_back_keeps_nobody_in(shop: UseCases, check: CheckUser) -> None:
+    anna = await shop.given_customer("anna")
+    await check(caller=anna)
+    await shop.disable_user(caller=OPERATOR, username="anna")
+    shop.clock.set_back(timedelta(days=1))
+    shop.clock.advance(BELIEVED_FOR + MOMENT)
+    with pytest.raises(InvalidToken):
+        await check(caller=anna)
 
 
 async def test_a_caller_has_the_role_of_now_and_not_of_the_token(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 from uuid import UUID
 
 from shop.domain.events import Event
@@ -24,15 +24,19 @@ from shop.domain.orders import (
 )
 from shop.domain.pages import Listed
 from shop.domain.products import Product, ProductQuery
-from shop.domain.sessions import RefreshToken, SessionFamily
+from shop.domain.sessions import RefreshToken, SessionFamily, SessionQuery
 from shop.domain.stock import LedgerPosition, MovementQuery, OrderAudit, StockAudit, StockMovement
 from shop.domain.throttling import Attempts
 from shop.domain.users import Caller, User
 
 IN_COMMIT = "cancelled in COMMIT: whether it was done is unknown"
+T = TypeVar("T")
 
 Clock = Callable[[], datetime]
 """Now, in UTC."""
+
+MonotonicClock = Callable[[], float]
+"""Seconds since some moment; they go on evenly when somebody sets the clock."""
 
 NewId = Callable[[], UUID]
 """A new time-ordered UUID."""
@@ -162,6 +166,8 @@ class Batch:
     """Locked until the transaction ends."""
     busy: Collection[int] = ()
     """The products that there are, and that somebody else holds."""
+    disabled: Collection[int] = ()
+    """Those of the users who are disabled."""
 
 
 class BatchRepository(Protocol):
@@ -172,6 +178,7 @@ class BatchRepository(Protocol):
         *,
         order_ids: Collection[UUID],
         product_ids: Collection[int],
+        user_ids: Collection[int],
         wait_for: Collection[int] | None = None,
     ) -> Batch:
         """The products, locked as by `StockRepository.lock`, and then those orders that exist.
@@ -221,6 +228,10 @@ class UserRepository(Protocol):
 
     async def find(self, username: str) -> User | None: ...
 
+    async def is_disabled(self, user_id: int) -> bool:
+        """False for one who is not there, too."""
+        ...
+
     async def lock(self, user_id: int) -> User:
         """Like `get`, and nobody else changes the user until the transaction ends."""
         ...
@@ -238,7 +249,9 @@ class UserRepository(Protocol):
         ...
 
 
-class SessionRepository(Protocol):
+class SessionRepository(Listed[SessionQuery, SessionFamily], Protocol):
+    """Lists a user's families that are neither over nor expired, the last used first."""
+
     async def start(self, family: SessionFamily, token: RefreshToken) -> None: ...
 
     async def lock(self, token_hash: bytes) -> tuple[SessionFamily, RefreshToken] | None:
@@ -248,14 +261,15 @@ class SessionRepository(Protocol):
     async def succeed(
         self, token: RefreshToken, successor: RefreshToken, *, used_at: datetime
     ) -> None:
-        """Store a successor of `token`, and retire the predecessor of `token` if it has one.
+        """Store a successor of `token`, and retire what the use of `token` retires.
 
-        The family was used then, and what of its tokens has expired is forgotten.
+        That is what `RefreshToken.retires` says. The family was used then, and what of its tokens
+        has expired is forgotten.
         """
         ...
 
-    async def list_open(self, user_id: int, now: datetime) -> Sequence[SessionFamily]:
-        """The user's families that are neither over nor expired, the last used first."""
+    async def end_oldest(self, user_id: int, at: datetime, *, kept: int) -> None:
+        """End the user's open families but for the `kept` that were started last."""
         ...
 
     async def purge(self, before: datetime, *, limit: int) -> int:
@@ -371,6 +385,28 @@ class UnitOfWorkFactory(Protocol):
         when the others do not end in time. One for a batch of orders waits for no connection of
         others, and for a lock only a moment, with `LockTimeout`. One with a key begins with
         claiming it: entering it raises `AlreadyDone` or `IdempotencyKeyReused`.
+        """
+        ...
+
+
+class AttemptQueue(Protocol):
+    """Where attempts to sign in wait for the outcome of those before them: see `throttling`."""
+
+    async def admit(self, admit: Callable[[], Awaitable[T]]) -> T:
+        """What `admit` answers; while it raises `MustWait` it is asked again.
+
+        Raises `TooManyAttempts` for who has waited too long, `Overloaded` when too many wait.
+        """
+        ...
+
+    def settled(self, keys: Collection[bytes]) -> None:
+        """Let those who wait for these keys look again."""
+        ...
+
+    async def settle(self, settle: Callable[[], Awaitable[None]]) -> None:
+        """Store an outcome, even for a caller who is cancelled; later if the store is away now.
+
+        `settle` may be called several times.
         """
         ...
 

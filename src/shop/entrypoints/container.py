@@ -1,5 +1,6 @@
 """The composition root: it alone knows every layer, and it alone imports dependency_injector."""
 
+import time
 from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar
@@ -7,6 +8,7 @@ from typing import Any, ClassVar
 from dependency_injector import containers, providers
 
 from shop.adapters import system
+from shop.adapters.attempt_queue import ProcessAttemptQueue
 from shop.adapters.audit import LogAudit
 from shop.adapters.background import Background, BackgroundTimes, PeriodicTask
 from shop.adapters.intake import Intake, IntakeLimits
@@ -52,6 +54,7 @@ from shop.domain.services.refresh_session import RefreshSession
 from shop.domain.services.return_order import ReturnOrder
 from shop.domain.services.sign_in import SignIn
 from shop.domain.services.sign_out import ListSessions, SignOut, SignOutEverywhere
+from shop.domain.services.throttle_sign_in import ThrottleSignIn
 from shop.domain.services.verify_stock import RepairStock, VerifyStock
 from shop.domain.sessions import SessionLifetimes
 from shop.domain.users import OPERATOR
@@ -73,6 +76,7 @@ class Container(containers.DeclarativeContainer):
     settings = providers.Dependency(instance_of=Settings)
 
     clock = providers.Object(system.utc_now)
+    monotonic = providers.Object(time.monotonic)
     new_id = providers.Object(system.new_id)
     new_order_code = providers.Object(system.new_order_code)
     new_refresh_token = providers.Object(system.new_refresh_token)
@@ -158,8 +162,13 @@ class Container(containers.DeclarativeContainer):
         family=providers.Factory(timedelta, seconds=settings.provided.session_lifetime),
     )
     _sessions: ClassVar = {"new_refresh_token": new_refresh_token, "lifetimes": lifetimes}
+    attempt_queue = providers.Singleton(ProcessAttemptQueue)
+    throttle_sign_in = providers.Singleton(
+        ThrottleSignIn, **_writing, audit=audit, queue=attempt_queue
+    )
+    _throttled: ClassVar = {"throttle": throttle_sign_in}
     sign_in = providers.Singleton(
-        SignIn, **_writing, **_sessions, audit=audit, hasher=hasher, new_id=new_id
+        SignIn, **_writing, **_sessions, **_throttled, audit=audit, hasher=hasher, new_id=new_id
     )
     refresh_limit = providers.Singleton(PerMinute, settings.provided.refreshes_per_minute)
     refresh_session = providers.Singleton(
@@ -179,18 +188,19 @@ class Container(containers.DeclarativeContainer):
     create_user = providers.Singleton(CreateUser, **_writing, **_passwords)
     register_user = providers.Singleton(
         RegisterUser,
-        **_writing,
-        audit=audit,
+        **_throttled,
         create_user=create_user,
         is_open=settings.provided.registration,
     )
     read_user = providers.Singleton(ReadUser, **_reading)
     list_users = providers.Singleton(ListUsers, **_reading)
     set_password = providers.Singleton(SetPassword, **_writing, **_passwords)
-    change_password = providers.Singleton(ChangePassword, **_writing, **_passwords, audit=audit)
+    change_password = providers.Singleton(
+        ChangePassword, **_writing, **_passwords, **_throttled, audit=audit
+    )
     disable_user = providers.Singleton(DisableUser, **_writing)
     enable_user = providers.Singleton(EnableUser, **_reading)
-    check_user = providers.Singleton(CheckUser, **_writing)
+    check_user = providers.Singleton(CheckUser, **_reading, monotonic=monotonic)
 
     signing_keys = providers.Singleton(load_keys, settings)
     access_tokens = providers.Singleton(

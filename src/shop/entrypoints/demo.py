@@ -23,6 +23,19 @@ DEMO_USERS = (
 )
 
 
+async def demo_users_left(container: Container) -> list[str]:
+    """The demo users who can sign in with the password that everybody knows."""
+    left = []
+    for demo_user in DEMO_USERS:
+        async with container.unit_of_work(read_only=True) as uow:
+            user = await uow.users.find(demo_user.username)
+        if user is None or user.disabled:
+            continue
+        if await container.hasher().verify(demo_user.password, user.password_hash):
+            left.append(user.username)
+    return left
+
+
 async def make_demo(container: Container) -> None:
     """Make what is not there yet; a second time it changes nothing."""
     for user in DEMO_USERS:

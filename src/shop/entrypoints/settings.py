@@ -212,7 +212,7 @@ def check_secret_key(field: str, key: str) -> None:
 
 def _development_key(path: Path) -> str:
     """A random key, made once and kept, so that restarts sign nobody out."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         # Written aside and linked into place: nobody ever reads half a key.
         with tempfile.NamedTemporaryFile("w", dir=path.parent) as draft:

@@ -14,6 +14,7 @@ from shop.domain.stock import StockMovement
 class MemoryBatchRepository(BatchRepository):
     def __init__(self, tables: Tables) -> None:
         self._orders = tables.orders
+        self._users = tables.users
         self._stock = MemoryStockRepository(tables)
 
     async def lock(
@@ -21,12 +22,15 @@ class MemoryBatchRepository(BatchRepository):
         *,
         order_ids: Collection[UUID],
         product_ids: Collection[int],
+        user_ids: Collection[int],
         wait_for: Collection[int] | None = None,
     ) -> Batch:
         """There is nothing to wait for: one transaction is open at a time."""
+        users = [self._users[id_] for id_ in user_ids if id_ in self._users]
         return Batch(
             orders={id_: self._orders[id_] for id_ in order_ids if id_ in self._orders},
             products=await self._stock.lock(product_ids),
+            disabled=[user.id for user in users if user.disabled],
         )
 
     async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:

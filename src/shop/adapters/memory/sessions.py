@@ -6,8 +6,10 @@ from datetime import datetime
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
+from shop.adapters.memory.pages import cut_part
+from shop.domain.pages import Part
 from shop.domain.ports import SessionRepository
-from shop.domain.sessions import RefreshToken, SessionFamily
+from shop.domain.sessions import RefreshToken, SessionFamily, SessionQuery
 
 
 class MemorySessionRepository(SessionRepository):
@@ -26,10 +28,9 @@ class MemorySessionRepository(SessionRepository):
     async def succeed(
         self, token: RefreshToken, successor: RefreshToken, *, used_at: datetime
     ) -> None:
-        # None: there was none, or it has expired and is forgotten.
-        predecessor = self._tokens.get(token.predecessor or b"")
-        if predecessor is not None:
-            self._tokens[predecessor.token_hash] = replace(predecessor, retired=True)
+        family = [old for old in self._tokens.values() if old.family_id == token.family_id]
+        for other in filter(token.retires, family):
+            self._tokens[other.token_hash] = replace(other, retired=True)
         self._tokens[successor.token_hash] = successor
         self._families[token.family_id] = replace(
             self._families[token.family_id],
@@ -40,13 +41,26 @@ class MemorySessionRepository(SessionRepository):
             lambda old: old.family_id == token.family_id and old.expires_at < used_at
         )
 
-    async def list_open(self, user_id: int, now: datetime) -> Sequence[SessionFamily]:
-        families = [
+    async def read_part(self, query: SessionQuery, part: Part) -> Sequence[SessionFamily]:
+        return cut_part(self._open(query), part, lambda family: family.key, descending=True)
+
+    async def count(self, query: SessionQuery) -> int:
+        return len(self._open(query))
+
+    async def end_oldest(self, user_id: int, at: datetime, *, kept: int) -> None:
+        families = self._open(SessionQuery(user_id=user_id, now=at))
+        families.sort(key=lambda family: (family.started_at, family.id), reverse=True)
+        for family in families[kept:]:
+            await self.end(family.id, at)
+
+    def _open(self, query: SessionQuery) -> list[SessionFamily]:
+        return [
             family
             for family in self._families.values()
-            if family.user_id == user_id and not family.is_over(now) and family.expires_at > now
+            if family.user_id == query.user_id
+            and not family.is_over(query.now)
+            and family.expires_at > query.now
         ]
-        return sorted(families, key=lambda family: (family.last_used_at, family.id), reverse=True)
 
     async def purge(self, before: datetime, *, limit: int) -> int:
         expired = [f.id for f in self._families.values() if f.expires_at < before][:limit]

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shop.adapters.sql import tables
 from shop.adapters.sql.rows import read_rows, row_maker
 from shop.domain.ports import AttemptRepository
-from shop.domain.throttling import FORGOTTEN_AFTER, KNOWN_FOR, Attempts
+from shop.domain.throttling import KEPT_FOR, KNOWN_FOR, Attempts
 
 _attempts = tables.sign_in_attempts
 _attempt_row = row_maker(_attempts)
@@ -43,7 +43,7 @@ class SqlAttemptRepository(AttemptRepository):
 
     async def purge(self, now: datetime, *, limit: int) -> int:
         purged = 0
-        for is_known, kept_for in ((False, FORGOTTEN_AFTER), (True, KNOWN_FOR)):
+        for is_known, kept_for in ((False, KEPT_FOR), (True, KNOWN_FOR)):
             old = (
                 select(_attempts.c.key)
                 .where(_attempts.c.is_known == is_known, _attempts.c.seen_at < now - kept_for)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -182,8 +183,8 @@ _BEGIN_IMMEDIATE = "BEGIN IMMEDIATE"
 
 def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
     """SQLite has one writer at a time: with a pool of one they queue fairly for it."""
-    if url.database:
-        _make_folder(Path(url.database).parent)
+    if url.database and not url.database.startswith("file:"):
+        _make_private(Path(url.database))
     connect_args = {"timeout": options.lock_timeout}
     write, read = (
         create_async_engine(
@@ -219,14 +220,24 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
     )
 
 
-def _make_folder(folder: Path) -> None:
+def _make_private(file: Path) -> None:
+    """The folder, if there is none, and the file are their owner's alone, whatever the umask.
+
+    SQLite gives what it makes beside the file, such as `-wal`, the permissions of the file.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreUnavailable(
-            f"The folder {folder} of the SQLite database cannot be made ({error.strerror}); "
+            f"The folder {file.parent} of the SQLite database cannot be made ({error.strerror}); "
             "set SHOP_DATABASE_URL to a place that can be written."
         ) from error
+    # What cannot be made or is somebody else's SQLite will tell, if it cannot be used either.
+    with suppress(OSError):
+        file.touch(mode=0o600, exist_ok=False)
+    for made in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
+        with suppress(OSError):
+            made.chmod(made.stat().st_mode & ~0o077)
 
 
 _LOG_BYTES_MAX = 16 * 1024 * 1024

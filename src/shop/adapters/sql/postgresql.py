@@ -87,8 +87,12 @@ WITH locked AS MATERIALIZED (
     ORDER BY product_id
     FOR NO KEY UPDATE {{skip}}
 )
-SELECT known.order_ids, {", ".join(map(str, PRODUCT_COLUMNS))}
-FROM (SELECT known_orders($1::uuid[], (SELECT count(*) FROM locked)) AS order_ids) AS known
+SELECT known.order_ids, known.disabled, {", ".join(map(str, PRODUCT_COLUMNS))}
+FROM (
+    SELECT
+        known_orders($1::uuid[], (SELECT count(*) FROM locked)) AS order_ids,
+        ARRAY(SELECT id FROM users WHERE id = ANY($3::bigint[]) AND disabled) AS disabled
+) AS known
 LEFT JOIN products ON products.id = ANY($2::bigint[])
 LEFT JOIN locked AS stock ON stock.product_id = products.id
 """  # noqa: S608
@@ -116,12 +120,15 @@ class PostgresBatch(BatchRepository):
         *,
         order_ids: Collection[UUID],
         product_ids: Collection[int],
+        user_ids: Collection[int],
         wait_for: Collection[int] | None = None,
     ) -> Batch:
         if wait_for:
             await self._driver.fetch(_WAIT, list(wait_for))
         statement = _LOCK_ALL if wait_for is None else _LOCK_FREE
-        rows = await self._driver.fetch(statement, list(order_ids), list(product_ids))
+        rows = await self._driver.fetch(
+            statement, list(order_ids), list(product_ids), list(user_ids)
+        )
         known = rows[0]["order_ids"]
         found = [row for row in rows if row["id"] is not None]
         return Batch(
@@ -129,6 +136,7 @@ class PostgresBatch(BatchRepository):
             orders=await self._unit_of_work.orders.find(known) if known else {},
             products={row["id"]: product_from(row) for row in found if row["on_hand"] is not None},
             busy=[row["id"] for row in found if row["on_hand"] is None],
+            disabled=rows[0]["disabled"],
         )
 
     async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:

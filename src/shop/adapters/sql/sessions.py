@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.pages import select_part
 from shop.adapters.sql.rows import read_row, read_rows, row_maker
+from shop.domain.pages import Part
 from shop.domain.ports import SessionRepository
-from shop.domain.sessions import RefreshToken, SessionFamily
+from shop.domain.sessions import ISSUED_TOGETHER, RefreshToken, SessionFamily, SessionQuery
 
 _families, _tokens = tables.session_families, tables.refresh_tokens
 _family_row, _token_row = row_maker(_families), row_maker(_tokens)
@@ -46,7 +48,7 @@ class SqlSessionRepository(SessionRepository):
         if token.predecessor is not None:
             await self._connection.execute(
                 update(_tokens)
-                .where(_tokens.c.token_hash == token.predecessor)
+                .where(_tokens.c.family_id == token.family_id, _retired_by(token))
                 .values(retired=True)
             )
         await self._connection.execute(insert(_tokens).values(_token_row(successor)))
@@ -61,19 +63,30 @@ class SqlSessionRepository(SessionRepository):
             )
         )
 
-    async def list_open(self, user_id: int, now: datetime) -> Sequence[SessionFamily]:
-        rows = await read_rows(
-            self._connection,
-            select(_families)
-            .where(
-                _families.c.user_id == user_id,
-                _families.c.ended_at.is_(None),
-                _families.c.ends_at > now,
-                _families.c.expires_at > now,
-            )
-            .order_by(_families.c.last_used_at.desc(), _families.c.id.desc()),
+    async def read_part(self, query: SessionQuery, part: Part) -> Sequence[SessionFamily]:
+        statement = select_part(
+            select(_families).where(_is_open(query)),
+            part,
+            [_families.c.last_used_at, _families.c.id],
+            descending=True,
         )
-        return [SessionFamily(**row) for row in rows]
+        families = [SessionFamily(**row) for row in await read_rows(self._connection, statement)]
+        return families[::-1] if part.before is not None else families
+
+    async def count(self, query: SessionQuery) -> int:
+        statement = select(func.count()).select_from(_families).where(_is_open(query))
+        return await self._connection.scalar(statement) or 0
+
+    async def end_oldest(self, user_id: int, at: datetime, *, kept: int) -> None:
+        oldest = (
+            select(_families.c.id)
+            .where(_is_open(SessionQuery(user_id=user_id, now=at)))
+            .order_by(_families.c.started_at.desc(), _families.c.id.desc())
+            .offset(kept)
+        )
+        await self._connection.execute(
+            update(_families).where(_families.c.id.in_(oldest)).values(ended_at=at)
+        )
 
     async def purge(self, before: datetime, *, limit: int) -> int:
         expired = await self._connection.scalars(
@@ -101,3 +114,26 @@ class SqlSessionRepository(SessionRepository):
             .where(_families.c.user_id == user_id, _families.c.ended_at.is_(None))
             .values(ended_at=at)
         )
+
+
+def _is_open(query: SessionQuery) -> ColumnElement[bool]:
+    return and_(
+        _families.c.user_id == query.user_id,
+        _families.c.ended_at.is_(None),
+        _families.c.ends_at > query.now,
+        _families.c.expires_at > query.now,
+    )
+
+
+def _retired_by(token: RefreshToken) -> ColumnElement[bool]:
+    """As `RefreshToken.retires` has it, for a token that has a predecessor."""
+    return or_(
+        _tokens.c.token_hash == token.predecessor,
+        and_(
+            _tokens.c.predecessor == token.predecessor,
+            or_(
+                _tokens.c.issued_at < token.issued_at - ISSUED_TOGETHER,
+                _tokens.c.issued_at > token.issued_at + ISSUED_TOGETHER,
+            ),
+        ),
+    )

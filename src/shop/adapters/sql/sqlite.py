@@ -83,10 +83,17 @@ _PRODUCT = _Columns(PRODUCT_COLUMNS)
 # The transaction holds the only write lock there is from its start. The left join gives a row even
 # if no product is there.
 _LOCK = f"""
-SELECT known.order_ids, p.*
+SELECT known.order_ids, known.disabled, p.*
 FROM (
-    SELECT json_group_array(id) AS order_ids
-    FROM orders WHERE id IN (SELECT value FROM json_each(?))
+    SELECT
+        (
+            SELECT json_group_array(id) FROM orders
+            WHERE id IN (SELECT value FROM json_each(?))
+        ) AS order_ids,
+        (
+            SELECT json_group_array(id) FROM users
+            WHERE id IN (SELECT value FROM json_each(?)) AND disabled
+        ) AS disabled
 ) AS known
 LEFT JOIN (
     SELECT {", ".join(map(str, PRODUCT_COLUMNS))}
@@ -109,19 +116,19 @@ class SqliteBatch(BatchRepository):
         *,
         order_ids: Collection[UUID],
         product_ids: Collection[int],
+        user_ids: Collection[int],
         wait_for: Collection[int] | None = None,
     ) -> Batch:
         """There is nothing to wait for: the transaction has the only write lock."""
-        ids = json.dumps([order_id.hex for order_id in order_ids])
-        rows = list(
-            await self._driver.execute_fetchall(_LOCK, (ids, json.dumps(list(product_ids))))
-        )
+        ids = ([order_id.hex for order_id in order_ids], list(user_ids), list(product_ids))
+        rows = list(await self._driver.execute_fetchall(_LOCK, [json.dumps(each) for each in ids]))
         known = [UUID(order_id) for order_id in json.loads(rows[0][0])]
-        found = [row[1:] for row in rows if row[1] is not None]
+        found = [row[2:] for row in rows if row[2] is not None]
         return Batch(
             # Nearly always there is none: only repeated requests have one.
             orders=await self._unit_of_work.orders.find(known) if known else {},
             products={row["id"]: product_from(row) for row in _PRODUCT.read(found)},
+            disabled=json.loads(rows[0][1]),
         )
 
     async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:

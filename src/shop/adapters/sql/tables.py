@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     Uuid,
+    func,
     text,
 )
 from sqlalchemy.types import TypeEngine
@@ -59,6 +60,19 @@ def _text_of_time(time: datetime | None) -> str | None:
 
 def _time_of_text(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(f"{text}+00:00")
+
+
+class Moments(TypeDecorator[tuple[datetime, ...]]):
+    """A few aware times, one after the other."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[datetime, ...] | None, dialect: Dialect) -> str:
+        return " ".join(moment.isoformat() for moment in value or ())
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[datetime, ...]:
+        return tuple(datetime.fromisoformat(moment) for moment in (value or "").split())
 
 
 # SQLite numbers rows by itself only in a column declared exactly INTEGER.
@@ -132,6 +146,8 @@ refresh_tokens = Table(
     Column("token_hash", LargeBinary(32), primary_key=True),
     Column("family_id", ForeignKey(session_families.c.id), nullable=False, index=True),
     Column("predecessor", LargeBinary(32)),
+    # A default, for a shop of the version before that serves meanwhile.
+    Column("issued_at", UtcDateTime, nullable=False, server_default=func.now()),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("retired", Boolean, nullable=False),
 )
@@ -142,6 +158,8 @@ sign_in_attempts = Table(
     metadata,
     Column("key", LargeBinary(32), primary_key=True),
     Column("failures", Integer, nullable=False),
+    # A default, for a shop of the version before that serves meanwhile.
+    Column("pending", Moments, nullable=False, server_default=""),
     Column("blocked_until", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
     Column("is_known", Boolean, nullable=False),

@@ -6,6 +6,7 @@ from uuid import UUID
 from shop.domain.events import Event
 from shop.domain.orders import Order, OrderEvent
 from shop.domain.ports import UnitOfWork
+from shop.domain.services.check_user import require_active
 from shop.domain.stock import NOTE_LENGTH_MAX, Reason, Shelf
 from shop.domain.text import clean
 from shop.domain.users import Caller
@@ -16,8 +17,9 @@ def clean_note(note: str) -> str:
 
 
 async def lock_order(uow: UnitOfWork, order_id: UUID, caller: Caller) -> Order:
-    """The order, which nobody else changes meanwhile. Raises `OrderNotFound`."""
+    """The order, which nobody else changes meanwhile. Raises `OrderNotFound`, `InvalidToken`."""
     order = await uow.orders.lock(order_id)
+    await require_active(uow, caller)
     order.require_visible(caller)
     return order
 

@@ -2,13 +2,12 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 
 from shop.domain.errors import InvalidToken, UserNotFound
-from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
+from shop.domain.ports import MonotonicClock, UnitOfWork, UnitOfWorkFactory
 from shop.domain.users import Caller, User
 
-BELIEVED_FOR = timedelta(seconds=5)
+BELIEVED_SECONDS = 5.0
 USERS_MAX = 10_000
 
 
@@ -20,16 +19,16 @@ class CheckUser:
     """
 
     unit_of_work: UnitOfWorkFactory
-    clock: Clock
-    _believed: OrderedDict[int, tuple[datetime, Caller]] = field(
+    monotonic: MonotonicClock
+    _believed: OrderedDict[int, tuple[float, Caller]] = field(
         default_factory=OrderedDict, init=False
     )
 
     async def __call__(self, *, caller: Caller) -> Caller:
         """The caller with the role of now. Raises `InvalidToken` for who is disabled or gone."""
-        now = self.clock()
+        now = self.monotonic()
         checked_at, current = self._believed.get(caller.user_id, (now, None))
-        if current is None or now - checked_at > BELIEVED_FOR:
+        if current is None or now - checked_at > BELIEVED_SECONDS:
             self._believed.pop(caller.user_id, None)
             current = await self._look_up(caller)
             self._believed[caller.user_id] = (now, current)
@@ -39,9 +38,7 @@ class CheckUser:
 
     async def _look_up(self, caller: Caller) -> Caller:
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
-            user = await user_of(uow, caller)
-        if user.disabled:
-            raise InvalidToken
+            user = await active_user_of(uow, caller)
         return Caller(user_id=user.id, role=user.role)
 
 
@@ -54,3 +51,17 @@ async def user_of(uow: UnitOfWork, caller: Caller) -> User:
         return await uow.users.get(caller.user_id)
     except UserNotFound:
         raise InvalidToken from None
+
+
+async def active_user_of(uow: UnitOfWork, caller: Caller) -> User:
+    """Like `user_of`. Raises `InvalidToken` for who is disabled, too."""
+    user = await user_of(uow, caller)
+    if user.disabled:
+        raise InvalidToken
+    return user
+
+
+async def require_active(uow: UnitOfWork, caller: Caller) -> None:
+    """Raises `InvalidToken`: the access token of a disabled user lives on, but changes nothing."""
+    if caller.actor_id is not None and await uow.users.is_disabled(caller.actor_id):
+        raise InvalidToken

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from shop.domain.errors import (
     IdempotencyKeyReused,
+    InvalidToken,
     OrderIdTaken,
     OutcomeUnknown,
     ShopError,
@@ -48,12 +49,11 @@ class DecideOrders:
             batch = await uow.batch.lock(
                 order_ids={request.order_id for request in requests},
                 product_ids={product for request in requests for product in request.wanted},
+                user_ids={request.user_id for request in requests},
                 wait_for=wait_for,
             )
             orders, shelf, now = dict(batch.orders), Shelf(batch.products), self.clock()
-            answers = [
-                self._decide(request, orders, shelf, batch.busy, now) for request in requests
-            ]
+            answers = [self._decide(request, batch, orders, shelf, now) for request in requests]
             new = [order for order_id, order in orders.items() if order_id not in batch.orders]
             if new:
                 await uow.batch.add(new, shelf.movements)
@@ -70,16 +70,19 @@ class DecideOrders:
     def _decide(
         self,
         request: OrderRequest,
+        batch: Batch,
         orders: dict[UUID, Order],
         shelf: Shelf,
-        busy: Collection[int],
         now: datetime,
     ) -> Placed | ShopError:
         """The answer; a new order is one of `orders` from then on."""
         if request.order_id in orders:
             return _repeated(request, orders[request.order_id])
-        for product_id in request.wanted if busy else ():
-            if product_id in busy:
+        if request.user_id in batch.disabled:
+            # Their access token lives on for its minutes, but changes nothing.
+            return InvalidToken()
+        for product_id in request.wanted if batch.busy else ():
+            if product_id in batch.busy:
                 return StockBusy(product_id)
         if refusal := refusal_of(request.items, request.wanted, shelf):
             return refusal

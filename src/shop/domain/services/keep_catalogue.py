@@ -10,6 +10,7 @@ from shop.domain.money import Money
 from shop.domain.pages import Page, Part, read_page
 from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
 from shop.domain.products import STOCK_MAX, Product, ProductQuery
+from shop.domain.services.check_user import require_active
 from shop.domain.services.retrying import retrying
 from shop.domain.stock import NOTE_LENGTH_MAX, MovementQuery, Reason, Shelf, StockMovement
 from shop.domain.text import clean
@@ -84,6 +85,7 @@ class CreateProduct:
             sku=sku, name=name, description=description, price=price, stock=stock, at=self.clock()
         )
         async with self.unit_of_work(key=key) as uow:
+            await require_active(uow, caller)
             [stored] = await _add(uow, [product], caller)
             uow.record(_event("product.created", caller, stored.id))
             await uow.commit(stored)
@@ -155,6 +157,7 @@ class ChangeProduct:
         caller.require_staff()
         async with self.unit_of_work(key=key) as uow:
             product = await uow.products.lock(product_id)
+            await require_active(uow, caller)
             if product.archived:
                 raise ProductNotFound(product_id)
             product.check_version(expected_versions)
@@ -190,6 +193,7 @@ class ArchiveProduct:
         caller.require_staff()
         async with self.unit_of_work(key=key) as uow:
             product = await uow.products.lock(product_id)
+            await require_active(uow, caller)
             if not product.archived:
                 product.check_version(expected_versions)
                 await uow.products.save(product.archive(at=self.clock()))
@@ -243,6 +247,7 @@ class ChangeStock:
         ledger_reason, note = _reason_and_note(reason, delta, is_count=expected is not None)
         async with self.unit_of_work(key=key) as uow:
             shelf = Shelf(await uow.stock.lock([product_id]))
+            await require_active(uow, caller)
             if product_id not in shelf.products:
                 raise ProductNotFound(product_id)
             if expected is not None and shelf.on_hand(product_id) != expected:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from shop.domain.errors import (
     InvalidField,
+    InvalidToken,
     RegistrationClosed,
     UsernameTaken,
     UserNotFound,
@@ -18,9 +19,11 @@ from shop.domain.ports import (
     UnitOfWork,
     UnitOfWorkFactory,
 )
-from shop.domain.services.check_user import user_of
-from shop.domain.services.throttle_sign_in import forgive_attempt, note_attempt
-from shop.domain.throttling import AttemptKeys
+from shop.domain.services.check_user import active_user_of, user_of
+from shop.domain.services.retrying import retrying
+from shop.domain.services.sign_in import HASHES_TRIED_MAX
+from shop.domain.services.throttle_sign_in import ThrottleSignIn
+from shop.domain.throttling import Attempt, AttemptKeys
 from shop.domain.users import (
     OPERATOR,
     Caller,
@@ -71,9 +74,7 @@ class CreateUser:
 class RegisterUser:
     """Let people create their own accounts, where the shop is open for that."""
 
-    unit_of_work: UnitOfWorkFactory
-    clock: Clock
-    audit: Audit
+    throttle: ThrottleSignIn
     create_user: CreateUser
     is_open: bool
 
@@ -81,14 +82,16 @@ class RegisterUser:
         """A customer. Raises what `CreateUser` does, `RegistrationClosed` and `TooManyAttempts`."""
         if not self.is_open:
             raise RegistrationClosed
-        throttled = Event(name="user.creation_throttled", about={"address": address})
-        async with self.unit_of_work() as uow:
-            # Counted like failed sign-ins and never forgiven, so that nobody makes thousands.
-            keys = AttemptKeys.of_registration(address)
-            await note_attempt(uow.attempts, keys, self.clock(), self.audit, throttled)
-            await uow.commit()
-        # The shop itself creates it: nobody is signed in here.
-        return await self.create_user(caller=OPERATOR, username=username, password=password)
+        async with self.throttle(
+            keys=AttemptKeys.of_registration(address),
+            throttled=Event(name="user.creation_throttled", about={"address": address}),
+            find=_nothing,
+        ) as (attempt, _):
+            # The shop itself creates it: nobody is signed in here.
+            user = await self.create_user(caller=OPERATOR, username=username, password=password)
+            # Counted like a failed sign-in and never forgiven, so that nobody makes thousands.
+            await self.throttle.fail(attempt)
+        return user
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +153,7 @@ class ChangePassword:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
     audit: Audit
+    throttle: ThrottleSignIn
     hasher: PasswordHasher
     is_common_password: IsCommonPassword
 
@@ -160,30 +164,46 @@ class ChangePassword:
         `TooManyAttempts`: whoever holds a stolen access token must not guess faster than at the
         front door.
         """
-        user, keys = await self._begin(caller, new, address)
-        if not await self.hasher.verify(current, user.password_hash):
-            self.audit(_event("password.change_failed", user, address=address))
-            raise InvalidField("current", "is not the current password")
-        password_hash = await self.hasher.hash(new)
-        async with self.unit_of_work() as uow:
-            await forgive_attempt(uow.attempts, keys, self.clock())
-            if await uow.users.lock(user.id) != user:
-                raise InvalidField("current", "is not the current password")
-            await _replace_password(uow, user, password_hash, self.clock)
-            await uow.commit()
 
-    async def _begin(self, caller: Caller, new: str, address: str) -> tuple[User, AttemptKeys]:
-        """Count the attempt before anything is tried."""
-        async with self.unit_of_work() as uow:
-            user = await user_of(uow, caller)
+        async def find(uow: UnitOfWork) -> User:
+            user = await active_user_of(uow, caller)
             check_password(
                 new, username=user.username, is_common=self.is_common_password, field="new"
             )
-            keys = AttemptKeys.of(f"password of {user.id}", address)
-            throttled = _event("password.change_throttled", user, address=address)
-            await note_attempt(uow.attempts, keys, self.clock(), self.audit, throttled)
-            await uow.commit()
-        return user, keys
+            return user
+
+        about: dict[str, str | int] = {"user": caller.user_id, "address": address}
+        async with self.throttle(
+            keys=AttemptKeys.of(f"password of {caller.user_id}", address),
+            throttled=Event(name="password.change_throttled", about=about),
+            find=find,
+        ) as (attempt, user):
+            password_hash: str | None = None
+            for _ in range(HASHES_TRIED_MAX):
+                if not await self.hasher.verify(current, user.password_hash):
+                    break
+                password_hash = password_hash or await self.hasher.hash(new)
+                verified, user = user, await self._replace(attempt, user, password_hash)
+                if user == verified:
+                    return
+            self.audit(Event(name="password.change_failed", about=about))
+            raise InvalidField("current", "is not the current password")
+
+    @retrying
+    async def _replace(self, attempt: Attempt, user: User, password_hash: str) -> User:
+        """The user that was verified; or the user of now, who has changed since: nothing is done.
+
+        A sign-in may have replaced an outdated hash meanwhile; that is no change of the password.
+        """
+        async with self.unit_of_work() as uow:
+            await self.throttle.succeed(uow, attempt)
+            current = await uow.users.lock(user.id)
+            if current.disabled:
+                raise InvalidToken
+            if current == user:
+                await _replace_password(uow, user, password_hash, self.clock)
+                await uow.commit()
+        return current
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +240,10 @@ class EnableUser:
             uow.record(_event("user.enabled", user))
             await uow.commit()
         return user
+
+
+async def _nothing(_uow: UnitOfWork) -> None:
+    """What registering looks for in the transaction that counts it."""
 
 
 async def _lock_named(uow: UnitOfWork, username: str) -> User:

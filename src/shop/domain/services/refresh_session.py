@@ -47,6 +47,7 @@ class RefreshSession:
                 token_hash=hash_token(secret),
                 family_id=family.id,
                 predecessor=token.token_hash,
+                issued_at=now,
                 expires_at=min(now + self.lifetimes.refresh, family.ends_at),
             )
             await uow.sessions.succeed(token, successor, used_at=now)

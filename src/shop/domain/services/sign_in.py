@@ -10,18 +10,24 @@ from shop.domain.ports import (
     NewId,
     NewRefreshToken,
     PasswordHasher,
+    UnitOfWork,
     UnitOfWorkFactory,
 )
-from shop.domain.services.throttle_sign_in import forgive_attempt, note_attempt
+from shop.domain.services.retrying import retrying
+from shop.domain.services.throttle_sign_in import ThrottleSignIn
 from shop.domain.sessions import (
+    SESSIONS_MAX,
     RefreshToken,
     SessionFamily,
     SessionLifetimes,
     describe_client,
     hash_token,
 )
-from shop.domain.throttling import AttemptKeys
+from shop.domain.throttling import Attempt, AttemptKeys
 from shop.domain.users import Caller, User, normal_username
+
+HASHES_TRIED_MAX = 3
+"""How often a password is verified when its hash changes meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,7 @@ class SignIn:
     clock: Clock
     audit: Audit
     hasher: PasswordHasher
+    throttle: ThrottleSignIn
     new_id: NewId
     new_refresh_token: NewRefreshToken
     lifetimes: SessionLifetimes
@@ -53,32 +60,58 @@ class SignIn:
         `address` is whose attempts are counted together; `client` is what the session is called.
         """
         name = normal_username(username)
-        keys = AttemptKeys.of(name, address)
-        user = await self._begin(name, keys, address)
-        fits = await self.hasher.verify(password, user.password_hash if user else None)
-        if user is None or not fits or user.disabled:
+
+        async def find(uow: UnitOfWork) -> User | None:
+            return await uow.users.find(name)
+
+        async with self.throttle(
+            keys=AttemptKeys.of(name, address),
+            throttled=Event(name="sign_in.throttled", about={"address": address}),
+            find=find,
+        ) as (attempt, user):
+            for _ in range(HASHES_TRIED_MAX):
+                fits = await self.hasher.verify(password, user.password_hash if user else None)
+                if user is None or not fits or user.disabled:
+                    break
+                renewed = await self._renewed(user, password)
+                opened = await self._open(attempt, user, renewed, address, client)
+                if isinstance(opened, SignedIn):
+                    return opened
+                user = opened
             who = user.id if user else None
             self.audit(Event(name="sign_in.failed", about={"user": who, "address": address}))
             raise WrongCredentials
-        renewed = user
-        if self.hasher.is_outdated(user.password_hash):
-            renewed = replace(user, password_hash=await self.hasher.hash(password))
-        token = await self._start(user, renewed, keys, address, client)
+
+    async def _renewed(self, user: User, password: str) -> User:
+        """The user with the hash they should have."""
+        if not self.hasher.is_outdated(user.password_hash):
+            return user
+        return replace(user, password_hash=await self.hasher.hash(password))
+
+    @retrying
+    async def _open(
+        self, attempt: Attempt, user: User, renewed: User, address: str, client: str
+    ) -> SignedIn | User:
+        """A new session; or the user of now, if who was verified has changed in the meantime.
+
+        Another sign-in may have replaced an outdated hash, so that a change of it tells nothing of
+        whether the password still fits.
+        """
+        async with self.unit_of_work() as uow:
+            await self.throttle.succeed(uow, attempt)
+            current = await uow.users.lock(user.id)
+            if current != user:
+                return current
+            if renewed != user:
+                await uow.users.save(renewed)
+                uow.record(Event(name="password.hash_upgraded", about={"user": user.id}))
+            token = await self._start(uow, user, client)
+            uow.record(Event(name="sign_in.succeeded", about={"user": user.id, "address": address}))
+            await uow.commit()
         return SignedIn(caller=Caller(user_id=user.id, role=user.role), refresh_token=token)
 
-    async def _begin(self, name: str, keys: AttemptKeys, address: str) -> User | None:
-        """Count the attempt before anything is tried, and find the user."""
-        throttled = Event(name="sign_in.throttled", about={"address": address})
-        async with self.unit_of_work() as uow:
-            await note_attempt(uow.attempts, keys, self.clock(), self.audit, throttled)
-            user = await uow.users.find(name)
-            await uow.commit()
-        return user
-
-    async def _start(
-        self, user: User, renewed: User, keys: AttemptKeys, address: str, client: str
-    ) -> str:
-        """A new family and its first token, unless the user was changed in the meantime."""
+    async def _start(self, uow: UnitOfWork, user: User, client: str) -> str:
+        """A new family and its first token; the oldest ends where the user has too many."""
         token = self.new_refresh_token()
         now = self.clock()
         family = SessionFamily(
@@ -94,16 +127,9 @@ class SignIn:
             token_hash=hash_token(token),
             family_id=family.id,
             predecessor=None,
+            issued_at=now,
             expires_at=family.expires_at,
         )
-        async with self.unit_of_work() as uow:
-            await forgive_attempt(uow.attempts, keys, now)
-            if await uow.users.lock(user.id) != user:
-                raise WrongCredentials
-            if renewed != user:
-                await uow.users.save(renewed)
-                uow.record(Event(name="password.hash_upgraded", about={"user": user.id}))
-            await uow.sessions.start(family, first)
-            uow.record(Event(name="sign_in.succeeded", about={"user": user.id, "address": address}))
-            await uow.commit()
+        await uow.sessions.start(family, first)
+        await uow.sessions.end_oldest(user.id, now, kept=SESSIONS_MAX)
         return token

@@ -1,13 +1,16 @@
 """Signing out: ending sessions, and looking at those that are open."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shop.domain.events import Event
+from shop.domain.pages import Page, Part, read_page
 from shop.domain.ports import Clock, UnitOfWorkFactory
+from shop.domain.services.check_user import require_active
 from shop.domain.services.retrying import retrying
-from shop.domain.sessions import SessionFamily, hash_token
+from shop.domain.sessions import SESSIONS_MAX, SessionFamily, SessionQuery, hash_token
 from shop.domain.users import Caller
+
+ALL_SESSIONS = Part(limit=SESSIONS_MAX)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +38,9 @@ class SignOutEverywhere:
 
     @retrying
     async def __call__(self, *, caller: Caller) -> None:
-        """End all sessions of the caller."""
+        """End all sessions of the caller. Raises `InvalidToken`."""
         async with self.unit_of_work() as uow:
+            await require_active(uow, caller)
             await uow.sessions.end_all(caller.user_id, self.clock())
             uow.record(Event(name="session.revoked_all", by=caller, about={}))
             await uow.commit()
@@ -48,7 +52,10 @@ class ListSessions:
     clock: Clock
 
     @retrying
-    async def __call__(self, *, caller: Caller) -> Sequence[SessionFamily]:
+    async def __call__(
+        self, *, caller: Caller, part: Part = ALL_SESSIONS, count: int | None = None
+    ) -> Page[SessionFamily]:
         """The caller's open sessions, the last used first."""
+        query = SessionQuery(user_id=caller.user_id, now=self.clock())
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
-            return await uow.sessions.list_open(caller.user_id, self.clock())
+            return await read_page(uow.sessions, query, part, count=count)

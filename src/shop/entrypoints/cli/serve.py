@@ -14,6 +14,8 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
 from shop.entrypoints.cli.running import connected, require_schema
+from shop.entrypoints.container import Container
+from shop.entrypoints.demo import demo_users_left
 from shop.entrypoints.keys import load_keys
 from shop.entrypoints.metrics import MULTIPROCESS_VARIABLE, reserve_files
 from shop.entrypoints.settings import SettingsError, load_settings
@@ -110,6 +112,17 @@ async def _check_store() -> None:
     """Fail here, with one sentence, rather than in every worker."""
     async with connected() as container:
         await require_schema(container)
+        if container.settings().environment == "production":
+            await _refuse_demo_users(container)
+
+
+async def _refuse_demo_users(container: Container) -> None:
+    if left := await demo_users_left(container):
+        commands = " and ".join(f"`shop disable-user {name}`" for name in left)
+        raise SettingsError(
+            f"SHOP_ENVIRONMENT is production, but everybody knows the password of {', '.join(left)}"
+            f" from `shop demo`. Run {commands}, or `shop set-password` for a password of your own."
+        )
 
 
 def _check_port(host: str, port: int) -> None:

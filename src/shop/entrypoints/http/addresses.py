@@ -1,12 +1,17 @@
 """The address that a request comes from, as far as it can be trusted."""
 
 import ipaddress
+import logging
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from litestar.types import Scope
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+logger = logging.getLogger("shop.http")
 
 
 def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
@@ -16,9 +21,13 @@ def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
     is not a trusted proxy's is the client's; what stands before it may be invented.
     """
     client = scope.get("client")
-    address = _parse(client[0]) if client else None
-    for hop in reversed(list(_forwarded(scope["headers"]))) if trusted else ():
-        if address is None or not any(address in network for network in trusted):
+    address = peer = _parse(client[0]) if client else None
+    for hop in reversed(list(_forwarded(scope["headers"]))):
+        if address is None:
+            break
+        if not any(address in network for network in trusted):
+            if address is peer:
+                _warn_of_forwarding()
             break
         believed = _parse(hop)
         if believed is None:
@@ -26,6 +35,16 @@ def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
             break
         address = believed
     return "" if address is None else str(address)
+
+
+@cache
+def _warn_of_forwarding() -> None:
+    """Once: it comes with every request."""
+    logger.warning(
+        "X-Forwarded-For is ignored, since it came from an address that is not in "
+        "SHOP_TRUSTED_PROXIES. If that is your proxy, name it there: until then all clients "
+        "behind it count as one address, and their failed sign-ins slow each other down."
+    )
 
 
 def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[str]:

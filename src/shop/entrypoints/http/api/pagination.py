@@ -26,6 +26,7 @@ PAGE_SIZE = 10
 PAGE_SIZE_MAX = 100
 OFFSET_MAX = 10_000
 CURSOR_LENGTH_MAX = 4_096
+PAGE_PARAMETERS = {"page", "page_size", "cursor"}
 
 # The parts of keys, within what the databases take: a cursor may be forged.
 KeyNumber = Annotated[int, Meta(ge=0, le=2**63 - 1)]

@@ -1,7 +1,9 @@
 """Users over HTTP: oneself, and registration where it is open."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 from litestar import Controller, Request, get, post
@@ -23,6 +25,13 @@ from shop.domain.users import (
 from shop.entrypoints.http.access import PUBLIC
 from shop.entrypoints.http.addresses import client_address
 from shop.entrypoints.http.api.idempotency import in_time
+from shop.entrypoints.http.api.pagination import (
+    PAGE_PARAMETERS,
+    KeyTime,
+    Listing,
+    PageOut,
+    Paging,
+)
 from shop.entrypoints.http.api.problems import problems
 from shop.entrypoints.settings import Settings
 
@@ -63,6 +72,9 @@ class SessionOut(msgspec.Struct):
     @classmethod
     def of(cls, family: SessionFamily) -> "SessionOut":
         return cls(started=family.started_at, last_used=family.last_used_at, client=family.client)
+
+
+_SESSIONS = Listing(key=lambda family: family.key, key_type=tuple[KeyTime, UUID], out=SessionOut.of)
 
 
 class UserController(Controller):
@@ -127,12 +139,17 @@ class UserController(Controller):
         "/me/sessions",
         operation_id="listSessions",
         summary="One's open sessions, the last used first",
-        responses=problems(401, 406, 503),
+        description="All of them as a list; a page of them if the query asks for one.",
+        responses=problems(401, 404, 406, 503),
     )
     async def list_sessions(
         self,
         request: Request[Caller, str, Any],
         list_sessions: NamedDependency[ListSessions],
-    ) -> list[SessionOut]:
-        families = await list_sessions(caller=request.user)
-        return [SessionOut.of(family) for family in families]
+        paging: NamedDependency[Paging],
+    ) -> list[SessionOut] | PageOut[SessionOut]:
+        read = partial(list_sessions, caller=request.user)
+        if not PAGE_PARAMETERS & set(request.query_params):
+            # All there are: a user has only so many.
+            return [SessionOut.of(family) for family in (await read()).items]
+        return await paging(_SESSIONS, read)

@@ -1,16 +1,16 @@
 """say who may serve: the schema names the oldest program that it is compatible with.
 
-Revision: 0006, after 0005.
+Revision: 0007, after 0006.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision: str | None = "0005"
+revision = "0007"
+down_revision: str | None = "0006"
 branch_labels = None
 depends_on = None
-compatible_with = "0006"
+compatible_with = "0007"
 
 
 def upgrade() -> None:
