@@ -2,17 +2,18 @@
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from itertools import count
+from contextlib import ExitStack
+from fcntl import LOCK_EX, flock
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 
+from tests.databases import Lender
 from tests.postgresql import TEMPLATE, PostgresServer, running_postgresql
 from tests.stores import Store, memory_store, migrate, sql_store
 from tests.use_cases import UseCases
-
-_numbers = count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,16 +27,47 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+_SETTINGS: dict[str, Any] = {
+    "deadlock_timeout": "100ms",
+    "max_connections": "400",
+    # So that a deadlock in one test's database is told from those of other tests.
+    "log_line_prefix": "%m [%p] database=%d ",
+}
+_SERVER = pytest.StashKey[PostgresServer]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Runs in the process that deals out the tests: one server serves all that run them."""
+    config: pytest.Config = node.config
+    if _SERVER not in config.stash:
+        running = ExitStack()
+        config.add_cleanup(running.close)
+        config.stash[_SERVER] = running.enter_context(running_postgresql(**_SETTINGS))
+    node.workerinput["postgresql"] = str(config.stash[_SERVER].root)
+
+
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgresServer]:
-    """A server for this test process."""
-    with running_postgresql(deadlock_timeout="100ms") as server:
-        yield server
+def postgresql(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """A server that other test processes use at the same time: stop another one."""
+    if worker := getattr(request.config, "workerinput", None):
+        yield PostgresServer(Path(worker["postgresql"]))
+    else:
+        with running_postgresql(**_SETTINGS) as server:
+            yield server
 
 
 @pytest.fixture(scope="session")
 def migrated_postgresql(postgresql: PostgresServer) -> PostgresServer:
     """The server, with a migrated database to be copied."""
+    with (postgresql.root / "migrating").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not postgresql.has_database(TEMPLATE):
+            _make_template(postgresql)
+    return postgresql
+
+
+def _make_template(postgresql: PostgresServer) -> None:
     try:
         # Where it can, text sorts by a language's rules here, so that a missing collation shows.
         postgresql.execute(
@@ -44,7 +76,6 @@ def migrated_postgresql(postgresql: PostgresServer) -> PostgresServer:
     except asyncpg.PostgresError:
         postgresql.create_database(TEMPLATE)
     migrate(postgresql.url(TEMPLATE))
-    return postgresql
 
 
 @pytest.fixture(scope="session")
@@ -61,12 +92,19 @@ def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
     return f"sqlite+aiosqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'shop.sqlite3')}"
 
 
+@pytest.fixture(scope="session")
+def lender(migrated_postgresql: PostgresServer) -> Iterator[Lender]:
+    """Lends empty, migrated PostgreSQL databases."""
+    lender = Lender(migrated_postgresql)
+    yield lender
+    lender.close()
+
+
 @pytest.fixture
-def postgresql_url(migrated_postgresql: PostgresServer) -> Iterator[str]:
+def postgresql_url(lender: Lender) -> Iterator[str]:
     """An empty, migrated PostgreSQL database."""
-    name = f"shop_{next(_numbers)}"
-    yield migrated_postgresql.create_database(name, template=TEMPLATE)
-    migrated_postgresql.drop_database(name)
+    with lender.lend() as url:
+        yield url
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])

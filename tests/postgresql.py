@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ kill "$guard" 2>/dev/null
 [ -n "$temporary" ] && [ -e "$temporary/orphaned" ] && rm -rf "$temporary"
 exit "$status"
 """
+
+_numbers = count(1)
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -123,21 +126,33 @@ class PostgresServer:
 
     def create_database(self, name: str, *, template: str = "template0") -> str:
         """Its URL. Nobody may be connected to the template."""
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        statement = f'CREATE DATABASE "{name}" TEMPLATE "{template}"'
+        try:
+            # Copying files takes a tenth of the time of what PostgreSQL does by itself.
+            self.execute(f"{statement} STRATEGY file_copy")
+        except asyncpg.PostgresSyntaxError:
+            self.execute(statement)  # before version 15, which always copies files
         return self.url(name)
+
+    def has_database(self, name: str) -> bool:
+        found = self.execute(f"SELECT FROM pg_database WHERE datname = '{name}'")
+        return found == "SELECT 1"
 
     def drop_database(self, name: str) -> None:
         self.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
-    def execute(self, statement: str, *, database: str = "postgres") -> None:
-        """Run a statement of set-up or tear-down; works inside and outside of an event loop."""
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(lambda: asyncio.run(self._execute(statement, database))).result()
+    def execute(self, statement: str, *, database: str = "postgres") -> str:
+        """Run a statement of set-up or tear-down; works inside and outside of an event loop.
 
-    async def _execute(self, statement: str, database: str) -> None:
+        Says what the server says of it, as `SELECT 1` where it found one row.
+        """
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(lambda: asyncio.run(self._execute(statement, database))).result()
+
+    async def _execute(self, statement: str, database: str) -> str:
         connection = await asyncpg.connect(host=str(self.root), user="shop", database=database)
         try:
-            await connection.execute(statement)
+            return await connection.execute(statement)
         finally:
             await connection.close()
 
@@ -146,7 +161,8 @@ class PostgresServer:
         give_up_at = time.monotonic() + START_SECONDS_MAX
         while True:
             try:
-                return self.execute("SELECT 1")
+                self.execute("SELECT 1")
+                return
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError):
                 if self._process.poll() is not None or time.monotonic() > give_up_at:
                     self.stop()
@@ -160,6 +176,11 @@ class PostgresServer:
             return {"cwd": self.root}
         user = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         return {"cwd": self.root, **user}
+
+
+def unused_name(prefix: str) -> str:
+    """For a database, on a server that other test processes use, too."""
+    return f"{prefix}_{os.getpid()}_{next(_numbers)}"
 
 
 @contextmanager

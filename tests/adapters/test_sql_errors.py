@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from shop.adapters.sql.engine import DatabaseOptions
+from shop.adapters.sql.schema import SqlSchema
 from shop.domain.errors import (
     InvalidToken,
     OutcomeUnknown,
@@ -20,7 +21,7 @@ from shop.domain.pages import Part
 from shop.domain.ports import UnitOfWork
 from shop.domain.products import ProductQuery
 from tests.builders import items, order_id, product, request
-from tests.postgresql import PostgresServer
+from tests.postgresql import PostgresServer, running_postgresql
 from tests.stores import Store, sql_store
 from tests.use_cases import UseCases
 
@@ -83,7 +84,7 @@ async def test_a_connection_that_was_cut_is_away_and_the_next_one_works(
 ) -> None:
     cut = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " WHERE datname = current_database() AND application_name = 'shop'"
     )
     database = postgresql_url.split("/")[3].split("?")[0]
 
@@ -105,19 +106,18 @@ async def test_a_connection_that_was_cut_is_away_and_the_next_one_works(
             assert await uow.products.count(ProductQuery()) == 0
 
 
-async def test_a_restarted_server_is_used_again_after_one_refusal(
-    postgresql_url: str, migrated_postgresql: PostgresServer
-) -> None:
-    async with sql_store(postgresql_url) as store:
-        await read_something(store)
-        migrated_postgresql.stop()
-        try:
+async def test_a_restarted_server_is_used_again_after_one_refusal() -> None:
+    with running_postgresql() as server:
+        url = server.create_database("shop")
+        async with sql_store(url) as store:
+            await SqlSchema(engines=store.sql).upgrade()
+            await read_something(store)
+            server.stop()
             for _ in range(2):
                 with pytest.raises(StoreUnavailable):
                     await read_something(store)
-        finally:
-            migrated_postgresql.start()
-        await read_something(store)
+            server.start()
+            await read_something(store)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

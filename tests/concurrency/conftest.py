@@ -3,14 +3,13 @@
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.concurrency.deployment import Database, Deployment, deployed
 from tests.concurrency.servers import environment, shop_command
-from tests.postgresql import TEMPLATE, PostgresServer, running_postgresql
+from tests.postgresql import TEMPLATE, PostgresServer, running_postgresql, unused_name
 
 # Workers of each server.
 SHAPES = {
@@ -20,8 +19,6 @@ SHAPES = {
     "postgresql-2-workers": (2,),
     "postgresql-2-servers": (1, 1),
 }
-
-_numbers = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -88,5 +85,5 @@ def new_database(
         path = shutil.copy(template, folder / "shop.sqlite3")
         return Database(url=f"sqlite+aiosqlite:///{path}")
     server: PostgresServer = request.getfixturevalue(server_fixture)
-    name = f"concurrency_{next(_numbers)}"
-    return Database(url=server.create_database(name, template=TEMPLATE), server=server)
+    url = server.create_database(unused_name("concurrency"), template=TEMPLATE)
+    return Database(url=url, server=server)

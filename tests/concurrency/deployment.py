@@ -46,7 +46,9 @@ class Database:
         """How many PostgreSQL had to break, so far; SQLite knows none."""
         if self.server is None:
             return 0
-        return (self.server.root / "log").read_text(errors="replace").count("deadlock detected")
+        lines = (self.server.root / "log").read_text(errors="replace").splitlines()
+        name = self.url.partition("?")[0].rpartition("/")[2]
+        return sum(f"database={name} " in line and "deadlock detected" in line for line in lines)
 
 
 @dataclass(frozen=True, kw_only=True)

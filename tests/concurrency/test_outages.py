@@ -5,21 +5,18 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.concurrency.deployment import Database, Deployment, deployed
 from tests.concurrency.load import loaded
-from tests.postgresql import TEMPLATE, PostgresServer
+from tests.postgresql import TEMPLATE, PostgresServer, unused_name
 
 DEADLINE = 2.0
 SLACK = 1.5
 """What a busy machine may add to a deadline."""
 RECOVERY_SECONDS_MAX = 10.0
-
-_numbers = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +24,7 @@ def impatient(
     durable_postgresql: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     """Two workers that wait for nothing longer than the deadline."""
-    url = durable_postgresql.create_database(f"outage_{next(_numbers)}", template=TEMPLATE)
+    url = durable_postgresql.create_database(unused_name("outage"), template=TEMPLATE)
     with deployed(
         tmp_path_factory.mktemp("outage"),
         Database(url=url, server=durable_postgresql),

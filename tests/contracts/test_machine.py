@@ -54,7 +54,7 @@ from shop.domain.orders import (
 from shop.domain.pages import Part
 from shop.domain.users import OPERATOR, Caller
 from tests.builders import items, order_id
-from tests.postgresql import TEMPLATE, PostgresServer
+from tests.databases import Lender
 from tests.stores import Store, memory_store, sql_store
 from tests.use_cases import UseCases
 
@@ -579,13 +579,9 @@ def test_random_trade_keeps_sqlite_sound(migrated_sqlite: Path, tmp_path: Path) 
     play(open_store, examples=20)
 
 
-def test_random_trade_keeps_postgresql_sound(migrated_postgresql: PostgresServer) -> None:
-    numbers = count(1)
-
+def test_random_trade_keeps_postgresql_sound(lender: Lender) -> None:
     async def open_store(stack: AsyncExitStack) -> Store:
-        name = f"trade_{next(numbers)}"
-        url = migrated_postgresql.create_database(name, template=TEMPLATE)
-        stack.callback(migrated_postgresql.drop_database, name)
+        url = stack.enter_context(lender.lend())
         return await stack.enter_async_context(sql_store(url))
 
     play(open_store, examples=12)

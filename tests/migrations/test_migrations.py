@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,13 +19,12 @@ from shop.adapters.sql.schema import SqlSchema, config
 from shop.adapters.sql.tables import metadata, refresh_tokens, session_families, users
 from shop.domain.errors import StoreUnavailable
 from shop.domain.ports import SchemaState
-from tests.postgresql import PostgresServer
+from tests.postgresql import PostgresServer, unused_name
 from tests.stores import Store, sql_store
 from tests.use_cases import UseCases
 
 SCRIPTS = ScriptDirectory.from_config(config())
 REVISIONS = [script.revision for script in reversed(list(SCRIPTS.walk_revisions()))]
-_numbers = count(1)
 
 
 @pytest.fixture
@@ -36,7 +34,7 @@ def empty_sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def empty_postgresql_url(postgresql: PostgresServer) -> Iterator[str]:
-    name = f"empty_{next(_numbers)}"
+    name = unused_name("empty")
     yield postgresql.create_database(name)
     postgresql.drop_database(name)
 
