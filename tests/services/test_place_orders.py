@@ -13,9 +13,10 @@ from shop.domain.errors import (
     ShopError,
 )
 from shop.domain.orders import OrderStatus, keyed_order_id
+from shop.domain.services.decide_orders import COMMITTED_WITHIN
 from shop.domain.stock import Reason
 from shop.domain.users import OPERATOR
-from tests.builders import customer, items, money, order_id, request
+from tests.builders import NOON, customer, items, money, order_id, request
 from tests.stores import Store
 from tests.use_cases import UseCases, placed
 
@@ -257,3 +258,16 @@ async def test_the_price_is_frozen_when_the_order_is_placed(shop: UseCases, stor
     )
     stored = await shop.read_order(caller=customer(), order_id=answer.order.id)
     assert (stored.lines[0].name, stored.lines[0].price) == ("Teapot", money(1000))
+
+
+async def test_an_order_that_took_too_long_gets_a_new_time(store: Store) -> None:
+    """Whoever polls by `created_after` relies on it: docs/api.md says how far back to reach."""
+    shop = UseCases(store.unit_of_work)
+    late = NOON + COMMITTED_WITHIN + timedelta(seconds=1)
+    # Decided at noon and ready long after; decided again, and ready at once.
+    moments = iter([NOON, late, late, late])
+    teapot, buyer = await shop.given_product(5), await shop.given_customer()
+    shop.container.clock.override(lambda: next(moments))
+    placed = await shop.place_order(caller=buyer, items=items((teapot.id, 1)))
+    assert (placed.created, placed.order.created_at) == (True, late)
+    await shop.intake.close()

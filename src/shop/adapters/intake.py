@@ -219,6 +219,9 @@ class Intake(Generic[Q, A]):
 
     async def _serve_waiting(self, batch: list[_Call[Q, A]]) -> None:
         """Wait for what one of them needs, in turns, holding nothing; take what else is free."""
+        batch = self._without_late(batch)
+        if not batch:
+            return
         held = list(dict.fromkeys(c.waits_for for c in batch if c.waits_for is not None))
         self._turn += 1
         wait_for = [held[self._turn % len(held)]] if held else []
@@ -229,6 +232,15 @@ class Intake(Generic[Q, A]):
         if len(self._waiting) >= len(batch):
             # Nobody got on: what is free for a moment only is to be met at another moment.
             await self._pause(1)
+
+    def _without_late(self, batch: list[_Call[Q, A]]) -> list[_Call[Q, A]]:
+        """Those with time for one more attempt: who ends in the middle of it ends in doubt."""
+        limits, now = self._limits, asyncio.get_running_loop().time()
+        late = [c for c in batch if not c.lost and now > c.since + limits.deadline * 0.9]
+        for call in late:
+            self._observer.rejected()
+            call.give_up("Somebody else held what it needs for too long")
+        return [call for call in batch if call not in late]
 
     async def _answer(
         self,
