@@ -76,6 +76,8 @@ WRONG = [
     ("SHOP_ISSUER", ["i" * 201]),
     ("SHOP_AUDIENCE", ["a" * 201]),
     ("SHOP_REQUEST_TIMEOUT", ["0"]),
+    ("SHOP_REQUEST_DEADLINE", ["0"]),
+    ("SHOP_IDEMPOTENCY_KEY_LIFETIME", ["0"]),
     ("SHOP_SEND_TIMEOUT", ["0", "soon"]),
     ("SHOP_SEND_RATE_MIN", ["-1", "fast"]),
     ("SHOP_BODY_MAX", ["1023", "10485761", "1 MB"]),

@@ -44,6 +44,7 @@ class CreateUser:
     hasher: PasswordHasher
     is_common_password: IsCommonPassword
 
+    @retrying
     async def __call__(
         self, *, caller: Caller, username: str, password: str, role: Role = Role.CUSTOMER
     ) -> User:
@@ -100,6 +101,7 @@ class ReadUser:
 
     unit_of_work: UnitOfWorkFactory
 
+    @retrying
     async def __call__(self, *, caller: Caller) -> User:
         """Raises `InvalidToken` for a caller of another database."""
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
@@ -132,6 +134,7 @@ class SetPassword:
     hasher: PasswordHasher
     is_common_password: IsCommonPassword
 
+    @retrying
     async def __call__(self, *, caller: Caller, username: str, password: str) -> None:
         """Signs the user out everywhere, too.
 
@@ -213,6 +216,7 @@ class DisableUser:
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
+    @retrying
     async def __call__(self, *, caller: Caller, username: str) -> User:
         """Raises `OperatorOnly` and `UserNotFound`."""
         caller.require_operator()
@@ -231,6 +235,7 @@ class EnableUser:
 
     unit_of_work: UnitOfWorkFactory
 
+    @retrying
     async def __call__(self, *, caller: Caller, username: str) -> User:
         """Raises `OperatorOnly` and `UserNotFound`."""
         caller.require_operator()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
+from shop.domain.services.retrying import retrying
 from shop.domain.users import Caller
 
 PURGED_PER_STEP = 1_000
@@ -64,9 +65,17 @@ async def _purge(
 ) -> int:
     purged = 0
     while True:
-        async with unit_of_work() as uow:
-            step = await purge_some(uow)
-            await uow.commit()
+        step = await _step(unit_of_work, purge_some)
         purged += step
         if step < PURGED_PER_STEP:
             return purged
+
+
+@retrying
+async def _step(
+    unit_of_work: UnitOfWorkFactory, purge_some: Callable[[UnitOfWork], Awaitable[int]]
+) -> int:
+    async with unit_of_work() as uow:
+        step = await purge_some(uow)
+        await uow.commit()
+    return step
