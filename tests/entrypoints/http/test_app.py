@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -59,6 +60,14 @@ async def test_any_other_shop_starts_with_what_is_stored(sqlite_url: str) -> Non
             "/api/token/", json={"username": "demo", "password": "demo-password"}
         )
         problem(response, 401, "wrong_credentials")
+
+
+def test_building_it_leaves_logging_as_it_is() -> None:
+    loggers = [logging.getLogger(name) for name in (None, "litestar", "shop")]
+    before = [(list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    build_app(container_for(settings_for()))
+    after = [(list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    assert after == before
 
 
 async def test_stopping_serves_who_is_waiting() -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from litestar import Litestar
+from litestar.config.app import AppConfig
 from litestar.config.cors import CORSConfig
 from litestar.types import ASGIApp
 
@@ -53,9 +54,9 @@ def build_app(container: Container) -> ASGIApp:
         # An address that no audience has is refused as the API refuses.
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[partial(_running, container)],
+        on_app_init=[_leave_logging_alone],
         openapi_config=docs.openapi_config(),
         request_max_body_size=settings.body_max,
-        logging_config=None,
     )
     return Edge(
         app,
@@ -63,6 +64,13 @@ def build_app(container: Container) -> ASGIApp:
         log_access=settings.access_log,
         body_seconds_max=settings.request_timeout,
     )
+
+
+def _leave_logging_alone(config: AppConfig) -> AppConfig:
+    """Litestar 2 would set up the root logger; Litestar 3 does not, and has no such setting."""
+    if hasattr(config, "logging_config"):
+        config.logging_config = None
+    return config
 
 
 @asynccontextmanager

@@ -82,7 +82,7 @@ def openapi_json(
     return Response(_document(request.app, settings.currency), media_type="application/json")
 
 
-# Litestar names a generic Struct by where its parts are defined, which is nothing for clients.
+# Litestar names a generic Struct by the modules of its parts. These may move, the names may not.
 _MODULES = re.compile(rb"shop\.entrypoints\.[a-z_.]+\.")
 
 
