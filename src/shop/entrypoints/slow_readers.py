@@ -122,13 +122,16 @@ def _sockets_on(port: int) -> Iterator[tuple[int, socket.socket]]:
     Copies of their descriptors: the web server may close its own, and open others, at any time.
     """
     for descriptor in Path("/proc/self/fd").iterdir():
+        if not descriptor.is_socket():
+            continue
         try:
             copy = os.dup(int(descriptor.name))
         except OSError:
             continue
         status = os.fstat(copy)
         if not stat.S_ISSOCK(status.st_mode):
-            os.close(copy)
+            # A file was opened there just now. The copy stays open: when it is closed the process
+            # loses its locks on the file, and it may be SQLite's.
             continue
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, copy) as connection:
             try:
