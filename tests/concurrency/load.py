@@ -26,6 +26,8 @@ class Load:
     placed: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     """The orders that were answered."""
     refused: list[Answer] = field(default_factory=list)
+    not_done: list[UUID] = field(default_factory=list)
+    """Orders of refusals that leave no doubt."""
     cut_off: int = 0
     """How often a connection ended without an answer."""
     slowest: float = 0.0
@@ -101,5 +103,7 @@ async def _buy(
             load.placed[order_id] = answer.body
         else:
             load.refused.append(answer)
+            if answer.code != "outcome_unknown":
+                load.not_done.append(order_id)
             # As `Retry-After` asks, but for a shorter time.
             await asyncio.sleep(0.01)

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from tests.concurrency.deployment import Database, Deployment, deployed
+from tests.concurrency.deployment import Database, Deployment, deployed, order_path
 from tests.concurrency.load import loaded
 from tests.postgresql import TEMPLATE, PostgresServer, unused_name
 
@@ -67,7 +68,12 @@ async def test_while_postgresql_is_away_clients_are_told_so_and_then_all_goes_on
         assert (server.pid, server.worker_pids) == pids
         assert not load.cut_off
         assert {answer.status for answer in load.refused} == {503}
-        assert all(int(answer.headers["retry-after"]) >= 1 for answer in load.refused)
+        for answer in load.refused:
+            # Who may have been served is not told to come again.
+            unknown = answer.code == "outcome_unknown"
+            assert unknown or int(answer.headers["retry-after"]) >= 1
+            assert not (unknown and "retry-after" in answer.headers)
+        await _check_not_placed(impatient, load.not_done)
         assert max(answer.seconds for answer in load.refused) < DEADLINE + SLACK
         await load.check(impatient, products)
     await impatient.verify_stock()
@@ -125,6 +131,13 @@ async def _check_health(deployment: Deployment, *, ready: bool) -> None:
         for answer in await asyncio.gather(*(client.get("/health/ready") for client in clients)):
             assert answer.status == (200 if ready else 503), answer
             assert ready or int(answer.headers["retry-after"]) >= 1
+
+
+async def _check_not_placed(deployment: Deployment, order_ids: Sequence[UUID]) -> None:
+    """What was refused without a doubt was not done."""
+    with deployment.clients(1) as [client]:
+        for order_id in order_ids:
+            assert (await client.get(order_path(order_id))).status == 404
 
 
 async def _check_reading_is_refused(deployment: Deployment, product: int) -> None:
