@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Row,
     Select,
     bindparam,
@@ -15,7 +16,6 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
-    tuple_,
     union_all,
     update,
 )
@@ -154,18 +154,21 @@ def _stock_audits(start: LedgerPosition, products: int, movements: int) -> Selec
         .limit(products)
         .cte("some")
     )
-    place = tuple_(_movements.c.product_id, _movements.c.id)
-    part = (
-        select(_movements.c.product_id, _movements.c.id, _movements.c.quantity)
-        .where(
-            place > tuple_(literal(start.product_id), literal(start.movement_id)),
-            _movements.c.product_id <= select(func.max(some.c.id)).scalar_subquery(),
-        )
-        .order_by(_movements.c.product_id, _movements.c.id)
-        # Written out: with a number that it does not know, PostgreSQL plans for a tenth of all.
-        .limit(literal_column(str(int(movements))))
-        .subquery("part")
+    # Apart, so that SQLite finds where to go on by its index; of a comparison of both columns it
+    # uses the first only, and would walk from the product's first movement in each step.
+    rest = _next_movements(
+        [_movements.c.product_id == start.product_id, _movements.c.id > start.movement_id],
+        movements,
     )
+    others = _next_movements(
+        [
+            _movements.c.product_id > start.product_id,
+            _movements.c.product_id <= select(func.max(some.c.id)).scalar_subquery(),
+        ],
+        movements,
+    )
+    both = union_all(rest, others).subquery()
+    part = select(both).order_by(both.c.product_id, both.c.id).limit(_written(movements)).subquery()
     sums = (
         select(
             part.c.product_id,
@@ -190,6 +193,21 @@ def _stock_audits(start: LedgerPosition, products: int, movements: int) -> Selec
         .join_from(some, sums, sums.c.product_id == some.c.id, isouter=True)
         .order_by(some.c.id)
     )
+
+
+def _next_movements(which: Sequence[ColumnElement[bool]], limit: int) -> Select[Any]:
+    some = (
+        select(_movements.c.product_id, _movements.c.id, _movements.c.quantity)
+        .where(*which)
+        .order_by(_movements.c.product_id, _movements.c.id)
+        .limit(_written(limit))
+    )
+    return select(some.subquery())
+
+
+def _written(limit: int) -> ColumnElement[int]:
+    """In the statement's text: PostgreSQL plans for a tenth of all if it does not know a limit."""
+    return literal_column(str(limit), Integer)
 
 
 def _order_audits(which: Sequence[ColumnElement[bool]]) -> Select[Any]:
