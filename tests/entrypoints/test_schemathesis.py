@@ -10,6 +10,7 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis import AuthContext, Case, Response
 from schemathesis.checks import CheckFunction
+from schemathesis.core.failures import FailureGroup, as_reported_failure
 from schemathesis.core.result import Ok
 from schemathesis.pytest.lazy import get_all_tests
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -110,4 +111,7 @@ def test_no_answer_is_found_that_is_not_documented(
             assert isinstance(made, Ok), made
             operation, test = made.ok()
             with cases.case(operation.label):
-                test()
+                try:
+                    test()
+                except FailureGroup as failures:  # no Exception
+                    raise AssertionError(as_reported_failure(failures)) from failures
