@@ -1,7 +1,7 @@
 """What every test may ask for: a store of each kind, and the use cases over it."""
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -18,8 +18,17 @@ from tests.use_cases import UseCases
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--long", action="store_true", help="tests/concurrency: more rounds and more buyers"
+        "--long",
+        action="store_true",
+        help="more rounds, more buyers and more made-up requests: hours instead of minutes",
     )
+
+
+@pytest.fixture(scope="session")
+def effort(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """How much to do: the first number, or with `--long` the second."""
+    is_long = request.config.getoption("--long")
+    return lambda short, long: long if is_long else short
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +19,6 @@ SHAPES = {
     "postgresql-2-workers": (2,),
     "postgresql-2-servers": (1, 1),
 }
-
-
-@pytest.fixture(scope="session")
-def effort(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
-    """How much to do: the first number, or with `--long` the second."""
-    is_long = request.config.getoption("--long")
-    return lambda short, long: long if is_long else short
 
 
 @pytest.fixture(scope="session", params=SHAPES)
