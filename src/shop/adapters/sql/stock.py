@@ -22,11 +22,11 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.pages import count_rows, read_part
+from shop.adapters.sql.pages import count_rows, read_window
 from shop.adapters.sql.products import product_from, select_products
 from shop.adapters.sql.rows import read_rows, row_maker
 from shop.domain.orders import GIVEN_BACK
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.ports import StockRepository
 from shop.domain.products import Product
 from shop.domain.stock import (
@@ -74,10 +74,10 @@ class SqlStockRepository(StockRepository):
             insert(_movements), [movement_row(movement) for movement in movements]
         )
 
-    async def read_part(self, query: MovementQuery, part: Part) -> Sequence[StockMovement]:
+    async def read_window(self, query: MovementQuery, window: Window) -> Sequence[StockMovement]:
         statement = select(_movements).where(_of_product(query))
-        rows = await read_part(
-            self._connection, statement, part, [_movements.c.id], descending=True
+        rows = await read_window(
+            self._connection, statement, window, [_movements.c.id], descending=True
         )
         return [StockMovement(**row) for row in rows]
 
@@ -155,7 +155,7 @@ def _stock_audits(start: LedgerPosition, products: int, movements: int) -> Selec
         .cte("some")
     )
     place = tuple_(_movements.c.product_id, _movements.c.id)
-    part = (
+    window = (
         select(_movements.c.product_id, _movements.c.id, _movements.c.quantity)
         .where(
             place > tuple_(literal(start.product_id), literal(start.movement_id)),
@@ -168,12 +168,12 @@ def _stock_audits(start: LedgerPosition, products: int, movements: int) -> Selec
     )
     sums = (
         select(
-            part.c.product_id,
+            window.c.product_id,
             func.count().label("number"),
-            func.sum(part.c.quantity).label("movements_sum"),
-            func.max(part.c.id).label("last_movement"),
+            func.sum(window.c.quantity).label("movements_sum"),
+            func.max(window.c.id).label("last_movement"),
         )
-        .group_by(part.c.product_id)
+        .group_by(window.c.product_id)
         .subquery("sums")
     )
     balance = select(_movements.c.balance).where(_movements.c.id == sums.c.last_movement)
