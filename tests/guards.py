@@ -18,8 +18,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 COPIED = (
-    "src", "tests", "docs", "bench", "README.md", "pyproject.toml", "Makefile", ".env.example",
-)
     "src",
     "tests",
     "docs",
