@@ -100,6 +100,10 @@ test-litestar-next: ## Run mypy and the tests on the next Litestar (LITESTAR_NEX
 	echo "Failed:$${failed:- nothing}."; \
 	[ -z "$$failed" ]
 
+.PHONY: guards
+guards: venv ## Take out one guard after the other, and report those that no test misses (about an hour)
+	$(BIN)/python -m tests.guards $(GUARD)
+
 .PHONY: lint
 lint: venv ## Run the checks that need no database: style, types, layers, Dockerfile
 	$(BIN)/ruff check

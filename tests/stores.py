@@ -27,7 +27,7 @@ from shop.adapters.sql.sqlite import SqliteUnitOfWork
 from shop.adapters.sql.stock import movement_row
 from shop.adapters.system import utc_now
 from shop.domain.keys import KeyedRequest
-from shop.domain.orders import Order, OrderEvent, OrderStatus
+from shop.domain.orders import HistoryEntry, Order, OrderStatus
 from shop.domain.ports import EventListener, UnitOfWork
 from shop.domain.stock import LedgerPosition, StockAudit, StockMovement
 from shop.domain.users import Caller
@@ -82,14 +82,14 @@ class Store:
         assert more is None
         return audits
 
-    async def events(self) -> list[OrderEvent]:
+    async def events(self) -> list[HistoryEntry]:
         """The history of all orders, oldest first."""
         if self.memory is not None:
             return list(self.memory.tables.events.values())
         table = tables.order_events
         async with self.sql.read.connect() as connection:
             rows = await read_rows(connection, select(table).order_by(table.c.id))
-        return [OrderEvent(**row) for row in rows]
+        return [HistoryEntry(**row) for row in rows]
 
     async def disable_user(self, user_id: int) -> None:
         if self.memory is not None:

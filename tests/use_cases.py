@@ -9,8 +9,8 @@ from dependency_injector import providers
 
 from shop.domain.errors import ShopError
 from shop.domain.events import Event
-from shop.domain.orders import OrderEvent, Placed
-from shop.domain.pages import Part
+from shop.domain.orders import HistoryEntry, Placed
+from shop.domain.pages import Window
 from shop.domain.products import Product
 from shop.domain.services.sign_in import SignedIn
 from shop.domain.services.verify_stock import OrdersChecked, ProductsChecked
@@ -146,9 +146,9 @@ class UseCases:
     def _steps(self) -> AsyncIterator[ProductsChecked | OrdersChecked]:
         return self.container.verify_stock()(caller=OPERATOR)
 
-    async def history_of(self, order_id: UUID) -> list[OrderEvent]:
+    async def history_of(self, order_id: UUID) -> list[HistoryEntry]:
         read_history = self.container.read_history()
-        page = await read_history(caller=OPERATOR, order_id=order_id, part=Part(limit=1000))
+        page = await read_history(caller=OPERATOR, order_id=order_id, window=Window(limit=1000))
         return list(page.items)
 
 

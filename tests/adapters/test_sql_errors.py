@@ -17,7 +17,7 @@ from shop.domain.errors import (
     Unavailable,
     WriteConflict,
 )
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.ports import UnitOfWork
 from shop.domain.products import ProductQuery
 from tests.builders import items, order_id, product, request
@@ -37,7 +37,7 @@ IMPATIENT = DatabaseOptions(
 
 async def read_something(store: Store, *, read_only: bool = True) -> None:
     async with store.unit_of_work(read_only=read_only) as uow:
-        await uow.products.read_part(ProductQuery(), Part(limit=1))
+        await uow.products.read_window(ProductQuery(), Window(limit=1))
 
 
 @pytest.mark.parametrize("read_only", [True, False])

@@ -7,7 +7,7 @@ from typing import Any
 
 from shop.domain.keys import KeyedRequest
 from shop.domain.orders import Order, OrderQuery, OrderStatus
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.products import Product, ProductQuery
 from shop.domain.users import OPERATOR, Caller
 from tests.builders import NOON, items, money
@@ -33,10 +33,10 @@ class Scene:
     async def state(self) -> object:
         """All that a change could change."""
         products = await self.shop.list_products(
-            caller=OPERATOR, query=ProductQuery(), part=Part(limit=100)
+            caller=OPERATOR, query=ProductQuery(), window=Window(limit=100)
         )
         orders = await self.shop.list_orders(
-            caller=OPERATOR, query=OrderQuery(), part=Part(limit=100)
+            caller=OPERATOR, query=OrderQuery(), window=Window(limit=100)
         )
         ledger, history = await self.store.movements(), await self.store.events()
         return products.items, orders.items, len(ledger), len(history)

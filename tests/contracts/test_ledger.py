@@ -8,15 +8,15 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from shop.domain.errors import OrderNotFound, ProductNotFound
-from shop.domain.orders import Order, OrderEvent
-from shop.domain.pages import Page, Part
+from shop.domain.orders import HistoryEntry, Order
+from shop.domain.pages import Page, Window
 from shop.domain.stock import Reason, StockMovement
 from shop.domain.users import OPERATOR, Caller
 from tests.builders import items, order_id
 from tests.stores import Store
 from tests.use_cases import UseCases
 
-T = TypeVar("T", bound=StockMovement | OrderEvent)
+T = TypeVar("T", bound=StockMovement | HistoryEntry)
 
 
 @pytest.fixture
@@ -37,32 +37,33 @@ async def order(shop: UseCases, owner: Caller) -> Order:
 
 
 async def assert_pages(
-    read: Callable[[Part], Awaitable[Page[T]]], expected: Sequence[T], count: int
+    read: Callable[[Window], Awaitable[Page[T]]], expected: Sequence[T], count: int
 ) -> None:
     """Walks there and back, and by offset."""
     forwards: list[T] = []
-    part = Part(limit=5)
+    window = Window(limit=5)
     while True:
-        page = await read(part)
+        page = await read(window)
         assert page.count == count
         forwards += page.items
         if not page.more:
             break
-        part = Part(limit=5, after=(page.items[-1].id,))
+        window = Window(limit=5, after=(page.items[-1].id,))
     assert forwards == list(expected)
     backwards = forwards[-1:]
     while True:
-        page = await read(Part(limit=5, before=(backwards[0].id,)))
+        page = await read(Window(limit=5, before=(backwards[0].id,)))
         backwards = [*page.items, *backwards]
         if not page.more:
             break
     assert backwards == forwards
     for offset in (0, 5, 10, 15):
         assert (
-            list((await read(Part(limit=5, offset=offset))).items) == forwards[offset : offset + 5]
+            list((await read(Window(limit=5, offset=offset))).items)
+            == forwards[offset : offset + 5]
         )
-    assert list((await read(Part(limit=5, before=(forwards[0].id,)))).items) == []
-    assert list((await read(Part(limit=5, after=(forwards[-1].id,)))).items) == []
+    assert list((await read(Window(limit=5, before=(forwards[0].id,)))).items) == []
+    assert list((await read(Window(limit=5, after=(forwards[-1].id,)))).items) == []
 
 
 async def test_a_products_ledger_is_read_page_by_page_the_newest_first(
@@ -74,9 +75,9 @@ async def test_a_products_ledger_is_read_page_by_page_the_newest_first(
     assert [m.reason for m in ledger] == [Reason.INITIAL, Reason.ORDER] + [Reason.AMEND] * 11
     assert {m.order_id for m in ledger[1:]} == {order.id}
 
-    async def read(part: Part) -> Page[StockMovement]:
+    async def read(window: Window) -> Page[StockMovement]:
         return await shop.container.read_movements()(
-            caller=OPERATOR, product_id=product_id, part=part
+            caller=OPERATOR, product_id=product_id, window=window
         )
 
     await assert_pages(read, ledger[::-1], 13)
@@ -86,11 +87,11 @@ async def test_the_ledger_of_no_product_is_not_found_and_of_an_archived_one_is(
     shop: UseCases, order: Order
 ) -> None:
     with pytest.raises(ProductNotFound):
-        await shop.read_movements(caller=OPERATOR, product_id=404, part=Part(limit=5))
+        await shop.read_movements(caller=OPERATOR, product_id=404, window=Window(limit=5))
     product_id = order.lines[0].product_id
     await shop.archive_product(caller=OPERATOR, product_id=product_id)
     page = await shop.read_movements(
-        caller=OPERATOR, product_id=product_id, part=Part(limit=5), count=99
+        caller=OPERATOR, product_id=product_id, window=Window(limit=5), count=99
     )
     assert (len(page.items), page.more, page.count) == (5, True, 99)
 
@@ -105,8 +106,8 @@ async def test_an_orders_history_is_read_page_by_page_the_oldest_first(
     assert [event.note for event in events] == ["amended"] * 11 + ["enough"]
     assert [event.id for event in events] == sorted({event.id for event in events})
 
-    async def read(part: Part) -> Page[OrderEvent]:
-        return await shop.container.read_history()(caller=owner, order_id=order.id, part=part)
+    async def read(window: Window) -> Page[HistoryEntry]:
+        return await shop.container.read_history()(caller=owner, order_id=order.id, window=window)
 
     await assert_pages(read, events, 12)
     assert [event.note for event in await shop.history_of(other.order.id)] == ["regret"]
@@ -115,14 +116,16 @@ async def test_an_orders_history_is_read_page_by_page_the_oldest_first(
 async def test_a_history_is_for_the_owner_and_staff(
     shop: UseCases, owner: Caller, order: Order
 ) -> None:
-    part = Part(limit=5)
+    window = Window(limit=5)
     for caller in (owner, await shop.given_staff()):
-        page = await shop.read_history(caller=caller, order_id=order.id, part=part, count=77)
+        page = await shop.read_history(caller=caller, order_id=order.id, window=window, count=77)
         assert (len(page.items), page.count) == (5, 77)
     with pytest.raises(OrderNotFound):
-        await shop.read_history(caller=await shop.given_customer(), order_id=order.id, part=part)
+        await shop.read_history(
+            caller=await shop.given_customer(), order_id=order.id, window=window
+        )
     with pytest.raises(OrderNotFound):
-        await shop.read_history(caller=owner, order_id=order_id(404), part=part)
+        await shop.read_history(caller=owner, order_id=order_id(404), window=window)
 
 
 async def assert_refused(sql: Store, statement: str) -> None:

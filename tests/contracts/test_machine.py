@@ -44,14 +44,14 @@ from shop.domain.orders import (
     GIVEN_BACK,
     OWNER_TRANSITIONS,
     TRANSITIONS,
+    HistoryEntry,
     Order,
-    OrderEvent,
     OrderQuery,
     OrderStatus,
     Placed,
     keyed_order_id,
 )
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.users import OPERATOR, Caller
 from tests.builders import items, order_id
 from tests.databases import Lender
@@ -387,7 +387,7 @@ class Trade(RuleBasedStateMachine):
     def every_order_is_stored_as_the_model_has_it(self) -> None:
         async def read() -> list[Order]:
             async with self.store.unit_of_work(read_only=True) as uow:
-                return list(await uow.orders.read_part(OrderQuery(), Part(limit=1000)))
+                return list(await uow.orders.read_window(OrderQuery(), Window(limit=1000)))
 
         assert {
             order.id: (
@@ -404,7 +404,7 @@ class Trade(RuleBasedStateMachine):
 
     @invariant()
     def every_history_leads_from_placed_to_the_status_there_is(self) -> None:
-        history: dict[UUID, list[OrderEvent]] = {}
+        history: dict[UUID, list[HistoryEntry]] = {}
         for event in self.run(self.store.events()):
             history.setdefault(event.order_id, []).append(event)
         for order in self.orders.values():

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from shop.domain.orders import Order, OrderQuery, OrderStatus
-from shop.domain.pages import Part, read_page
+from shop.domain.pages import Window, read_page
 from tests.builders import NOON, order, order_line
 from tests.stores import Store
 from tests.use_cases import UseCases
@@ -39,7 +39,7 @@ async def test_the_newest_come_first_with_their_lines_in_order(
     store: Store, orders: list[Order]
 ) -> None:
     async with store.unit_of_work(read_only=True) as uow:
-        assert await uow.orders.read_part(OrderQuery(), Part(limit=100)) == orders
+        assert await uow.orders.read_window(OrderQuery(), Window(limit=100)) == orders
 
 
 async def test_a_walk_by_pages_there_and_back_meets_every_order_once(
@@ -48,32 +48,32 @@ async def test_a_walk_by_pages_there_and_back_meets_every_order_once(
     query = OrderQuery()
     async with store.unit_of_work(read_only=True) as uow:
         forwards: list[Order] = []
-        part = Part(limit=5)
+        window = Window(limit=5)
         while True:
-            page = await read_page(uow.orders, query, part)
+            page = await read_page(uow.orders, query, window)
             assert page.count == 12
             forwards += page.items
             if not page.more:
                 break
-            part = Part(limit=5, after=page.items[-1].key)
+            window = Window(limit=5, after=page.items[-1].key)
         assert forwards == orders
 
         backwards = orders[-1:]
         while True:
-            page = await read_page(uow.orders, query, Part(limit=5, before=backwards[0].key))
+            page = await read_page(uow.orders, query, Window(limit=5, before=backwards[0].key))
             backwards = [*page.items, *backwards]
             if not page.more:
                 break
         assert backwards == orders
 
         for offset in (0, 5, 10, 15):
-            page = await read_page(uow.orders, query, Part(limit=5, offset=offset))
+            page = await read_page(uow.orders, query, Window(limit=5, offset=offset))
             assert list(page.items) == orders[offset : offset + 5]
 
 
 async def expect(store: Store, query: OrderQuery, expected: list[Order]) -> None:
     async with store.unit_of_work(read_only=True) as uow:
-        assert await uow.orders.read_part(query, Part(limit=100)) == expected
+        assert await uow.orders.read_window(query, Window(limit=100)) == expected
         assert await uow.orders.count(query) == len(expected)
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from shop.domain.errors import ProductChanged, ProductNotFound, SkuTaken
-from shop.domain.pages import Part, read_page
+from shop.domain.pages import Window, read_page
 from shop.domain.products import Product, ProductQuery, ProductSort
 from shop.domain.users import OPERATOR
 from tests.builders import NOON, money, product, staff
@@ -39,15 +39,15 @@ async def catalogue(shop: UseCases) -> list[Product]:
     )
 
 
-async def read(store: Store, query: ProductQuery, part: Part) -> Sequence[Product]:
+async def read(store: Store, query: ProductQuery, window: Window) -> Sequence[Product]:
     async with store.unit_of_work(read_only=True) as uow:
-        return await uow.products.read_part(query, part)
+        return await uow.products.read_window(query, window)
 
 
 async def found(store: Store, query: ProductQuery) -> set[str]:
     """The names found, which must be as many as are counted."""
     async with store.unit_of_work(read_only=True) as uow:
-        items = await uow.products.read_part(query, Part(limit=100))
+        items = await uow.products.read_window(query, Window(limit=100))
         assert len(items) == await uow.products.count(query)
     return {item.name for item in items}
 
@@ -59,7 +59,7 @@ async def test_every_order_is_that_of_its_keys(
 ) -> None:
     query = ProductQuery(sort=sort, descending=descending)
     expected = sorted(catalogue, key=query.key, reverse=descending)
-    assert await read(store, query, Part(limit=100)) == expected
+    assert await read(store, query, Window(limit=100)) == expected
 
 
 @pytest.mark.parametrize("descending", [False, True])
@@ -71,19 +71,19 @@ async def test_a_walk_by_pages_there_and_back_meets_everything_once(
     expected = sorted(catalogue, key=query.key, reverse=descending)
     async with store.unit_of_work(read_only=True) as uow:
         forwards: list[Product] = []
-        part = Part(limit=3)
+        window = Window(limit=3)
         while True:
-            page = await read_page(uow.products, query, part)
+            page = await read_page(uow.products, query, window)
             forwards += page.items
             if not page.more:
                 break
-            part = Part(limit=3, after=query.key(page.items[-1]))
+            window = Window(limit=3, after=query.key(page.items[-1]))
         assert forwards == expected
 
         backwards = expected[-1:]
         while True:
             page = await read_page(
-                uow.products, query, Part(limit=3, before=query.key(backwards[0]))
+                uow.products, query, Window(limit=3, before=query.key(backwards[0]))
             )
             backwards = [*page.items, *backwards]
             if not page.more:
@@ -91,7 +91,7 @@ async def test_a_walk_by_pages_there_and_back_meets_everything_once(
         assert backwards == expected
 
         for offset in range(0, len(expected) + 3, 3):
-            page = await read_page(uow.products, query, Part(limit=3, offset=offset))
+            page = await read_page(uow.products, query, Window(limit=3, offset=offset))
             assert list(page.items) == expected[offset : offset + 3]
             assert page.more == (offset + 3 < len(expected))
 
@@ -102,8 +102,8 @@ async def test_before_the_first_and_after_the_last_is_nothing(
     for sort in ProductSort:
         query = ProductQuery(sort=sort)
         ordered = sorted(catalogue, key=query.key)
-        assert await read(store, query, Part(limit=3, before=query.key(ordered[0]))) == []
-        assert await read(store, query, Part(limit=3, after=query.key(ordered[-1]))) == []
+        assert await read(store, query, Window(limit=3, before=query.key(ordered[0]))) == []
+        assert await read(store, query, Window(limit=3, after=query.key(ordered[-1]))) == []
 
 
 @pytest.mark.usefixtures("catalogue")
@@ -183,8 +183,8 @@ async def test_conditions_hold_together_and_across_pages(
         key=query.key,
     )
     assert len(expected) > 3
-    first = await read(store, query, Part(limit=2))
-    rest = await read(store, query, Part(limit=100, after=query.key(first[-1])))
+    first = await read(store, query, Window(limit=2))
+    rest = await read(store, query, Window(limit=100, after=query.key(first[-1])))
     assert [*first, *rest] == expected
 
 

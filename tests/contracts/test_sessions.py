@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from shop.domain.errors import InvalidField, InvalidToken, UsernameTaken, WrongCredentials
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.services import keep_users, purge, sign_in
 from shop.domain.sessions import (
     CLIENT_LENGTH_MAX,
@@ -251,11 +251,11 @@ async def test_open_sessions_are_read_in_pages(shop: UseCases, store: Store, tok
         await shop.sign_in(username="anna", password=PASSWORD)
     everything = await open_sessions(shop, anna)
     assert len(everything) == 5
-    first = await shop.list_sessions(caller=anna, part=Part(limit=2))
+    first = await shop.list_sessions(caller=anna, window=Window(limit=2))
     assert (list(first.items), first.more, first.count) == (everything[:2], True, 5)
-    rest = await shop.list_sessions(caller=anna, part=Part(limit=9, after=everything[1].key))
+    rest = await shop.list_sessions(caller=anna, window=Window(limit=9, after=everything[1].key))
     assert (list(rest.items), rest.more) == (everything[2:], False)
-    back = await shop.list_sessions(caller=anna, part=Part(limit=2, before=everything[4].key))
+    back = await shop.list_sessions(caller=anna, window=Window(limit=2, before=everything[4].key))
     assert (list(back.items), back.more) == (everything[2:4], True)
 
 

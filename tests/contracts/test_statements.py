@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shop.domain.orders import OrderQuery, OrderStatus
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.products import ProductQuery
 from shop.domain.users import OPERATOR
 from tests.builders import PASSWORD, items, order_id, product, request
@@ -41,7 +41,7 @@ async def shop(sql: Store) -> AsyncIterator[UseCases]:
 async def test_a_page_of_products_is_two(shop: UseCases, store: Store, limit: int) -> None:
     query = ProductQuery(search="t", in_stock=True, price_min=1)
     with store.statements() as sent:
-        page = await shop.list_products(caller=OPERATOR, query=query, part=Part(limit=limit))
+        page = await shop.list_products(caller=OPERATOR, query=query, window=Window(limit=limit))
     assert len(page.items) == limit
     assert len(sent) == 2
 
@@ -49,7 +49,7 @@ async def test_a_page_of_products_is_two(shop: UseCases, store: Store, limit: in
 async def test_a_page_reached_by_its_link_is_one(shop: UseCases, store: Store) -> None:
     with store.statements() as sent:
         await shop.list_products(
-            caller=OPERATOR, query=ProductQuery(), part=Part(limit=100), count=100
+            caller=OPERATOR, query=ProductQuery(), window=Window(limit=100), count=100
         )
     assert len(sent) == 1
 
@@ -99,7 +99,7 @@ async def test_a_page_of_a_hundred_orders_with_lines_is_two(shop: UseCases, stor
         ]
     )
     with store.statements() as sent:
-        page = await shop.list_orders(caller=buyer, query=OrderQuery(), part=Part(limit=100))
+        page = await shop.list_orders(caller=buyer, query=OrderQuery(), window=Window(limit=100))
     assert (len(page.items), len(page.items[0].lines), page.more) == (100, 3, True)
     assert len(sent) == 2
 
@@ -181,12 +181,12 @@ async def test_a_page_of_history_or_movements_is_three(
     await shop.place_order(caller=buyer, items=items((1, 1)), order_id=order_id(1))
     for quantity in range(2, 13):
         await shop.amend_order(caller=buyer, order_id=order_id(1), items=items((1, quantity)))
-    part = Part(limit=limit)
+    window = Window(limit=limit)
     with store.statements() as sent:
-        history = await shop.read_history(caller=buyer, order_id=order_id(1), part=part)
+        history = await shop.read_history(caller=buyer, order_id=order_id(1), window=window)
     assert (len(history.items), len(sent)) == (limit, 3)
     with store.statements() as sent:
-        movements = await shop.read_movements(caller=OPERATOR, product_id=1, part=part)
+        movements = await shop.read_movements(caller=OPERATOR, product_id=1, window=window)
     assert (len(movements.items), len(sent)) == (limit, 3)
 
 

@@ -19,7 +19,7 @@ from shop.domain.errors import (
 )
 from shop.domain.events import Event
 from shop.domain.orders import OrderQuery
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.ports import Batch, UnitOfWork
 from shop.domain.products import ProductQuery
 from shop.domain.stock import Reason, Shelf
@@ -68,7 +68,7 @@ async def test_what_is_committed_is_there_for_the_next(store: Store) -> None:
         await uow.commit()
     async with store.unit_of_work(read_only=True) as uow:
         assert await uow.users.find("anna")
-        [teapot] = await uow.products.read_part(ProductQuery(), Part(limit=10))
+        [teapot] = await uow.products.read_window(ProductQuery(), Window(limit=10))
         assert teapot.stock == 4
         assert (await uow.orders.get(order_id(1))).lines[0].product_id == teapot.id
     assert [m.balance for m in await store.movements()] == [5, 4]
@@ -174,7 +174,7 @@ async def test_nobody_sees_what_is_not_committed(store: Store) -> None:
 async def test_one_sees_what_one_has_written_oneself(store: Store) -> None:
     async with store.unit_of_work() as uow:
         await write_everything(uow)
-        [teapot] = await uow.products.read_part(ProductQuery(search="tea"), Part(limit=10))
+        [teapot] = await uow.products.read_window(ProductQuery(search="tea"), Window(limit=10))
         assert teapot.stock == 4
         batch = await uow.batch.lock(
             order_ids=[order_id(1), order_id(2)], product_ids=[teapot.id, 404], user_ids=[1]

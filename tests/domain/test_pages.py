@@ -4,21 +4,21 @@ from collections.abc import Sequence
 
 import pytest
 
-from shop.domain.pages import Listed, Part, read_page
+from shop.domain.pages import Listable, Window, read_page
 
 
-class Alphabet(Listed[str, str]):
+class Alphabet(Listable[str, str]):
     """The letters, as a list; counts how often it was counted."""
 
     def __init__(self) -> None:
         self.counted = 0
 
-    async def read_part(self, query: str, part: Part) -> Sequence[str]:
-        if part.before is not None:
-            return [letter for letter in query if letter < part.before[0]][-part.limit :]
-        if part.after is not None:
-            query = "".join(letter for letter in query if letter > part.after[0])
-        return list(query[part.offset : part.offset + part.limit])
+    async def read_window(self, query: str, window: Window) -> Sequence[str]:
+        if window.before is not None:
+            return [letter for letter in query if letter < window.before[0]][-window.limit :]
+        if window.after is not None:
+            query = "".join(letter for letter in query if letter > window.after[0])
+        return list(query[window.offset : window.offset + window.limit])
 
     async def count(self, query: str) -> int:
         self.counted += 1
@@ -28,24 +28,24 @@ class Alphabet(Listed[str, str]):
 @pytest.mark.parametrize(
     ("part", "letters", "more"),
     [
-        (Part(limit=2), "ab", True),
-        (Part(limit=2, offset=2), "cd", True),
-        (Part(limit=2, offset=4), "e", False),
-        (Part(limit=5), "abcde", False),
-        (Part(limit=2, after=("b",)), "cd", True),
-        (Part(limit=2, after=("c",)), "de", False),
-        (Part(limit=2, before=("e",)), "cd", True),
-        (Part(limit=2, before=("c",)), "ab", False),
-        (Part(limit=2, before=("a",)), "", False),
-        (Part(limit=2, offset=9), "", False),
+        (Window(limit=2), "ab", True),
+        (Window(limit=2, offset=2), "cd", True),
+        (Window(limit=2, offset=4), "e", False),
+        (Window(limit=5), "abcde", False),
+        (Window(limit=2, after=("b",)), "cd", True),
+        (Window(limit=2, after=("c",)), "de", False),
+        (Window(limit=2, before=("e",)), "cd", True),
+        (Window(limit=2, before=("c",)), "ab", False),
+        (Window(limit=2, before=("a",)), "", False),
+        (Window(limit=2, offset=9), "", False),
     ],
 )
-async def test_a_page_knows_whether_there_is_more(part: Part, letters: str, more: bool) -> None:
-    page = await read_page(Alphabet(), "abcde", part)
+async def test_a_page_knows_whether_there_is_more(window: Window, letters: str, more: bool) -> None:
+    page = await read_page(Alphabet(), "abcde", window)
     assert ("".join(page.items), page.more, page.count) == (letters, more, 5)
 
 
 async def test_a_known_count_is_not_counted_again() -> None:
     alphabet = Alphabet()
-    page = await read_page(alphabet, "abcde", Part(limit=2), count=77)
+    page = await read_page(alphabet, "abcde", Window(limit=2), count=77)
     assert (page.count, alphabet.counted) == (77, 0)

@@ -14,7 +14,7 @@ from shop.domain.throttling import (
     WITH_NAME,
     AttemptKeys,
     Attempts,
-    Patience,
+    WaitRule,
     free_moment,
 )
 from tests.builders import NOON
@@ -35,9 +35,9 @@ def attempts(
     )
 
 
-def failing(counter: Attempts, now: datetime, patience: Patience = WITH_NAME) -> Attempts:
+def failing(counter: Attempts, now: datetime, rule: WaitRule = WITH_NAME) -> Attempts:
     """After one more attempt, which failed at once."""
-    return counter.as_of(now, patience).begun(now, now).failed(now, now, patience)
+    return counter.as_of(now, rule).begun(now, now).failed(now, now, rule)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def failing(counter: Attempts, now: datetime, patience: Patience = WITH_NAME) ->
 def test_a_few_failures_are_free_and_then_the_wait_doubles_to_its_limit(
     failures: int, seconds: int
 ) -> None:
-    patience = Patience(free=3, wait_max=timedelta(minutes=1))
-    assert patience.wait_after(failures) == seconds * SECOND
+    rule = WaitRule(free=3, wait_max=timedelta(minutes=1))
+    assert rule.wait_after(failures) == seconds * SECOND
 
 
 def test_a_name_has_less_patience_than_an_address() -> None:
@@ -107,15 +107,15 @@ def test_the_wait_is_told_rounded_up_and_ends_on_time() -> None:
 @pytest.mark.parametrize("back", [SECOND, timedelta(hours=1), timedelta(days=400)])
 @pytest.mark.parametrize("patience", [WITH_NAME, WITH_ADDRESS])
 def test_a_clock_that_is_set_back_makes_no_block_longer_than_its_maximum(
-    patience: Patience, back: timedelta
+    rule: WaitRule, back: timedelta
 ) -> None:
-    blocked = failing(attempts(failures=100), NOON, patience)
+    blocked = failing(attempts(failures=100), NOON, rule)
     then = NOON - back
-    noticed = blocked.as_of(then, patience)
+    noticed = blocked.as_of(then, rule)
     with pytest.raises(TooManyAttempts) as refused:
         noticed.check(then)
-    assert refused.value.retry_after <= patience.wait_max.total_seconds() + 1
-    noticed.as_of(then + patience.wait_max, patience).check(then + patience.wait_max)
+    assert refused.value.retry_after <= rule.wait_max.total_seconds() + 1
+    noticed.as_of(then + rule.wait_max, rule).check(then + rule.wait_max)
 
 
 def test_a_host_whose_clock_is_ahead_does_not_end_the_blocks_of_others() -> None:

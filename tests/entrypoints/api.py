@@ -19,7 +19,7 @@ from sqlalchemy import update
 from shop.adapters.sql import tables
 from shop.domain.money import Money
 from shop.domain.orders import OrderQuery
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.products import Product
 from shop.domain.users import OPERATOR, Caller, Role
 from shop.entrypoints.container import Container, build_container
@@ -109,7 +109,7 @@ class Api:
 
     async def count_orders(self) -> int:
         list_orders = self.container.list_orders()
-        return (await list_orders(caller=staff(), query=OrderQuery(), part=Part(limit=1))).count
+        return (await list_orders(caller=staff(), query=OrderQuery(), window=Window(limit=1))).count
 
 
 class Documented(httpx.AsyncBaseTransport):

@@ -18,7 +18,7 @@ import pytest
 from dependency_injector import providers
 
 from shop.adapters.memory.unit_of_work import MemoryUnitOfWork
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.ports import UnitOfWork
 from shop.domain.products import ProductQuery
 from shop.domain.users import OPERATOR
@@ -509,7 +509,7 @@ class World:
     async def look(self) -> tuple[int, int, int]:
         """Everything that bad input must not change: stock, products and orders."""
         products = await self.api.container.list_products()(
-            caller=OPERATOR, query=ProductQuery(), part=Part(limit=1)
+            caller=OPERATOR, query=ProductQuery(), window=Window(limit=1)
         )
         return products.items[0].stock, products.count, await self.api.count_orders()
 

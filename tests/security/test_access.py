@@ -12,7 +12,7 @@ import pytest
 from litestar import Litestar
 
 from shop.domain.orders import OrderItem, OrderStatus
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.services.check_user import BELIEVED_SECONDS
 from shop.domain.users import OPERATOR, Caller, Role
 from shop.entrypoints.http.access import Access
@@ -141,10 +141,10 @@ class Shop:
 
     async def _looks(self, order_id: UUID, sku: str) -> list[Any]:
         container, staff = self.door.container, self.callers["staff"]
-        part = Part(limit=10)
+        window = Window(limit=10)
         return [
             await container.read_order()(caller=staff, order_id=order_id),
-            await container.read_history()(caller=staff, order_id=order_id, part=part),
+            await container.read_history()(caller=staff, order_id=order_id, window=window),
             await container.find_product()(caller=OPERATOR, sku=sku),
         ]
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from shop.domain.orders import OrderQuery
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.products import Product
 from shop.domain.users import OPERATOR, Caller, Role, User
 from tests.builders import PASSWORD
@@ -50,16 +50,18 @@ class Shop:
 
     async def everything(self) -> list[Any]:
         """All orders, products, movements and users there are."""
-        container, part = self.door.container, Part(limit=100)
+        container, window = self.door.container, Window(limit=100)
         users: list[User] = []
         async for some in container.list_users()(caller=OPERATOR):
             users.extend(some)
         products = (await self.ask("GET", "/api/products/?page_size=100", self.staff)).json()
         return [
-            await container.list_orders()(caller=self.staff, query=OrderQuery(), part=part),
+            await container.list_orders()(caller=self.staff, query=OrderQuery(), window=window),
             products,
             *[
-                await container.read_movements()(caller=OPERATOR, product_id=one["id"], part=part)
+                await container.read_movements()(
+                    caller=OPERATOR, product_id=one["id"], window=window
+                )
                 for one in products["results"]
             ],
             users,
@@ -728,8 +730,8 @@ async def test_the_docs_page_loads_and_runs_nothing_from_elsewhere() -> None:
     async with opened() as door:
         response = await door.at().get("/docs/")
         policy = dict(
-            part.strip().split(" ", 1)
-            for part in response.headers["content-security-policy"].split(";")
+            window.strip().split(" ", 1)
+            for window in response.headers["content-security-policy"].split(";")
         )
         assert policy["script-src"] == "'self'"
         assert policy["connect-src"] == "'self'"

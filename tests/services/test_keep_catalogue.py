@@ -11,7 +11,7 @@ from shop.domain.errors import (
     SkuTaken,
     StockChanged,
 )
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.products import STOCK_MAX, ProductQuery
 from shop.domain.stock import NOTE_LENGTH_MAX, Reason
 from shop.domain.users import OPERATOR
@@ -52,7 +52,7 @@ async def test_a_sku_belongs_to_one_product(shop: UseCases, store: Store) -> Non
 async def test_a_bad_product_is_refused_before_anything_is_stored(shop: UseCases) -> None:
     with pytest.raises(InvalidField):
         await shop.create_product(caller=OPERATOR, sku="A B", name="A", price=money())
-    page = await shop.list_products(caller=OPERATOR, query=ProductQuery(), part=Part(limit=10))
+    page = await shop.list_products(caller=OPERATOR, query=ProductQuery(), window=Window(limit=10))
     assert page.count == 0
 
 
@@ -84,7 +84,7 @@ async def test_an_archived_product_is_neither_read_nor_listed(shop: UseCases) ->
     await shop.archive_product(caller=staff(99), product_id=gone.id)
     with pytest.raises(ProductNotFound):
         await shop.read_product(caller=OPERATOR, product_id=gone.id)
-    page = await shop.list_products(caller=OPERATOR, query=ProductQuery(), part=Part(limit=10))
+    page = await shop.list_products(caller=OPERATOR, query=ProductQuery(), window=Window(limit=10))
     assert (list(page.items), page.count) == ([], 0)
 
 

@@ -22,7 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 WAITING_MAX = 200
-NICER = 10
+NICENESS = 10
 
 
 class Argon2Hasher(PasswordHasher):
@@ -80,7 +80,7 @@ def _let_others_go_first() -> None:
     On Linux a thread has a priority of its own; elsewhere this would slow the whole process down.
     """
     if sys.platform == "linux":
-        os.nice(NICER)
+        os.nice(NICENESS)
 
 
 def _fits_django(password: str, password_hash: str) -> bool:

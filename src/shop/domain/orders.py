@@ -349,7 +349,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderEvent:
+class HistoryEntry:
     """A line of an order's history: a new status or, from one to the same, another change."""
 
     id: int = 0
@@ -363,7 +363,7 @@ class OrderEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventQuery:
+class HistoryQuery:
     """One order's history; the oldest comes first."""
 
     order_id: UUID

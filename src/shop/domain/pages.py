@@ -14,7 +14,7 @@ Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Window:
     """A part of a list: from an offset, or after a key, or before one; at most one of the three."""
 
     limit: int
@@ -33,23 +33,25 @@ class Page(Generic[T]):
     """Length of the whole list."""
 
 
-class Listed(Protocol[Q_contra, T_co]):
+class Listable(Protocol[Q_contra, T_co]):
     """A repository whose contents can be listed."""
 
-    async def read_part(self, query: Q_contra, part: Part) -> Sequence[T_co]:
-        """At most `part.limit` items in list order; with `part.before`, those nearest before it."""
+    async def read_window(self, query: Q_contra, window: Window) -> Sequence[T_co]:
+        """At most `window.limit` items in list order; with `before`, those nearest before it."""
         ...
 
     async def count(self, query: Q_contra) -> int: ...
 
 
 async def read_page(
-    listed: Listed[Q, T], query: Q, part: Part, *, count: int | None = None
+    listed: Listable[Q, T], query: Q, window: Window, *, count: int | None = None
 ) -> Page[T]:
     """Read one page. Pass `count` to take it as known, which keeps a long walk flat in cost."""
-    one_more = Part(limit=part.limit + 1, offset=part.offset, after=part.after, before=part.before)
-    items = await listed.read_part(query, one_more)
-    more = len(items) > part.limit
+    one_more = Window(
+        limit=window.limit + 1, offset=window.offset, after=window.after, before=window.before
+    )
+    items = await listed.read_window(query, one_more)
+    more = len(items) > window.limit
     if more:
-        items = items[1:] if part.before is not None else items[:-1]
+        items = items[1:] if window.before is not None else items[:-1]
     return Page(items=items, more=more, count=await listed.count(query) if count is None else count)

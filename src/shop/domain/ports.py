@@ -15,14 +15,14 @@ from uuid import UUID
 from shop.domain.events import Event
 from shop.domain.keys import KeyedAnswer, KeyedRequest
 from shop.domain.orders import (
-    EventQuery,
+    HistoryEntry,
+    HistoryQuery,
     Order,
-    OrderEvent,
     OrderQuery,
     OrderRequest,
     Placed,
 )
-from shop.domain.pages import Listed
+from shop.domain.pages import Listable
 from shop.domain.products import Product, ProductQuery
 from shop.domain.sessions import RefreshToken, SessionFamily, SessionQuery
 from shop.domain.stock import LedgerPosition, MovementQuery, OrderAudit, StockAudit, StockMovement
@@ -66,7 +66,7 @@ OrderIntake = Callable[[OrderRequest], Awaitable[Placed]]
 """Places one order among many: raises its `ShopError`, or `Overloaded` when too many wait."""
 
 
-class ProductRepository(Listed[ProductQuery, Product], Protocol):
+class ProductRepository(Listable[ProductQuery, Product], Protocol):
     async def get(self, product_id: int) -> Product:
         """Archived ones too. Raises `ProductNotFound`."""
         ...
@@ -98,7 +98,7 @@ class ProductRepository(Listed[ProductQuery, Product], Protocol):
         ...
 
 
-class StockRepository(Listed[MovementQuery, StockMovement], Protocol):
+class StockRepository(Listable[MovementQuery, StockMovement], Protocol):
     """Lists the ledger, the newest movement first."""
 
     async def lock(self, product_ids: Collection[int]) -> dict[int, Product]:
@@ -138,7 +138,7 @@ class StockRepository(Listed[MovementQuery, StockMovement], Protocol):
         ...
 
 
-class OrderRepository(Listed[OrderQuery, Order], Protocol):
+class OrderRepository(Listable[OrderQuery, Order], Protocol):
     async def get(self, order_id: UUID) -> Order:
         """Raises `OrderNotFound`."""
         ...
@@ -215,10 +215,10 @@ class KeyRepository(Protocol):
         ...
 
 
-class HistoryRepository(Listed[EventQuery, OrderEvent], Protocol):
+class HistoryRepository(Listable[HistoryQuery, HistoryEntry], Protocol):
     """Lists an order's history, the oldest event first."""
 
-    async def add(self, event: OrderEvent) -> None: ...
+    async def add(self, event: HistoryEntry) -> None: ...
 
 
 class UserRepository(Protocol):
@@ -249,7 +249,7 @@ class UserRepository(Protocol):
         ...
 
 
-class SessionRepository(Listed[SessionQuery, SessionFamily], Protocol):
+class SessionRepository(Listable[SessionQuery, SessionFamily], Protocol):
     """Lists a user's families that are neither over nor expired, the last used first."""
 
     async def start(self, family: SessionFamily, token: RefreshToken) -> None: ...

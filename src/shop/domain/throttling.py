@@ -40,7 +40,7 @@ class MustWait(Exception):  # nothing is wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class WaitRule:
     """How many failures are free, and how long the wait after a further one can get."""
 
     free: int
@@ -53,8 +53,8 @@ class Patience:
         return min(timedelta(seconds=2 ** min(failures - self.free, 20)), self.wait_max)
 
 
-WITH_NAME = Patience(free=5, wait_max=timedelta(minutes=1))
-WITH_ADDRESS = Patience(free=20, wait_max=timedelta(minutes=5))
+WITH_NAME = WaitRule(free=5, wait_max=timedelta(minutes=1))
+WITH_ADDRESS = WaitRule(free=20, wait_max=timedelta(minutes=5))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Attempts:
     is_known: bool = False
     """For a name with an address: whether the user has signed in from there."""
 
-    def as_of(self, now: datetime, patience: Patience) -> Self:
+    def as_of(self, now: datetime, rule: WaitRule) -> Self:
         """What it is by now: what had no outcome in time has failed, what is old is forgotten.
 
         A clock that was set back makes no block longer than the failures ask for.
@@ -79,10 +79,10 @@ class Attempts:
         current = self
         for began in sorted(self.pending):
             if abs(now - began) > OUTCOME_WITHIN:
-                current = current.failed(began, min(began + OUTCOME_WITHIN, now), patience)
+                current = current.failed(began, min(began + OUTCOME_WITHIN, now), rule)
         if now - current.seen_at > FORGOTTEN_AFTER:
             return replace(current, failures=0, blocked_until=LONG_AGO)
-        latest = now + patience.wait_after(current.failures)
+        latest = now + rule.wait_after(current.failures)
         return replace(current, blocked_until=min(current.blocked_until, latest))
 
     def check(self, now: datetime) -> None:
@@ -91,9 +91,9 @@ class Attempts:
             wait = self.blocked_until - now
             raise TooManyAttempts(retry_after=int(wait.total_seconds()) + 1)
 
-    def has_room(self, patience: Patience) -> bool:
+    def has_room(self, rule: WaitRule) -> bool:
         """Whether another attempt may begin, even if all that are pending fail."""
-        return not self.pending or self.failures + len(self.pending) <= patience.free
+        return not self.pending or self.failures + len(self.pending) <= rule.free
 
     def begun(self, began: datetime, now: datetime) -> Self:
         return replace(
@@ -106,12 +106,12 @@ class Attempts:
         """Without a pending attempt, as if it had not been made."""
         return replace(self, pending=tuple(other for other in self.pending if other != began))
 
-    def failed(self, began: datetime, at: datetime, patience: Patience) -> Self:
+    def failed(self, began: datetime, at: datetime, rule: WaitRule) -> Self:
         """With a pending attempt as a failure; one that is not pending has been counted before."""
         if began not in self.pending:
             return self
         failures = 1 if at - self.seen_at > FORGOTTEN_AFTER else self.failures + 1
-        wait = patience.wait_after(failures)
+        wait = rule.wait_after(failures)
         return replace(
             self.withdrawn(began),
             failures=failures,
@@ -164,7 +164,7 @@ class AttemptKeys:
     def all(self) -> tuple[bytes, bytes, bytes]:
         return self.name, self.address, self.pair
 
-    def judges(self, *, is_known: bool) -> Mapping[bytes, Patience]:
+    def judges(self, *, is_known: bool) -> Mapping[bytes, WaitRule]:
         """The counters that decide about an attempt, each with its patience."""
         if is_known:
             return {self.pair: WITH_NAME}
@@ -182,7 +182,7 @@ class Attempt:
     """Whether the user had signed in from there when it began."""
 
     @property
-    def judges(self) -> Mapping[bytes, Patience]:
+    def judges(self) -> Mapping[bytes, WaitRule]:
         return self.keys.judges(is_known=self.is_known)
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from shop.domain.keys import KeyedAnswer
-from shop.domain.orders import Order, OrderEvent
+from shop.domain.orders import HistoryEntry, Order
 from shop.domain.products import Product
 from shop.domain.sessions import RefreshToken, SessionFamily
 from shop.domain.stock import StockMovement
@@ -80,7 +80,7 @@ class Tables:
     products: MutableMapping[int, Product] = field(default_factory=dict)
     orders: MutableMapping[UUID, Order] = field(default_factory=dict)
     movements: MutableMapping[int, StockMovement] = field(default_factory=dict)
-    events: MutableMapping[int, OrderEvent] = field(default_factory=dict)
+    events: MutableMapping[int, HistoryEntry] = field(default_factory=dict)
     users: MutableMapping[int, User] = field(default_factory=dict)
     families: MutableMapping[UUID, SessionFamily] = field(default_factory=dict)
     tokens: MutableMapping[bytes, RefreshToken] = field(default_factory=dict)

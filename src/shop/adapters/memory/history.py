@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shop.adapters.memory.database import Tables
-from shop.adapters.memory.pages import cut_part
-from shop.domain.orders import EventQuery, OrderEvent
-from shop.domain.pages import Part
+from shop.adapters.memory.pages import cut_window
+from shop.domain.orders import HistoryEntry, HistoryQuery
+from shop.domain.pages import Window
 from shop.domain.ports import HistoryRepository
 
 
@@ -15,15 +15,17 @@ class MemoryHistoryRepository(HistoryRepository):
         self._events = tables.events
         self._ids = tables.ids["events"]
 
-    async def read_part(self, query: EventQuery, part: Part) -> Sequence[OrderEvent]:
-        return cut_part(self._matching(query), part, lambda event: (event.id,), descending=False)
+    async def read_window(self, query: HistoryQuery, window: Window) -> Sequence[HistoryEntry]:
+        return cut_window(
+            self._matching(query), window, lambda event: (event.id,), descending=False
+        )
 
-    async def count(self, query: EventQuery) -> int:
+    async def count(self, query: HistoryQuery) -> int:
         return len(self._matching(query))
 
-    async def add(self, event: OrderEvent) -> None:
+    async def add(self, event: HistoryEntry) -> None:
         stored = replace(event, id=next(self._ids))
         self._events[stored.id] = stored
 
-    def _matching(self, query: EventQuery) -> Sequence[OrderEvent]:
+    def _matching(self, query: HistoryQuery) -> Sequence[HistoryEntry]:
         return [event for event in self._events.values() if event.order_id == query.order_id]

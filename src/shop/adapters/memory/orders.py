@@ -5,10 +5,10 @@ from dataclasses import replace
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
-from shop.adapters.memory.pages import cut_part
+from shop.adapters.memory.pages import cut_window
 from shop.domain.errors import OrderNotFound, PaymentReferenceTaken
 from shop.domain.orders import Order, OrderQuery
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.ports import OrderRepository
 
 
@@ -25,8 +25,8 @@ class MemoryOrderRepository(OrderRepository):
     async def lock(self, order_id: UUID) -> Order:
         return await self.get(order_id)
 
-    async def read_part(self, query: OrderQuery, part: Part) -> Sequence[Order]:
-        return cut_part(self._matching(query), part, lambda order: order.key, descending=True)
+    async def read_window(self, query: OrderQuery, window: Window) -> Sequence[Order]:
+        return cut_window(self._matching(query), window, lambda order: order.key, descending=True)
 
     async def count(self, query: OrderQuery) -> int:
         return len(self._matching(query))

@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from shop.adapters.memory.database import Tables
-from shop.adapters.memory.pages import cut_part
+from shop.adapters.memory.pages import cut_window
 from shop.domain.errors import ProductNotFound, SkuTaken
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.ports import ProductRepository
 from shop.domain.products import Product, ProductQuery
 
@@ -38,8 +38,8 @@ class MemoryProductRepository(ProductRepository):
     async def find_skus(self, skus: Collection[str]) -> set[str]:
         return {product.sku for product in self._products.values()} & set(skus)
 
-    async def read_part(self, query: ProductQuery, part: Part) -> Sequence[Product]:
-        return cut_part(self._matching(query), part, query.key, descending=query.descending)
+    async def read_window(self, query: ProductQuery, window: Window) -> Sequence[Product]:
+        return cut_window(self._matching(query), window, query.key, descending=query.descending)
 
     async def count(self, query: ProductQuery) -> int:
         return len(self._matching(query))

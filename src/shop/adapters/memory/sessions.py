@@ -6,8 +6,8 @@ from datetime import datetime
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
-from shop.adapters.memory.pages import cut_part
-from shop.domain.pages import Part
+from shop.adapters.memory.pages import cut_window
+from shop.domain.pages import Window
 from shop.domain.ports import SessionRepository
 from shop.domain.sessions import RefreshToken, SessionFamily, SessionQuery
 
@@ -41,8 +41,8 @@ class MemorySessionRepository(SessionRepository):
             lambda old: old.family_id == token.family_id and old.expires_at < used_at
         )
 
-    async def read_part(self, query: SessionQuery, part: Part) -> Sequence[SessionFamily]:
-        return cut_part(self._open(query), part, lambda family: family.key, descending=True)
+    async def read_window(self, query: SessionQuery, window: Window) -> Sequence[SessionFamily]:
+        return cut_window(self._open(query), window, lambda family: family.key, descending=True)
 
     async def count(self, query: SessionQuery) -> int:
         return len(self._open(query))

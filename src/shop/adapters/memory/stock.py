@@ -5,9 +5,9 @@ from dataclasses import replace
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
-from shop.adapters.memory.pages import cut_part
+from shop.adapters.memory.pages import cut_window
 from shop.domain.orders import GIVEN_BACK
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.ports import StockRepository
 from shop.domain.products import Product
 from shop.domain.stock import (
@@ -41,9 +41,9 @@ class MemoryStockRepository(StockRepository):
             stored = replace(movement, id=next(self._ids))
             self._movements[stored.id] = stored
 
-    async def read_part(self, query: MovementQuery, part: Part) -> Sequence[StockMovement]:
+    async def read_window(self, query: MovementQuery, window: Window) -> Sequence[StockMovement]:
         ledger = self._ledger(query.product_id)
-        return cut_part(ledger, part, lambda movement: (movement.id,), descending=True)
+        return cut_window(ledger, window, lambda movement: (movement.id,), descending=True)
 
     async def count(self, query: MovementQuery) -> int:
         return len(self._ledger(query.product_id))
@@ -59,17 +59,17 @@ class MemoryStockRepository(StockRepository):
             if len(audits) == products:
                 return audits, position
             rest = [m for m in self._ledger(product_id) if m.id > position.movement_id]
-            part = rest[:movements]
+            window = rest[:movements]
             position = LedgerPosition(
                 product_id=product_id,
-                movement_id=part[-1].id if part else position.movement_id,
-                movements_sum=position.movements_sum + sum(m.quantity for m in part),
-                last_balance=part[-1].balance if part else position.last_balance,
+                movement_id=window[-1].id if window else position.movement_id,
+                movements_sum=position.movements_sum + sum(m.quantity for m in window),
+                last_balance=window[-1].balance if window else position.last_balance,
             )
-            if len(part) == movements:
+            if len(window) == movements:
                 # There may be more.
                 return audits, position
-            movements -= len(part)
+            movements -= len(window)
             product = self._products[product_id]
             audits.append(
                 StockAudit(

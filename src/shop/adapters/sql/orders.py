@@ -11,12 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
-from shop.adapters.sql.pages import count_rows, select_part
+from shop.adapters.sql.pages import count_rows, select_window
 from shop.adapters.sql.rows import Row, lock_row, read_rows
 from shop.domain.errors import OrderNotFound, PaymentReferenceTaken
 from shop.domain.money import Money
 from shop.domain.orders import Order, OrderLine, OrderQuery
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.ports import OrderRepository
 
 _orders, _lines = tables.orders, tables.order_lines
@@ -43,10 +43,10 @@ class SqlOrderRepository(OrderRepository):
         orders = await self._read(select(_orders).where(_orders.c.id.in_(order_ids)))
         return {order.id: order for order in orders}
 
-    async def read_part(self, query: OrderQuery, part: Part) -> Sequence[Order]:
-        statement = select_part(
+    async def read_window(self, query: OrderQuery, window: Window) -> Sequence[Order]:
+        statement = select_window(
             select(_orders).where(*_conditions(query)),
-            part,
+            window,
             [_orders.c.created_at, _orders.c.id],
             descending=True,
         )

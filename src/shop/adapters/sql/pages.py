@@ -7,38 +7,38 @@ from sqlalchemy import ColumnElement, FromClause, RowMapping, Select, func, sele
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql.rows import read_rows
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 
 
-def select_part(
-    statement: Select[Any], part: Part, order: Sequence[ColumnElement[Any]], *, descending: bool
+def select_window(
+    statement: Select[Any], window: Window, order: Sequence[ColumnElement[Any]], *, descending: bool
 ) -> Select[Any]:
-    """Cut a part out of a list by keyset. With `part.before` the rows come nearest first."""
-    backwards = part.before is not None
-    key = part.before if backwards else part.after
+    """Cut a part out of a list by keyset. With `window.before` the rows come nearest first."""
+    backwards = window.before is not None
+    key = window.before if backwards else window.after
     upwards = descending == backwards
     if key is not None:
         columns, values = tuple_(*order), tuple_(*key, types=[column.type for column in order])
         statement = statement.where(columns > values if upwards else columns < values)
     return (
         statement.order_by(*(column.asc() if upwards else column.desc() for column in order))
-        .limit(part.limit)
-        .offset(part.offset or None)
+        .limit(window.limit)
+        .offset(window.offset or None)
     )
 
 
-async def read_part(
+async def read_window(
     connection: AsyncConnection,
     statement: Select[Any],
-    part: Part,
+    window: Window,
     order: Sequence[ColumnElement[Any]],
     *,
     descending: bool,
 ) -> Sequence[RowMapping]:
     """The rows of a part, in list order."""
-    chosen = select_part(statement, part, order, descending=descending)
+    chosen = select_window(statement, window, order, descending=descending)
     rows = await read_rows(connection, chosen)
-    return rows[::-1] if part.before is not None else rows
+    return rows[::-1] if window.before is not None else rows
 
 
 async def count_rows(

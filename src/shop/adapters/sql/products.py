@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
-from shop.adapters.sql.pages import count_rows, read_part
+from shop.adapters.sql.pages import count_rows, read_window
 from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_row
 from shop.domain.errors import ProductNotFound, SkuTaken
 from shop.domain.money import Money
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.ports import ProductRepository
 from shop.domain.products import Product, ProductQuery, ProductSort
 
@@ -65,11 +65,11 @@ class SqlProductRepository(ProductRepository):
         )
         return set(rows)
 
-    async def read_part(self, query: ProductQuery, part: Part) -> Sequence[Product]:
-        rows = await read_part(
+    async def read_window(self, query: ProductQuery, window: Window) -> Sequence[Product]:
+        rows = await read_window(
             self._connection,
             select_products().where(*_conditions(query)),
-            part,
+            window,
             [_SORT_COLUMNS[query.sort], _products.c.id],
             descending=query.descending,
         )

@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, u
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.pages import select_part
+from shop.adapters.sql.pages import select_window
 from shop.adapters.sql.rows import read_row, read_rows, row_maker
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.ports import SessionRepository
 from shop.domain.sessions import ISSUED_TOGETHER, RefreshToken, SessionFamily, SessionQuery
 
@@ -63,15 +63,15 @@ class SqlSessionRepository(SessionRepository):
             )
         )
 
-    async def read_part(self, query: SessionQuery, part: Part) -> Sequence[SessionFamily]:
-        statement = select_part(
+    async def read_window(self, query: SessionQuery, window: Window) -> Sequence[SessionFamily]:
+        statement = select_window(
             select(_families).where(_is_open(query)),
-            part,
+            window,
             [_families.c.last_used_at, _families.c.id],
             descending=True,
         )
         families = [SessionFamily(**row) for row in await read_rows(self._connection, statement)]
-        return families[::-1] if part.before is not None else families
+        return families[::-1] if window.before is not None else families
 
     async def count(self, query: SessionQuery) -> int:
         statement = select(func.count()).select_from(_families).where(_is_open(query))

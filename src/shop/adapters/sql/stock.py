@@ -22,11 +22,11 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.pages import count_rows, read_part
+from shop.adapters.sql.pages import count_rows, read_window
 from shop.adapters.sql.products import product_from, select_products
 from shop.adapters.sql.rows import read_rows, row_maker
 from shop.domain.orders import GIVEN_BACK
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.ports import StockRepository
 from shop.domain.products import Product
 from shop.domain.stock import (
@@ -74,10 +74,10 @@ class SqlStockRepository(StockRepository):
             insert(_movements), [movement_row(movement) for movement in movements]
         )
 
-    async def read_part(self, query: MovementQuery, part: Part) -> Sequence[StockMovement]:
+    async def read_window(self, query: MovementQuery, window: Window) -> Sequence[StockMovement]:
         statement = select(_movements).where(_of_product(query))
-        rows = await read_part(
-            self._connection, statement, part, [_movements.c.id], descending=True
+        rows = await read_window(
+            self._connection, statement, window, [_movements.c.id], descending=True
         )
         return [StockMovement(**row) for row in rows]
 
@@ -168,15 +168,17 @@ def _stock_audits(start: LedgerPosition, products: int, movements: int) -> Selec
         movements,
     )
     both = union_all(rest, others).subquery()
-    part = select(both).order_by(both.c.product_id, both.c.id).limit(_written(movements)).subquery()
+    window = (
+        select(both).order_by(both.c.product_id, both.c.id).limit(_written(movements)).subquery()
+    )
     sums = (
         select(
-            part.c.product_id,
+            window.c.product_id,
             func.count().label("number"),
-            func.sum(part.c.quantity).label("movements_sum"),
-            func.max(part.c.id).label("last_movement"),
+            func.sum(window.c.quantity).label("movements_sum"),
+            func.max(window.c.id).label("last_movement"),
         )
-        .group_by(part.c.product_id)
+        .group_by(window.c.product_id)
         .subquery("sums")
     )
     balance = select(_movements.c.balance).where(_movements.c.id == sums.c.last_movement)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from shop.domain.events import Event
-from shop.domain.orders import Order, OrderEvent
+from shop.domain.orders import HistoryEntry, Order
 from shop.domain.ports import UnitOfWork
 from shop.domain.services.check_user import require_active
 from shop.domain.stock import NOTE_LENGTH_MAX, Reason, Shelf
@@ -35,7 +35,7 @@ async def record_change(
     if after.lines != before.lines:
         await uow.orders.save_lines(after)
     await uow.history.add(
-        OrderEvent(
+        HistoryEntry(
             order_id=after.id,
             from_status=before.status,
             to_status=after.status,

@@ -7,7 +7,7 @@ from shop.domain.errors import InvalidField, ProductNotFound, StockChanged
 from shop.domain.events import Event
 from shop.domain.keys import KeyedRequest
 from shop.domain.money import Money
-from shop.domain.pages import Page, Part, read_page
+from shop.domain.pages import Page, Window, read_page
 from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
 from shop.domain.products import STOCK_MAX, Product, ProductQuery
 from shop.domain.services.check_user import require_active
@@ -26,11 +26,11 @@ class ListProducts:
 
     @retrying
     async def __call__(
-        self, *, caller: Caller, query: ProductQuery, part: Part, count: int | None = None
+        self, *, caller: Caller, query: ProductQuery, window: Window, count: int | None = None
     ) -> Page[Product]:
         """The same for every caller."""
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
-            return await read_page(uow.products, query, part, count=count)
+            return await read_page(uow.products, query, window, count=count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,14 +207,14 @@ class ReadMovements:
 
     @retrying
     async def __call__(
-        self, *, caller: Caller, product_id: int, part: Part, count: int | None = None
+        self, *, caller: Caller, product_id: int, window: Window, count: int | None = None
     ) -> Page[StockMovement]:
         """A product's ledger, the newest movement first. Raises `StaffOnly`, `ProductNotFound`."""
         caller.require_staff()
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
             await uow.products.get(product_id)
             return await read_page(
-                uow.stock, MovementQuery(product_id=product_id), part, count=count
+                uow.stock, MovementQuery(product_id=product_id), window, count=count
             )
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from shop.domain.orders import EventQuery, Order, OrderEvent, OrderQuery
-from shop.domain.pages import Page, Part, read_page
+from shop.domain.orders import HistoryEntry, HistoryQuery, Order, OrderQuery
+from shop.domain.pages import Page, Window, read_page
 from shop.domain.ports import UnitOfWorkFactory
 from shop.domain.services.retrying import retrying
 from shop.domain.users import Caller
@@ -29,12 +29,14 @@ class ReadHistory:
 
     @retrying
     async def __call__(
-        self, *, caller: Caller, order_id: UUID, part: Part, count: int | None = None
-    ) -> Page[OrderEvent]:
+        self, *, caller: Caller, order_id: UUID, window: Window, count: int | None = None
+    ) -> Page[HistoryEntry]:
         """An order's changes, the oldest first. Raises `OrderNotFound`."""
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
             (await uow.orders.get(order_id)).require_visible(caller)
-            return await read_page(uow.history, EventQuery(order_id=order_id), part, count=count)
+            return await read_page(
+                uow.history, HistoryQuery(order_id=order_id), window, count=count
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +45,9 @@ class ListOrders:
 
     @retrying
     async def __call__(
-        self, *, caller: Caller, query: OrderQuery, part: Part, count: int | None = None
+        self, *, caller: Caller, query: OrderQuery, window: Window, count: int | None = None
     ) -> Page[Order]:
         if not caller.is_staff:
             query = replace(query, user_id=caller.user_id)
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
-            return await read_page(uow.orders, query, part, count=count)
+            return await read_page(uow.orders, query, window, count=count)

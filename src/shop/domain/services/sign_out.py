@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from shop.domain.events import Event
-from shop.domain.pages import Page, Part, read_page
+from shop.domain.pages import Page, Window, read_page
 from shop.domain.ports import Clock, UnitOfWorkFactory
 from shop.domain.services.check_user import require_active
 from shop.domain.services.retrying import retrying
 from shop.domain.sessions import SESSIONS_MAX, SessionFamily, SessionQuery, hash_token
 from shop.domain.users import Caller
 
-ALL_SESSIONS = Part(limit=SESSIONS_MAX)
+ALL_SESSIONS = Window(limit=SESSIONS_MAX)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +53,9 @@ class ListSessions:
 
     @retrying
     async def __call__(
-        self, *, caller: Caller, part: Part = ALL_SESSIONS, count: int | None = None
+        self, *, caller: Caller, window: Window = ALL_SESSIONS, count: int | None = None
     ) -> Page[SessionFamily]:
         """The caller's open sessions, the last used first."""
         query = SessionQuery(user_id=caller.user_id, now=self.clock())
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
-            return await read_page(uow.sessions, query, part, count=count)
+            return await read_page(uow.sessions, query, window, count=count)

@@ -17,7 +17,7 @@ from shop.domain.throttling import (
     AttemptKeys,
     Attempts,
     MustWait,
-    Patience,
+    WaitRule,
     free_moment,
 )
 
@@ -83,19 +83,19 @@ class ThrottleSignIn:
     async def fail(self, attempt: Attempt) -> None:
         """Count it as failed."""
 
-        def failed(counter: Attempts, now: datetime, patience: Patience) -> Attempts:
-            return counter.failed(attempt.began_at, now, patience)
+        def failed(counter: Attempts, now: datetime, rule: WaitRule) -> Attempts:
+            return counter.failed(attempt.began_at, now, rule)
 
         await self._settle(attempt, failed)
 
     async def _withdraw(self, attempt: Attempt) -> None:
-        def withdrawn(counter: Attempts, _now: datetime, _patience: Patience) -> Attempts:
+        def withdrawn(counter: Attempts, _now: datetime, _rule: WaitRule) -> Attempts:
             return counter.withdrawn(attempt.began_at)
 
         await self._settle(attempt, withdrawn)
 
     async def _settle(
-        self, attempt: Attempt, change: Callable[[Attempts, datetime, Patience], Attempts]
+        self, attempt: Attempt, change: Callable[[Attempts, datetime, WaitRule], Attempts]
     ) -> None:
         @retrying
         async def settle() -> None:
@@ -148,19 +148,19 @@ class ThrottleSignIn:
 
 
 async def _counters(
-    uow: UnitOfWork, judges: Mapping[bytes, Patience], now: datetime
+    uow: UnitOfWork, judges: Mapping[bytes, WaitRule], now: datetime
 ) -> dict[bytes, Attempts]:
     """These counters as they are by now, locked."""
     stored = await uow.attempts.lock(judges.keys(), now)
-    return {key: stored[key].as_of(now, patience) for key, patience in judges.items()}
+    return {key: stored[key].as_of(now, rule) for key, rule in judges.items()}
 
 
 def _check(
-    counters: Mapping[bytes, Attempts], judges: Mapping[bytes, Patience], now: datetime
+    counters: Mapping[bytes, Attempts], judges: Mapping[bytes, WaitRule], now: datetime
 ) -> None:
     """Raises `TooManyAttempts` if one of them is blocked, else `MustWait` if one has no room."""
     for counter in counters.values():
         counter.check(now)
-    for key, patience in judges.items():
-        if not counters[key].has_room(patience):
+    for key, rule in judges.items():
+        if not counters[key].has_room(rule):
             raise MustWait(key)

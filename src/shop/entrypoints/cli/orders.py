@@ -5,7 +5,7 @@ from uuid import UUID
 import rich_click as click
 
 from shop.domain.orders import Order, OrderItem, OrderQuery, OrderStatus
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import show_table
@@ -27,7 +27,9 @@ async def list_orders(status: str | None, user: int | None, limit: int) -> None:
     """List orders, the newest first."""
     query = OrderQuery(status=OrderStatus(status) if status else None, user_id=user)
     async with opened() as container:
-        page = await container.list_orders()(caller=OPERATOR, query=query, part=Part(limit=limit))
+        page = await container.list_orders()(
+            caller=OPERATOR, query=query, window=Window(limit=limit)
+        )
     show_table(
         ["Id", "Code", "User", "Status", "Lines", "Total", "Created"],
         (

@@ -4,7 +4,7 @@ import rich_click as click
 from rich.progress import track
 
 from shop.domain.money import Money
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.products import ProductQuery, ProductSort
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.running import opened, run_async
@@ -64,7 +64,9 @@ async def list_products(search: str, limit: int) -> None:
     """List products by name."""
     query = ProductQuery(search=search, sort=ProductSort.NAME)
     async with opened() as container:
-        page = await container.list_products()(caller=OPERATOR, query=query, part=Part(limit=limit))
+        page = await container.list_products()(
+            caller=OPERATOR, query=query, window=Window(limit=limit)
+        )
     show_table(
         ["Id", "SKU", "Name", "Price", "Stock"],
         (

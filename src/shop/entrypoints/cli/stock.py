@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from shop.domain.orders import OrderQuery
-from shop.domain.pages import Part
+from shop.domain.pages import Window
 from shop.domain.products import ProductQuery
 from shop.domain.services.verify_stock import ProductsChecked
 from shop.domain.stock import OrderAudit, StockAudit
@@ -72,9 +72,9 @@ async def verify(repair: bool, yes: bool) -> None:
 
 async def _find_differences(container: Container) -> Differences:
     found = Differences()
-    one = Part(limit=1)
-    products = await container.list_products()(caller=OPERATOR, query=ProductQuery(), part=one)
-    orders = await container.list_orders()(caller=OPERATOR, query=OrderQuery(), part=one)
+    one = Window(limit=1)
+    products = await container.list_products()(caller=OPERATOR, query=ProductQuery(), window=one)
+    orders = await container.list_orders()(caller=OPERATOR, query=OrderQuery(), window=one)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         of_products = progress.add_task("Verifying products", total=products.count)
         of_orders = progress.add_task("Verifying orders", total=orders.count)
@@ -119,7 +119,7 @@ async def history(sku: str, limit: int) -> None:
     async with opened() as container:
         product = await container.find_product()(caller=OPERATOR, sku=sku)
         page = await container.read_movements()(
-            caller=OPERATOR, product_id=product.id, part=Part(limit=limit)
+            caller=OPERATOR, product_id=product.id, window=Window(limit=limit)
         )
     show_table(
         ["At", "Quantity", "Balance", "Reason", "Order", "User", "Note"],

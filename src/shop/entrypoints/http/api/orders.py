@@ -16,8 +16,8 @@ from shop.domain.orders import (
     LINES_MAX,
     PAYMENT_REFERENCE_LENGTH_MAX,
     QUANTITY_MAX,
+    HistoryEntry,
     Order,
-    OrderEvent,
     OrderItem,
     OrderLine,
     OrderQuery,
@@ -135,7 +135,7 @@ class OrderEventOut(msgspec.Struct, rename={"from_status": "from", "to_status": 
     at: datetime
 
     @classmethod
-    def of(cls, event: OrderEvent) -> "OrderEventOut":
+    def of(cls, event: HistoryEntry) -> "OrderEventOut":
         return cls(
             from_status=event.from_status,
             to_status=event.to_status,

@@ -16,7 +16,7 @@ from litestar.params import QueryParameter
 from msgspec import Meta
 
 from shop.domain.errors import InvalidField, NotFound
-from shop.domain.pages import Key, Page, Part
+from shop.domain.pages import Key, Page, Window
 from shop.entrypoints.settings import Settings
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class PageNotFound(NotFound):
 class ReadPage(Protocol[R]):
     """A use case that lacks nothing but which part to read."""
 
-    def __call__(self, *, part: Part, count: int | None) -> Awaitable[Page[R]]: ...
+    def __call__(self, *, window: Window, count: int | None) -> Awaitable[Page[R]]: ...
 
 
 class Listing(Generic[R, T]):
@@ -79,12 +79,12 @@ class Paging:
         """Raises `PageNotFound` past the end, `InvalidField` for a bad cursor or depth."""
         if self.cursor is not None:
             backwards, count, key = _decoded(listing, self.cursor)
-            part = Part(
+            window = Window(
                 limit=self.page_size,
                 before=key if backwards else None,
                 after=None if backwards else key,
             )
-            page = await read(part=part, count=count)
+            page = await read(window=window, count=count)
             has_next, has_previous = (True, page.more) if backwards else (page.more, True)
         else:
             page = await self._numbered(read)
@@ -100,8 +100,8 @@ class Paging:
 
     async def _numbered(self, read: ReadPage[R]) -> Page[R]:
         offset = (self.page - 1) * self.page_size
-        part = Part(limit=self.page_size, offset=min(offset, OFFSET_MAX))
-        page = await read(part=part, count=None)
+        window = Window(limit=self.page_size, offset=min(offset, OFFSET_MAX))
+        page = await read(window=window, count=None)
         if offset > 0 and page.count <= offset:
             raise PageNotFound(f"There is no page {self.page}.")
         if offset > OFFSET_MAX:
@@ -164,7 +164,9 @@ def _decoded(listing: Listing[R, T], cursor: str) -> tuple[bool, int, Key]:
         text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"==")
         backwards, count, key = listing.read_cursor(text)
         # A time near the end of the calendar cannot be in UTC: no link of ours has one.
-        key = tuple(part.astimezone(UTC) if isinstance(part, datetime) else part for part in key)
+        key = tuple(
+            window.astimezone(UTC) if isinstance(window, datetime) else window for window in key
+        )
     except (binascii.Error, UnicodeError, msgspec.DecodeError, OverflowError):
         raise InvalidField("cursor", "is not one of this list's links") from None
     return backwards, count, key

@@ -1,0 +1,79 @@
+"""Locks are taken in the order of product ids, whatever order rows lie in or are asked for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+
+import asyncpg
+import pytest
+
+from shop.domain.ports import UnitOfWork
+from shop.domain.users import OPERATOR
+from tests.builders import product
+from tests.stores import sql_store
+from tests.use_cases import UseCases
+
+PRODUCTS = 300
+
+Lock = Callable[[UnitOfWork, list[int]], Awaitable[object]]
+
+
+async def of_a_batch(uow: UnitOfWork, ids: list[int]) -> object:
+    return await uow.batch.lock(order_ids=[], product_ids=ids, user_ids=[])
+
+
+async def of_others(uow: UnitOfWork, ids: list[int]) -> object:
+    return await uow.stock.lock(ids)
+
+
+@pytest.mark.parametrize("lock", [of_a_batch, of_others])
+async def test_locks_are_taken_by_id(postgresql_url: str, lock: Lock) -> None:
+    """The rows are stored in disorder: without an order of their own, locks would be, too."""
+    async with sql_store(postgresql_url) as store:
+        shop = UseCases(store.unit_of_work)
+        added = await shop.add_products(
+            caller=OPERATOR, products=[product(0, sku=f"S-{n}") for n in range(PRODUCTS)]
+        )
+        ids = [one.id for one in added]
+        Random(1).shuffle(ids)  # noqa: S311
+        connection = await _connected(postgresql_url)
+        # A rewritten row goes to the end of the table, and the index is not asked for all rows.
+        for product_id in ids:
+            await connection.execute(
+                "UPDATE stock SET on_hand = on_hand WHERE product_id = $1", product_id
+            )
+        await connection.execute("VACUUM ANALYZE stock")
+        # Somebody holds the one in the middle: whoever comes has locked what is before it by then.
+        middle = sorted(ids)[PRODUCTS // 2]
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(
+            "SELECT FROM stock WHERE product_id = $1 FOR NO KEY UPDATE", middle
+        )
+
+        async def wait_for_all() -> None:
+            async with store.unit_of_work() as uow:
+                await lock(uow, ids)
+
+        waiting = asyncio.create_task(wait_for_all())
+        await _until_somebody_waits(connection)
+        free = await connection.fetch("SELECT product_id FROM stock FOR NO KEY UPDATE SKIP LOCKED")
+        await transaction.rollback()
+        await waiting
+        await connection.close()
+    assert {row["product_id"] for row in free} == {n for n in ids if n >= middle}
+
+
+async def _connected(url: str) -> asyncpg.Connection:
+    database, _, host = url.removeprefix("postgresql+asyncpg://shop@/").partition("?host=")
+    return await asyncpg.connect(host=host, user="shop", database=database)
+
+
+async def _until_somebody_waits(connection: asyncpg.Connection) -> None:
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    async with asyncio.timeout(10):
+        while not await connection.fetchval(waiting):
+            pass
