@@ -151,7 +151,7 @@ class RepairStock:
         """Read most of a ledger while sales go on: under the lock it would hold them up."""
         position = LedgerPosition(product_id=product_id)
         while True:
-            async with self.unit_of_work(read_only=True) as uow:
+            async with self.unit_of_work(read_only=True, caller=OPERATOR) as uow:
                 audit, more = await _audit_product(uow, position)
             if audit is not None or more is None:
                 return position
