@@ -63,7 +63,7 @@ $(STAMP): requirements-dev.txt pyproject.toml
 .PHONY: test
 # One more than there are cores at least: some tests wait for a time limit.
 test: lint ## Run every check: style, types, layers, Dockerfile, then the tests
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal --durations=10
 
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14 python3.15
 

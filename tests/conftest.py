@@ -1,5 +1,6 @@
 """What every test may ask for: a store of each kind, and the use cases over it."""
 
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -22,6 +23,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="more rounds, more buyers and more made-up requests: hours instead of minutes",
     )
+
+
+def pytest_configure() -> None:
+    """What is set on this machine for a shop or a database of its own is none of the tests'."""
+    for name in [name for name in os.environ if name.startswith(("SHOP_", "PG"))]:
+        del os.environ[name]
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
+import pytest
 from litestar.types import ASGIApp
 
 from shop.adapters.background import BackgroundTimes
+from shop.domain.errors import Overloaded
 from shop.domain.orders import OrderRequest
 from shop.domain.throttling import KNOWN_FOR
 from shop.domain.users import OPERATOR
@@ -78,6 +80,8 @@ async def test_stopping_serves_who_is_waiting() -> None:
         # It has queued up by then, and nobody has served it yet.
         await asyncio.sleep(0)
     assert (await waiting).created
+    with pytest.raises(Overloaded):
+        await container.intake()(request)
 
 
 async def test_while_it_runs_what_expired_is_purged_without_any_sign_in(database_url: str) -> None:
