@@ -1,6 +1,8 @@
 """What every test may ask for: a store of each kind, and the use cases over it."""
 
 import asyncio
+import gc
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +42,11 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+# What is set for a shop or a PostgreSQL of the person who runs the tests is not meant for them.
+for name in list(os.environ):
+    if name.startswith(("SHOP_", "PG", "PROMETHEUS_")):
+        del os.environ[name]
+
 _SETTINGS: dict[str, Any] = {
     "deadlock_timeout": "100ms",
     "max_connections": "400",
@@ -47,6 +54,12 @@ _SETTINGS: dict[str, Any] = {
     "log_line_prefix": "%m [%p] database=%d ",
 }
 _SERVER = pytest.StashKey[PostgresServer]()
+
+
+def pytest_collection_finish() -> None:
+    # What was imported stays for good; the collector need not look through it again and again.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
