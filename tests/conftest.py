@@ -1,5 +1,6 @@
 """What every test may ask for: a store of each kind, and the use cases over it."""
 
+import gc
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure() -> None:
     """What is set on this machine for a shop or a database of its own is none of the tests'."""
-    for name in [name for name in os.environ if name.startswith(("SHOP_", "PG"))]:
+    for name in [name for name in os.environ if name.startswith(("SHOP_", "PG", "PROMETHEUS_"))]:
         del os.environ[name]
 
 
@@ -50,6 +51,12 @@ _SETTINGS: dict[str, Any] = {
     "log_line_prefix": "%m [%p] database=%d ",
 }
 _SERVER = pytest.StashKey[PostgresServer]()
+
+
+def pytest_collection_finish() -> None:
+    # What was imported stays for good; the collector need not look through it again and again.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

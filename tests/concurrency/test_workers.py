@@ -109,6 +109,6 @@ async def test_workers_end_when_the_main_process_is_killed(server: ShopServer) -
 def is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before, or while it was read
         return False
     return state != "Z"

@@ -26,7 +26,7 @@ class Alphabet(Listable[str, str]):
 
 
 @pytest.mark.parametrize(
-    ("part", "letters", "more"),
+    ("window", "letters", "more"),
     [
         (Window(limit=2), "ab", True),
         (Window(limit=2, offset=2), "cd", True),

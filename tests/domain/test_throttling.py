@@ -105,7 +105,7 @@ def test_the_wait_is_told_rounded_up_and_ends_on_time() -> None:
 
 
 @pytest.mark.parametrize("back", [SECOND, timedelta(hours=1), timedelta(days=400)])
-@pytest.mark.parametrize("patience", [WITH_NAME, WITH_ADDRESS])
+@pytest.mark.parametrize("rule", [WITH_NAME, WITH_ADDRESS])
 def test_a_clock_that_is_set_back_makes_no_block_longer_than_its_maximum(
     rule: WaitRule, back: timedelta
 ) -> None:

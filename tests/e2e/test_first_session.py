@@ -6,8 +6,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.concurrency.servers import FAILURES, environment, shop_command
 from tests.e2e.conftest import Start
 from tests.e2e.shops import NO_SETTINGS, Shop, order_of, sign_in, stock_of
@@ -17,15 +15,10 @@ FIRST_ANSWER_SECONDS_MAX = 10.0
 """Generous, for machines that are busy with other tests; a quiet one needs less than 2."""
 
 
-@pytest.fixture(params=["embedded", "postgresql"])
-def shop(request: pytest.FixtureRequest, start: Start) -> Shop:
-    if request.param == "embedded":
-        return start()
-    return start(request.getfixturevalue("postgresql_url"), workers=2)
-
-
-def test_an_order_deducts_stock_and_outlives_a_restart(shop: Shop) -> None:
+def test_an_order_deducts_stock_and_outlives_a_restart(standing_shop: Shop) -> None:
+    shop = standing_shop
     with shop.signed_in() as client:
+        orders = client.get("/api/orders/").json()["count"]
         before = stock_of(client, 1)
         response = client.post("/api/orders/", json=order_of(1, 2))
         assert response.status_code == 201, response.text
@@ -42,34 +35,32 @@ def test_an_order_deducts_stock_and_outlives_a_restart(shop: Shop) -> None:
         # Also the key is kept, so that a restart signs nobody out.
         again.headers["Authorization"] = client.headers["Authorization"]
         assert again.get(f"/api/orders/{order['id']}/").json() == order
-        assert again.get("/api/orders/").json()["count"] == 1
+        assert again.get("/api/orders/").json()["count"] == orders + 1
         assert stock_of(again, 1) == before - 2
     assert shop.server.stop() == 0
     assert not [sign for sign in FAILURES if sign in shop.server.log]
 
 
-def test_every_worker_knows_who_is_signed_in(start: Start, postgresql_url: str) -> None:
-    shop = start(postgresql_url, workers=2)
-    with shop.client() as client:
+def test_every_worker_knows_who_is_signed_in(standing_shop: Shop) -> None:
+    with standing_shop.client() as client:
         headers = {"Authorization": f"Bearer {sign_in(client)['access']}"}
     for _ in range(10):
-        with shop.client() as fresh:
+        with standing_shop.client() as fresh:
             assert fresh.get("/api/products/", headers=headers).status_code == 200
 
 
-def test_the_docs_and_health_are_served(start: Start) -> None:
-    with start().client() as client:
+def test_the_docs_and_health_are_served(standing_shop: Shop) -> None:
+    with standing_shop.client() as client:
         for path in ("/docs/", "/openapi.json", "/api/health/", "/health/live", "/health/ready"):
             assert client.get(path).status_code == 200
         assert client.get("/docs/assets/swagger-ui-bundle.js").status_code == 200
 
 
-def test_the_first_answer_comes_soon(start: Start) -> None:
-    shop = start()
-    shop.server.stop()
+def test_the_first_answer_comes_soon(standing_shop: Shop) -> None:
+    standing_shop.server.stop()
     started = time.perf_counter()
-    shop.server.start()
-    with shop.client() as client:
+    standing_shop.server.start()
+    with standing_shop.client() as client:
         assert client.get("/api/health/").status_code == 200
     seconds = time.perf_counter() - started
     sys.stdout.write(f"first answer after {seconds:.2f} s (pytest -rP shows this)\n")

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from tests.e2e.conftest import Start
 from tests.e2e.shops import Shop, order_of, sign_in, stock_of
 
 
@@ -23,14 +22,10 @@ def received(connection: socket.socket, until: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("store", ["embedded", "postgresql"])
 def test_an_order_under_way_is_answered_before_the_server_ends(
-    request: pytest.FixtureRequest, start: Start, store: str, stop: signal.Signals
+    standing_shop: Shop, stop: signal.Signals
 ) -> None:
-    if store == "embedded":
-        shop = start()
-    else:
-        shop = start(request.getfixturevalue("postgresql_url"), workers=2)
+    shop = standing_shop
     with shop.client() as client:
         access = sign_in(client)["access"]
         client.headers["Authorization"] = f"Bearer {access}"
