@@ -562,26 +562,30 @@ def play(
     )
 
 
-def test_random_trade_keeps_memory_sound() -> None:
+def test_random_trade_keeps_memory_sound(effort: Callable[[int, int], int]) -> None:
     async def open_store(_stack: AsyncExitStack) -> Store:
         return memory_store()
 
-    play(open_store, examples=80, shrink=True)
+    play(open_store, examples=effort(60, 5_000), shrink=True)
 
 
-def test_random_trade_keeps_sqlite_sound(migrated_sqlite: Path, tmp_path: Path) -> None:
+def test_random_trade_keeps_sqlite_sound(
+    migrated_sqlite: Path, tmp_path: Path, effort: Callable[[int, int], int]
+) -> None:
     numbers = count(1)
 
     async def open_store(stack: AsyncExitStack) -> Store:
         path = shutil.copy(migrated_sqlite, tmp_path / f"{next(numbers)}.sqlite3")
         return await stack.enter_async_context(sql_store(f"sqlite+aiosqlite:///{path}"))
 
-    play(open_store, examples=20)
+    play(open_store, examples=effort(12, 1_000))
 
 
-def test_random_trade_keeps_postgresql_sound(lender: Lender) -> None:
+def test_random_trade_keeps_postgresql_sound(
+    lender: Lender, effort: Callable[[int, int], int]
+) -> None:
     async def open_store(stack: AsyncExitStack) -> Store:
         url = stack.enter_context(lender.lend())
         return await stack.enter_async_context(sql_store(url))
 
-    play(open_store, examples=12)
+    play(open_store, examples=effort(12, 1_000))

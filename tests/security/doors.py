@@ -1,10 +1,13 @@
 """The application as an attacker reaches it: nothing of it is replaced but what a test says."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
+import msgspec
+from litestar.types import ASGIApp
 
 from shop.domain.money import Money
 from shop.domain.ports import PasswordHasher
@@ -23,9 +26,10 @@ HERE = "192.0.2.1"
 class Door:
     """One application process: its container, and clients at whatever address."""
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, app: ASGIApp | None = None) -> None:
         self.container = container
-        self._app = cast("Any", build_app(container))  # httpx calls the same protocol otherwise
+        # httpx calls the same protocol otherwise.
+        self._app = cast("Any", app or build_app(container))
         self._clients: dict[str, httpx.AsyncClient] = {}
 
     def at(self, address: str = HERE) -> httpx.AsyncClient:
@@ -83,6 +87,11 @@ class Door:
             await self.container.engines().dispose()
 
 
+# By their settings but for the database: applications that a test is done with, and what to open
+# them with. Building one takes longer than most tests do.
+_built: dict[Settings, list[tuple[Container, ASGIApp]]] = defaultdict(list)
+
+
 @asynccontextmanager
 async def opened(
     database_url: str = "memory://",
@@ -93,18 +102,34 @@ async def opened(
     **settings: Any,
 ) -> AsyncIterator[Door]:
     """An application over this store; hashes cost nothing and time stands still."""
-    container = build_container(
-        Settings(database_url=database_url, secret_key=secret_key, **settings)
-    )
-    container.hasher.override(hasher or PlainHasher())
+    chosen = Settings(database_url=database_url, secret_key=secret_key, **settings)
+    free = _built[msgspec.structs.replace(chosen, database_url="memory://")]
+    container, app = free.pop() if free else (build_container(chosen), None)
     clock = clock or FakeClock()
-    container.clock.override(clock)
-    container.monotonic.override(clock.monotonic)
-    door = Door(container)
-    try:
-        yield door
-    finally:
-        await door.close()
+    with (
+        container.settings.override(chosen),
+        container.hasher.override(hasher or PlainHasher()),
+        container.clock.override(clock),
+        container.monotonic.override(clock.monotonic),
+    ):
+        app = app or _build(container)
+        door = Door(container, app)
+        try:
+            yield door
+        finally:
+            await door.close()
+    # One that checks users remembers them, and files may have other keys in them by now.
+    if not (chosen.check_users or chosen.signing_key_file or chosen.verification_keys_file):
+        container.reset_singletons()
+        free.append((container, app))
+
+
+def _build(container: Container) -> ASGIApp:
+    app = build_app(container)
+    # The application has these two: they stay the container's, too.
+    container.access_tokens.override(container.access_tokens())
+    container.metrics.override(container.metrics())
+    return app
 
 
 def code_of(response: httpx.Response) -> str:
