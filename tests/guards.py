@@ -325,6 +325,11 @@ GUARDS = [
 
 def main(*words: str) -> int:
     chosen = [guard for guard in GUARDS if all(word in guard.name for word in words)]
+    if not chosen:
+        print(
+            "No guard has these words in its name; they are:", *(g.name for g in GUARDS), sep="\n"
+        )
+        return 2
     missed: list[str] = []
     for number, guard in enumerate(chosen, 1):
         started = time.monotonic()
