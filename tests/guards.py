@@ -27,7 +27,8 @@ COPIED = (
     "Makefile",
     ".env.example",
 )
-TESTS_FAILED = 1
+# pytest's own, and the one for having stopped at the first failure.
+TESTS_FAILED = (1, 2)
 """Pytest's exit code; any other but 0 means that no test was run."""
 SECONDS_MAX = 900
 
@@ -359,7 +360,7 @@ def _try_without(guard: Guard) -> str:
                 shell=True,
                 cwd=root,
                 env=environ,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 timeout=SECONDS_MAX,
                 check=False,
@@ -368,7 +369,10 @@ def _try_without(guard: Guard) -> str:
             return "noticed"  # it hangs
         if done.returncode == 0:
             return "MISSED"
-        return "noticed" if done.returncode == TESTS_FAILED else f"NO TEST RAN ({done.returncode})"
+        ran = b"during collection" not in done.stdout
+        if ran and done.returncode in TESTS_FAILED:
+            return "noticed"
+        return f"NO TEST RAN ({done.returncode})"
 
 
 @contextmanager
