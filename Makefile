@@ -63,8 +63,9 @@ $(STAMP): requirements-dev.txt pyproject.toml
 .PHONY: test
 # One more than there are cores at least: some tests wait for a time limit. Compiled files are kept,
 # whatever the environment says: else every test process compiles every test anew, every time.
+# In UTF-8 mode the tests read files in the same way in every locale.
 test: lint ## Run every check: style, types, layers, Dockerfile, then the tests
-	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 3 --dist worksteal -rfEs --durations=10
+	PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 3 --dist worksteal -rfEs --durations=10
 
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14 python3.15
 

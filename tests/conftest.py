@@ -26,10 +26,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+_NOT_OF_THE_TESTS = ("SHOP_", "PG", "PROMETHEUS_", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR")
+
+
 def pytest_configure() -> None:
-    """What is set on this machine for a shop or a database of its own is none of the tests'."""
-    for name in [name for name in os.environ if name.startswith(("SHOP_", "PG", "PROMETHEUS_"))]:
+    """What is set on this machine for a shop, a database or a terminal does not reach the tests."""
+    for name in [name for name in os.environ if name.startswith(_NOT_OF_THE_TESTS)]:
         del os.environ[name]
+    # All servers of the tests are on this machine: no proxy stands before them.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
 
 
 @pytest.fixture(scope="session")
