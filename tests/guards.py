@@ -107,7 +107,7 @@ GUARDS = [
     Guard(
         name="a batch that fails is tried in halves",
         file=INTAKE,
-        take="        if alone or away:\n",
+        take="        if alone or will_pass:\n",
         put="        if True:\n",
         tests="tests/adapters/test_intake.py",
     ),

@@ -484,6 +484,17 @@ async def test_a_lock_that_is_never_given_back_is_a_clear_refusal(kitchen: Kitch
     await intake.close()
 
 
+async def test_who_waits_for_a_lock_goes_on_waiting_also_when_its_batch_was_halved(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.locked = {"hot": 7, "warm": 7}
+    both = call(intake, "hot", "warm")
+    await until(lambda: [7] in kitchen.waited_for)
+    kitchen.locked = {}
+    kitchen.failures = [ZeroDivisionError(), *[LockTimeout() for _ in range(8)]]
+    assert await settled(*both) == ["HOT", "WARM"]
+
+
 # --- a COMMIT that was lost ---
 
 

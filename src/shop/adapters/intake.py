@@ -225,13 +225,16 @@ class Intake(Generic[Q, A]):
         held = list(dict.fromkeys(c.waits_for for c in batch if c.waits_for is not None))
         self._turn += 1
         wait_for = [held[self._turn % len(held)]] if held else []
-        try:
-            await self._answer(batch, partial(self._attempt, wait_for=wait_for), around_locks=True)
-        except LockTimeout:
-            self._waiting.add(*batch)
+        await self._answer(batch, partial(self._wait_on, wait_for=wait_for))
         if len(self._waiting) >= len(batch):
             # Nobody got on: what is free for a moment only is to be met at another moment.
             await self._pause(1)
+
+    async def _wait_on(self, batch: list[_Call[Q, A]], *, wait_for: Collection[int]) -> None:
+        try:
+            await self._attempt(batch, wait_for=wait_for)
+        except LockTimeout:
+            self._waiting.add(*batch)
 
     def _without_late(self, batch: list[_Call[Q, A]]) -> list[_Call[Q, A]]:
         """Those with time for one more attempt: who ends in the middle of it ends in doubt."""
@@ -246,8 +249,6 @@ class Intake(Generic[Q, A]):
         self,
         batch: list[_Call[Q, A]],
         attempt: Callable[[list[_Call[Q, A]]], Awaitable[None]],
-        *,
-        around_locks: bool = False,
     ) -> None:
         """Attempt, with growing, jittered pauses while the failure is a passing one.
 
@@ -261,15 +262,16 @@ class Intake(Generic[Q, A]):
                 return
             except Exception as failure:
                 error = failure
-            if around_locks and isinstance(error, LockTimeout):
-                raise error
             alone = len(batch) == 1
-            away = isinstance(error, Unavailable) and not isinstance(error, WriteConflict)
-            if not (away or (alone and isinstance(error, Unavailable))):
+            # A race may have been lost by one of many.
+            will_pass = isinstance(error, Unavailable) and (
+                alone or not isinstance(error, WriteConflict)
+            )
+            if not will_pass:
                 break
             if number < self._limits.attempts_max:
                 await self._pause(number)
-        if alone or away:
+        if alone or will_pass:
             self._fail(batch, error)
         else:
             half = len(batch) // 2
