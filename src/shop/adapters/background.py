@@ -7,12 +7,12 @@ ask for the lease now and then, and one of them gets it when the holder stops, f
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shop.domain.backoff import growing, jittered
 from shop.domain.errors import Unavailable
 from shop.domain.ports import Clock, NewId, UnitOfWorkFactory
 
@@ -143,7 +143,7 @@ class Background:
         ]
 
     async def _repeat(self, routine: _Routine) -> None:
-        pause = _jittered(self._times.first)
+        pause = jittered(self._times.first)
         while not self._stopping:
             routine.is_waiting = True
             await self._sleep(pause)
@@ -159,7 +159,7 @@ class Background:
                 if task.once:
                     routine.has_lease = await self._take_lease(task)
                     if not routine.has_lease:
-                        return _jittered(min(task.every, self._times.standby_max))
+                        return jittered(min(task.every, self._times.standby_max))
                 await task.run()
         except (Exception, asyncio.CancelledError) as error:
             # It may also be something the run waited for that was cancelled: that is a failure.
@@ -175,7 +175,7 @@ class Background:
     async def _recover(self, routine: _Routine, error: BaseException) -> float:
         """Report a failure. The seconds until the next attempt."""
         times, task = self._times, routine.task
-        pause = _jittered(min(times.failure * 2 ** min(routine.failures, 30), times.failure_max))
+        pause = growing(times.failure, routine.failures, times.failure_max)
         routine.failures += 1
         if isinstance(error, Unavailable):
             # Of a store that is away there is no more to know than the sentence.
@@ -205,10 +205,6 @@ class Background:
             async with asyncio.timeout(self._times.clean_up), self._unit_of_work() as uow:
                 await uow.leases.release(routine.task.name, holder=self._holder)
                 await uow.commit()
-
-
-def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(0.5, 1)  # noqa: S311
 
 
 def _is_being_cancelled() -> bool:

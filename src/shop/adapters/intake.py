@@ -7,7 +7,6 @@ since a COMMIT was lost, goes on in a second line, so that it holds up nobody el
 """
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from shop.adapters.deadlines import Deadlines
+from shop.domain.backoff import growing
 from shop.domain.errors import (
     LockTimeout,
     OutcomeUnknown,
@@ -287,7 +287,7 @@ class Intake(Generic[Q, A]):
                 call.fail(error)
 
     async def _pause(self, attempts: int) -> None:
-        await asyncio.sleep(self._limits.backoff * 2**attempts * random.uniform(0.5, 1))  # noqa: S311
+        await asyncio.sleep(growing(self._limits.backoff, attempts))
 
     async def _attempt(self, batch: list[_Call[Q, A]], *, wait_for: Collection[int] | None) -> None:
         for call in batch:

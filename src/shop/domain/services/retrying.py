@@ -1,11 +1,11 @@
 """Trying again what lost a race: a use case that was refused for a passing reason did nothing."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from shop.domain.backoff import growing
 from shop.domain.errors import WriteConflict
 
 P = ParamSpec("P")
@@ -28,7 +28,7 @@ def retrying(use_case: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
             try:
                 return await use_case(*args, **kwargs)
             except WriteConflict:
-                await asyncio.sleep(BACKOFF * 2**number * random.uniform(0.5, 1))  # noqa: S311
+                await asyncio.sleep(growing(BACKOFF, number))
         return await use_case(*args, **kwargs)
 
     return attempt
