@@ -4,11 +4,10 @@ from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import Insert, bindparam, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.rows import read_rows, row_maker
+from shop.adapters.sql.rows import insert_into, read_rows, row_maker
 from shop.domain.ports import AttemptRepository
 from shop.domain.throttling import KEPT_FOR, KNOWN_FOR, Attempts
 
@@ -58,9 +57,10 @@ class SqlAttemptRepository(AttemptRepository):
         return purged
 
     def _insert_missing(self) -> Insert:
+        missing = insert_into(self._connection, _attempts)
         if self._connection.dialect.name == "sqlite":
-            return sqlite.insert(_attempts).on_conflict_do_nothing()
+            return missing.on_conflict_do_nothing()
         # What is there is locked at once, or a purge could take it before the SELECT comes.
-        return postgresql.insert(_attempts).on_conflict_do_update(
+        return missing.on_conflict_do_update(
             index_elements=[_attempts.c.key], set_={"failures": _attempts.c.failures}
         )

@@ -1,14 +1,12 @@
 """Idempotency keys in SQL."""
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import delete, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.rows import read_row
+from shop.adapters.sql.rows import insert_into, read_row
 from shop.domain.keys import KeyedAnswer, KeyedRequest
 from shop.domain.ports import KeyRepository
 
@@ -30,11 +28,8 @@ class SqlKeyRepository(KeyRepository):
         return stored
 
     async def _take(self, request: KeyedRequest) -> bool:
-        insert: Any = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}[
-            self._connection.dialect.name
-        ]
         taken = await self._connection.scalar(
-            insert(_keys)
+            insert_into(self._connection, _keys)
             .values(
                 user_id=request.user_id,
                 key=request.key,

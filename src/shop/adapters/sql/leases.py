@@ -1,14 +1,13 @@
 """Leases in SQL."""
 
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, DateTime, Interval, delete, func, literal, or_
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.rows import insert_into
 from shop.adapters.system import utc_now
 from shop.domain.ports import LeaseRepository
 
@@ -23,8 +22,7 @@ class SqlLeaseRepository(LeaseRepository):
 
     async def take(self, name: str, *, holder: UUID, lasting: timedelta) -> bool:
         # One statement: whoever comes second waits for the row, and then sees who has it.
-        dialect: Any = sqlite if self._connection.dialect.name == "sqlite" else postgresql
-        new = dialect.insert(_leases).values(
+        new = insert_into(self._connection, _leases).values(
             name=name, holder=holder, expires_at=self._now(lasting)
         )
         taken = await self._connection.execute(

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from sqlalchemy import Column, ColumnElement, Executable, RowMapping, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Row = dict[str, Any]
@@ -35,6 +36,12 @@ def row_maker(table: Table) -> Callable[[object], Row]:
         return dict(zip(names, read(item), strict=True))
 
     return row_of
+
+
+def insert_into(connection: AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """The database's own INSERT, which takes ON CONFLICT; both take it in the same words."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
 
 
 async def read_rows(connection: AsyncConnection, statement: Executable) -> Sequence[RowMapping]:

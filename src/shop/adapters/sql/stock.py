@@ -168,17 +168,15 @@ def _stock_audits(start: LedgerPosition, products: int, movements: int) -> Selec
         movements,
     )
     both = union_all(rest, others).subquery()
-    window = (
-        select(both).order_by(both.c.product_id, both.c.id).limit(_written(movements)).subquery()
-    )
+    part = select(both).order_by(both.c.product_id, both.c.id).limit(_written(movements)).subquery()
     sums = (
         select(
-            window.c.product_id,
+            part.c.product_id,
             func.count().label("number"),
-            func.sum(window.c.quantity).label("movements_sum"),
-            func.max(window.c.id).label("last_movement"),
+            func.sum(part.c.quantity).label("movements_sum"),
+            func.max(part.c.id).label("last_movement"),
         )
-        .group_by(window.c.product_id)
+        .group_by(part.c.product_id)
         .subquery("sums")
     )
     balance = select(_movements.c.balance).where(_movements.c.id == sums.c.last_movement)
