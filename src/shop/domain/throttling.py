@@ -165,7 +165,7 @@ class AttemptKeys:
         return self.name, self.address, self.pair
 
     def judges(self, *, is_known: bool) -> Mapping[bytes, WaitRule]:
-        """The counters that decide about an attempt, each with its patience."""
+        """The counters that decide about an attempt, each with its rule."""
         if is_known:
             return {self.pair: WITH_NAME}
         return {self.name: WITH_NAME, self.address: WITH_ADDRESS}

@@ -59,17 +59,17 @@ class MemoryStockRepository(StockRepository):
             if len(audits) == products:
                 return audits, position
             rest = [m for m in self._ledger(product_id) if m.id > position.movement_id]
-            window = rest[:movements]
+            part = rest[:movements]
             position = LedgerPosition(
                 product_id=product_id,
-                movement_id=window[-1].id if window else position.movement_id,
-                movements_sum=position.movements_sum + sum(m.quantity for m in window),
-                last_balance=window[-1].balance if window else position.last_balance,
+                movement_id=part[-1].id if part else position.movement_id,
+                movements_sum=position.movements_sum + sum(m.quantity for m in part),
+                last_balance=part[-1].balance if part else position.last_balance,
             )
-            if len(window) == movements:
+            if len(part) == movements:
                 # There may be more.
                 return audits, position
-            movements -= len(window)
+            movements -= len(part)
             product = self._products[product_id]
             audits.append(
                 StockAudit(

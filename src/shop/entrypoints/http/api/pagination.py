@@ -164,9 +164,7 @@ def _decoded(listing: Listing[R, T], cursor: str) -> tuple[bool, int, Key]:
         text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"==")
         backwards, count, key = listing.read_cursor(text)
         # A time near the end of the calendar cannot be in UTC: no link of ours has one.
-        key = tuple(
-            window.astimezone(UTC) if isinstance(window, datetime) else window for window in key
-        )
+        key = tuple(part.astimezone(UTC) if isinstance(part, datetime) else part for part in key)
     except (binascii.Error, UnicodeError, msgspec.DecodeError, OverflowError):
         raise InvalidField("cursor", "is not one of this list's links") from None
     return backwards, count, key
