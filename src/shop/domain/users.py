@@ -34,6 +34,10 @@ class User:
     def __repr__(self) -> str:
         return f"User(id={self.id}, username={self.username!r}, role={self.role!r})"
 
+    @property
+    def as_caller(self) -> "Caller":
+        return Caller(user_id=self.id, role=self.role)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:

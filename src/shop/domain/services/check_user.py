@@ -39,7 +39,7 @@ class CheckUser:
     async def _look_up(self, caller: Caller) -> Caller:
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
             user = await active_user_of(uow, caller)
-        return Caller(user_id=user.id, role=user.role)
+        return user.as_caller
 
 
 async def user_of(uow: UnitOfWork, caller: Caller) -> User:

@@ -8,7 +8,6 @@ from shop.domain.ports import Clock, NewRefreshToken, RateLimit, UnitOfWorkFacto
 from shop.domain.services.retrying import retrying
 from shop.domain.services.sign_in import SignedIn
 from shop.domain.sessions import RefreshToken, SessionLifetimes, hash_token
-from shop.domain.users import Caller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,4 +51,4 @@ class RefreshSession:
             )
             await uow.sessions.succeed(token, successor, used_at=now)
             await uow.commit()
-        return SignedIn(caller=Caller(user_id=user.id, role=user.role), refresh_token=secret)
+        return SignedIn(caller=user.as_caller, refresh_token=secret)

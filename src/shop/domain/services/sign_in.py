@@ -108,7 +108,7 @@ class SignIn:
             token = await self._start(uow, user, client)
             uow.record(Event(name="sign_in.succeeded", about={"user": user.id, "address": address}))
             await uow.commit()
-        return SignedIn(caller=Caller(user_id=user.id, role=user.role), refresh_token=token)
+        return SignedIn(caller=user.as_caller, refresh_token=token)
 
     async def _start(self, uow: UnitOfWork, user: User, client: str) -> str:
         """A new family and its first token; the oldest ends where the user has too many."""
