@@ -33,7 +33,7 @@ from shop.domain.stock import NOTE_LENGTH_MAX
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer
-from shop.entrypoints.http.api.idempotency import IdempotencyKey, Once
+from shop.entrypoints.http.api.idempotency import Change, IdempotencyKey, Once
 from shop.entrypoints.http.api.pagination import (
     KeyNumber,
     KeyTime,
@@ -259,6 +259,17 @@ _MOVING = problems(401, 403, 404, 406, 408, 409, 413, 415, 422, 503)
 _change_status = partial(post, status_code=200, responses=_MOVING, response_headers=[ETAG])
 
 
+def _advancing(
+    advance_order: AdvanceOrder,
+    caller: Caller,
+    order_id: UUID,
+    to: OrderStatus,
+    move: Move | None,
+) -> Change[Order]:
+    note = (move or Move()).note
+    return partial(advance_order, caller=caller, order_id=order_id, to=to, note=note)
+
+
 class OrderController(Controller):
     path = "/api/orders"
     tags = ("Orders",)
@@ -444,10 +455,7 @@ class OrderController(Controller):
         once: NamedDependency[Once],
         data: JSONBody[Move | None] = None,
     ) -> Response[OrderOut]:
-        note = data.note if data else ""
-        change = partial(
-            advance_order, caller=request.user, order_id=order_id, to=OrderStatus.SHIPPED, note=note
-        )
+        change = _advancing(advance_order, request.user, order_id, OrderStatus.SHIPPED, data)
         return await once(change, _respond)
 
     @_change_status(
@@ -464,14 +472,7 @@ class OrderController(Controller):
         once: NamedDependency[Once],
         data: JSONBody[Move | None] = None,
     ) -> Response[OrderOut]:
-        note = data.note if data else ""
-        change = partial(
-            advance_order,
-            caller=request.user,
-            order_id=order_id,
-            to=OrderStatus.DELIVERED,
-            note=note,
-        )
+        change = _advancing(advance_order, request.user, order_id, OrderStatus.DELIVERED, data)
         return await once(change, _respond)
 
     @_change_status(
