@@ -60,12 +60,14 @@ $(STAMP): requirements-dev.txt pyproject.toml
 
 ##@ Develop
 
-.PHONY: test
 # One more than there are cores at least: some tests wait for a time limit. Compiled files are kept,
 # whatever the environment says: else every test process compiles every test anew, every time.
 # In UTF-8 mode the tests read files in the same way in every locale.
+RUN_TESTS = PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 3 --dist worksteal -rfEs --durations=10
+
+.PHONY: test
 test: lint ## Run every check: style, types, layers, Dockerfile, then the tests
-	PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 3 --dist worksteal -rfEs --durations=10
+	$(RUN_TESTS)
 
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14 python3.15
 
@@ -98,7 +100,7 @@ test-litestar-next: ## Run mypy and the tests on the next Litestar (LITESTAR_NEX
 	@echo "Testing with Litestar $$(.venv-next/bin/python -c 'from importlib.metadata import version; print(version("litestar"))')"
 	@failed=; \
 	.venv-next/bin/mypy || failed="$$failed mypy"; \
-	.venv-next/bin/pytest -n 3 --dist worksteal || failed="$$failed tests"; \
+	$(subst $(BIN),.venv-next/bin,$(RUN_TESTS)) || failed="$$failed tests"; \
 	echo "Failed:$${failed:- nothing}."; \
 	[ -z "$$failed" ]
 

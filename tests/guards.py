@@ -27,9 +27,9 @@ COPIED = (
     "Makefile",
     ".env.example",
 )
-# pytest's own, and the one for having stopped at the first failure.
 TESTS_FAILED = (1, 2)
-"""Pytest's exit code; any other but 0 means that no test was run."""
+"""Pytest's exit codes, of which 2 says that it stopped at the first failure; or else, as with any
+other but 0, that no test was run: it then says that it happened during collection."""
 SECONDS_MAX = 900
 
 
