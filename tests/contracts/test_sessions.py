@@ -206,8 +206,7 @@ async def user(store: Store, username: str = "anna") -> User:
 
 
 async def caller(store: Store, username: str = "anna") -> Caller:
-    found = await user(store, username)
-    return Caller(user_id=found.id, role=found.role)
+    return (await user(store, username)).as_caller
 
 
 async def open_sessions(shop: UseCases, who: Caller) -> list[SessionFamily]:

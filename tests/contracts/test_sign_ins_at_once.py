@@ -5,6 +5,8 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -18,8 +20,7 @@ from shop.domain.errors import (
     WrongCredentials,
 )
 from shop.domain.events import Event
-from shop.domain.keys import KeyedRequest
-from shop.domain.ports import EventListener, UnitOfWork
+from shop.domain.ports import UnitOfWork
 from shop.domain.throttling import (
     LONG_AGO,
     OUTCOME_WITHIN,
@@ -60,22 +61,14 @@ class Gate:
             await self._came.wait_for(lambda: self.waiting >= count)
 
 
-def verifying(shop: UseCases, monkeypatch: pytest.MonkeyPatch, meanwhile: Gate) -> None:
+def verifying(
+    shop: UseCases, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], Awaitable[None]]
+) -> None:
     """Let every hash of a password wait there, as a real one takes its time."""
     real = shop.hasher.verify
 
     async def verify(password: str, password_hash: str | None) -> bool:
         await meanwhile()
-        return await real(password, password_hash)
-
-    monkeypatch.setattr(shop.hasher, "verify", verify)
-
-
-def taking_time(shop: UseCases, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = shop.hasher.verify
-
-    async def verify(password: str, password_hash: str | None) -> bool:
-        await asyncio.sleep(0.005)
         return await real(password, password_hash)
 
     monkeypatch.setattr(shop.hasher, "verify", verify)
@@ -88,7 +81,7 @@ def processes(
     """Two, whose hashes take a moment."""
     other = UseCases(store.unit_of_work, process=2)
     for process in (shop, other):
-        taking_time(process, monkeypatch)
+        verifying(process, monkeypatch, partial(asyncio.sleep, 0.005))
     return shop, other
 
 
@@ -105,6 +98,18 @@ async def attempt(
     except (WrongCredentials, TooManyAttempts, Overloaded, StoreUnavailable) as error:
         return type(error)
     return None
+
+
+async def held_up(
+    shop: UseCases, monkeypatch: pytest.MonkeyPatch, number: int, password: str = "wrong"
+) -> tuple[Gate, list["asyncio.Task[type[Exception] | None]"]]:
+    """So many attempts whose password is being looked at until the gate is opened."""
+    gate = Gate()
+    with monkeypatch.context() as patch:
+        verifying(shop, patch, gate)
+        attempts = [asyncio.create_task(attempt(shop, password)) for _ in range(number)]
+        await gate.until(number)
+    return gate, attempts
 
 
 async def counters(store: Store, *keys: bytes) -> list[Attempts]:
@@ -245,7 +250,7 @@ async def test_bursts_for_a_while_get_no_further_than_one_guess_at_a_time(
     shop: UseCases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For a whole day see tests/domain."""
-    taking_time(shop, monkeypatch)
+    verifying(shop, monkeypatch, partial(asyncio.sleep, 0.005))
     bursts = []
     end = shop.clock() + timedelta(minutes=15)
     while shop.clock() < end:
@@ -304,21 +309,11 @@ class Outage:
         self.is_on = False
         self.opened = 0
 
-    def __call__(
-        self,
-        *,
-        read_only: bool = False,
-        caller: Caller | None = None,
-        batch: bool = False,
-        key: KeyedRequest | None = None,
-        listeners: Iterable[EventListener] = (),
-    ) -> UnitOfWork:
+    def __call__(self, **options: Any) -> UnitOfWork:
         if self.is_on:
             raise StoreUnavailable("The database is away.")
         self.opened += 1
-        return self._store.unit_of_work(
-            read_only=read_only, caller=caller, batch=batch, key=key, listeners=list(listeners)
-        )
+        return self._store.unit_of_work(**options)
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -355,14 +350,10 @@ async def test_an_attempt_during_an_outage_is_withdrawn_when_it_is_over(
 async def test_hanging_up_is_a_failure(
     shop: UseCases, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = Gate()
-    with monkeypatch.context() as patch:
-        verifying(shop, patch, gate)
-        guesses = [asyncio.create_task(attempt(shop)) for _ in range(6)]
-        await gate.until(6)
-        for guess in guesses:
-            guess.cancel()
-        await asyncio.wait(guesses)
+    _, guesses = await held_up(shop, monkeypatch, 6)
+    for guess in guesses:
+        guess.cancel()
+    await asyncio.wait(guesses)
     [name] = await counters(store, AttemptKeys.of("anna", ADDRESS).name)
     assert (name.failures, name.pending) == (6, ())
     assert await attempt(shop) is TooManyAttempts
@@ -372,12 +363,8 @@ async def test_hanging_up_is_a_failure(
 async def test_30_seconds_without_an_outcome_are_a_failure(
     shop: UseCases, store: Store, anna: Caller, monkeypatch: pytest.MonkeyPatch, password: str
 ) -> None:
-    gate = Gate()
     keys = AttemptKeys.of("anna", ADDRESS)
-    with monkeypatch.context() as patch:
-        verifying(shop, patch, gate)
-        late = [asyncio.create_task(attempt(shop, password)) for _ in range(6)]
-        await gate.until(6)
+    gate, late = await held_up(shop, monkeypatch, 6, password)
     shop.clock.advance(OUTCOME_WITHIN + SECOND)
     assert await attempt(shop, PASSWORD) is TooManyAttempts
     gate.open()
@@ -418,12 +405,7 @@ async def held(
     shop: UseCases, anna: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Gate, list["asyncio.Task[type[Exception] | None]"]]:
     """As many attempts of anna as may begin, held at the gate; later ones pass it by."""
-    gate = Gate()
-    with monkeypatch.context() as patch:
-        verifying(shop, patch, gate)
-        held = [asyncio.create_task(attempt(shop)) for _ in range(WITH_NAME.free + 1)]
-        await gate.until(len(held))
-    return gate, held
+    return await held_up(shop, monkeypatch, WITH_NAME.free + 1)
 
 
 async def test_waiting_ends_at_a_limit(
@@ -463,11 +445,7 @@ async def test_who_waits_is_let_in_when_there_is_an_outcome(
     shop: UseCases, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At once in this process, and soon where another one has it."""
-    gate = Gate()
-    with monkeypatch.context() as patch:
-        verifying(shop, patch, gate)
-        held = [asyncio.create_task(attempt(shop, PASSWORD)) for _ in range(WITH_NAME.free + 1)]
-        await gate.until(len(held))
+    gate, held = await held_up(shop, monkeypatch, WITH_NAME.free + 1, PASSWORD)
     other = UseCases(store.unit_of_work, process=2)
     waiting = [
         asyncio.create_task(attempt(process, PASSWORD, address=ELSEWHERE))

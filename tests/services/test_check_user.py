@@ -1,11 +1,11 @@
 """Checking callers on each request: what is believed, for how long, and of how many."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from shop.domain.errors import InvalidToken
-from shop.domain.keys import KeyedRequest
 from shop.domain.ports import UnitOfWork
 from shop.domain.services import check_user
 from shop.domain.services.check_user import BELIEVED_SECONDS, CheckUser
@@ -25,16 +25,9 @@ class Counted:
         self._store = store
         self.count = 0
 
-    def __call__(
-        self,
-        *,
-        read_only: bool = False,
-        caller: Caller | None = None,
-        batch: bool = False,
-        key: KeyedRequest | None = None,
-    ) -> UnitOfWork:
+    def __call__(self, **options: Any) -> UnitOfWork:
         self.count += 1
-        return self._store.unit_of_work(read_only=read_only, caller=caller, batch=batch, key=key)
+        return self._store.unit_of_work(**options)
 
 
 @pytest.fixture
