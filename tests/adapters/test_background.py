@@ -329,7 +329,9 @@ async def test_a_task_that_ended_for_good_says_so_and_is_known_to_be_dead(
         while one.state_of().is_alive:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
     assert one.state_of("other").is_alive
+    assert one.background.ended == ["tidy"]
     await one.stop()
+    assert one.background.ended == []
     assert "tidy ended for good" in caplog.text
 
 

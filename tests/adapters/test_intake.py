@@ -556,3 +556,28 @@ async def test_a_worker_that_breaks_in_a_batch_leaves_its_outcome_unknown(
     under_way, queued = await settled(*tasks)
     assert isinstance(under_way, OutcomeUnknown)
     assert isinstance(queued, Overloaded)
+
+
+async def test_it_says_whether_another_call_has_room(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    small = Intake[str, str](handle=kitchen, limits=IntakeLimits(queue_max=1))
+    tasks = await held_up(small, kitchen, "second")
+    assert small.is_full
+    assert not intake.is_full
+    kitchen.open.set()
+    await settled(*tasks)
+    assert not small.is_full
+
+
+async def test_an_intake_whose_task_was_ended_from_outside_is_known_to_be_dead(
+    kitchen: Kitchen,
+) -> None:
+    dying = Intake[str, str](handle=kitchen, limits=IntakeLimits(deadline=NOW))
+    assert dying.is_alive
+    asyncio.create_task(intake_call(dying, "first")).add_done_callback(asyncio.Task.exception)
+    await asyncio.sleep(0)
+    [task] = [task for task in asyncio.all_tasks() if "_serve_queue" in repr(task)]
+    task.cancel()
+    await asyncio.wait([task])
+    assert not dying.is_alive

@@ -110,6 +110,8 @@ class Client:
         except (OSError, asyncio.IncompleteReadError) as error:
             self.close()
             raise Gone from error
+        if headers.get("connection", "").lower() == "close":
+            self.close()
         return Answer(
             status=int(first.split(" ")[1]),
             headers=headers,

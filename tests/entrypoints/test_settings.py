@@ -78,6 +78,7 @@ WRONG = [
     ("SHOP_REQUEST_TIMEOUT", ["0"]),
     ("SHOP_REQUEST_DEADLINE", ["0"]),
     ("SHOP_IDEMPOTENCY_KEY_LIFETIME", ["0"]),
+    ("SHOP_DRAIN_SECONDS", ["-1", "14.1", "soon"]),
     ("SHOP_SEND_TIMEOUT", ["0", "soon"]),
     ("SHOP_SEND_RATE_MIN", ["-1", "fast"]),
     ("SHOP_BODY_MAX", ["1023", "10485761", "1 MB"]),
@@ -159,7 +160,14 @@ def test_env_example_lists_exactly_the_settings_with_their_defaults() -> None:
         # A value that is its field's default, set alone, changes nothing; an empty one is not set.
         assert load(**{name: value}) == load(), name
         field = name.removeprefix("SHOP_").lower()
-        assert bool(value) == bool(str(getattr(load(), field))), name
+        assert (value == "") == (getattr(load(), field) in ("", None)), name
+
+
+def test_only_in_production_a_server_that_stops_waits_for_those_who_route_traffic() -> None:
+    assert load().seconds_to_drain == 0
+    assert load(SHOP_ENVIRONMENT="production").seconds_to_drain == 8
+    assert load(SHOP_ENVIRONMENT="production", SHOP_DRAIN_SECONDS="0").seconds_to_drain == 0
+    assert load(SHOP_DRAIN_SECONDS="1.5").seconds_to_drain == 1.5
 
 
 def test_the_development_key_is_made_once_and_kept_to_its_owner(

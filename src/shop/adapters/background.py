@@ -142,6 +142,15 @@ class Background:
             for routine in self._routines
         ]
 
+    @property
+    def ended(self) -> list[str]:
+        """The tasks that should go on and do not: their loop itself broke."""
+        return [
+            routine.task.name
+            for routine in self._routines
+            if routine.loop is not None and routine.loop.done() and not self._stopping
+        ]
+
     async def _repeat(self, routine: _Routine) -> None:
         pause = jittered(self._times.first)
         while not self._stopping:

@@ -111,6 +111,11 @@ class _Line(Generic[Q, A]):
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether somebody serves, or would serve the next call."""
+        return self._worker is None or not self._worker.done()
+
     def add(self, *calls: _Call[Q, A]) -> None:
         self._queue.extend(calls)
         if self._worker is None:
@@ -174,7 +179,7 @@ class Intake(Generic[Q, A]):
         A caller that is cancelled or runs into the deadline while still queued is never served;
         once its batch has begun, it is served whole and the answer is dropped.
         """
-        if self._closed or len(self._arriving) + len(self._waiting) >= self._limits.queue_max:
+        if self._closed or self.is_full:
             self._observer.rejected()
             raise Overloaded("Too many are waiting; try again shortly.")
         loop = asyncio.get_running_loop()
@@ -185,6 +190,14 @@ class Intake(Generic[Q, A]):
             return await call.answer
         finally:
             self._deadlines.forget(call)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._arriving) + len(self._waiting) >= self._limits.queue_max
+
+    @property
+    def is_alive(self) -> bool:
+        return self._arriving.is_alive and self._waiting.is_alive
 
     def _expire(self, call: _Call[Q, A]) -> None:
         if not call.answer.done():

@@ -58,6 +58,7 @@ from shop.domain.services.throttle_sign_in import ThrottleSignIn
 from shop.domain.services.verify_stock import RepairStock, VerifyStock
 from shop.domain.sessions import SessionLifetimes
 from shop.domain.users import OPERATOR
+from shop.entrypoints.health import Drain, Health
 from shop.entrypoints.keys import load_keys
 from shop.entrypoints.metrics import Metrics
 from shop.entrypoints.settings import Settings
@@ -84,6 +85,7 @@ class Container(containers.DeclarativeContainer):
     is_common_password = providers.Object(is_common_password)
     audit = providers.Singleton(LogAudit)
     metrics = providers.Singleton(Metrics)
+    drain = providers.Singleton(Drain)
 
     database_options = providers.Singleton(
         DatabaseOptions,
@@ -227,6 +229,9 @@ class Container(containers.DeclarativeContainer):
         new_id=new_id,
         times=background_times,
         observer=metrics,
+    )
+    health = providers.Singleton(
+        Health, drain=drain, intake=intake, background=background, schema=schema
     )
 
 

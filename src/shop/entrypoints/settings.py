@@ -20,6 +20,9 @@ from shop.adapters.sql.servers import WrongUrl, parse_url
 PREFIX = "SHOP_"
 EMBEDDED_DATABASE_URL = "sqlite+aiosqlite:///var/shop.sqlite3"
 SECRET_KEY_BYTES_MIN = 32
+DRAIN_SECONDS_MAX = 14.0
+"""With the seconds that requests under way may take then, a stop takes less than 30."""
+_DRAIN_SECONDS = {"development": 0.0, "production": 8.0}
 _DEVELOPMENT_KEY_FILE = Path("var/secret_key")
 _STORES: dict[str, Literal["memory", "sqlite", "postgresql"]] = {
     "sqlite+aiosqlite": "sqlite",
@@ -81,6 +84,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     request_timeout: Seconds = 10.0
     request_deadline: Seconds = 15.0
     idempotency_key_lifetime: Seconds = 86_400.0 * 7
+    drain_seconds: Annotated[float, Meta(ge=0, le=DRAIN_SECONDS_MAX)] | None = None
     send_timeout: Seconds = 10.0
     send_rate_min: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_024
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -91,6 +95,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def store(self) -> Literal["memory", "sqlite", "postgresql"]:
         scheme = self.database_url.partition(":")[0]
         return _STORES[scheme]
+
+    @property
+    def seconds_to_drain(self) -> float:
+        if self.drain_seconds is not None:
+            return self.drain_seconds
+        return _DRAIN_SECONDS[self.environment]
 
     @property
     def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:

@@ -6,11 +6,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
-from granian.server.mp import MPServer
+from granian.server.mp import MPServer, WorkerProcess
 
+from shop.entrypoints.logs import set_up_logging
 from shop.entrypoints.settings import load_settings
 from shop.entrypoints.slow_readers import SlowReaders
 
@@ -20,10 +22,17 @@ Application: TypeAlias = Callable[..., Any]
 STOP_SECONDS_MAX = 15
 """In which requests under way must be answered when a server or a worker stops."""
 
+# What the main process tells its workers. A service manager, or Ctrl-C in a terminal, sends its own
+# signals to the workers as well: those are not for them, or each would leave when it likes.
+_DRAIN = signal.SIGUSR1
+_STOP = signal.SIGUSR2
+_NOT_FOR_WORKERS = {signal.SIGTERM, signal.SIGINT}
+
 # Before a worker is started again: its first death may be an accident, more of them are not.
 _PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _SOON_SECONDS = 60.0
 _PARENT_SECONDS = 1.0
+_STEP_SECONDS = 0.05
 
 
 class RestartPauses:
@@ -39,15 +48,52 @@ class RestartPauses:
 
 
 class Server(MPServer):
-    """Granian's, but for one thing: however often workers die, it starts them again.
+    """Granian's, but for two things.
 
-    Granian ends the whole server when a worker dies twice within 5.5 seconds, which no option
-    changes. `tests/concurrency/test_workers.py` notices when a version of it works otherwise.
+    However often workers die, it starts them again: granian ends the whole server when one dies
+    twice within 5.5 seconds, which no option changes. And it alone decides when workers stop: told
+    to stop, it lets them serve on for a while first. Told again, it waits no more.
+    `tests/concurrency/test_workers.py` and `test_stops.py` notice when a version of granian works
+    otherwise.
     """
 
-    def run(self, load: Callable[[], Application]) -> None:
+    _drain_seconds = 0.0
+    _interrupts = 0
+    _is_draining = False
+
+    def run(self, load: Callable[[], Application], *, drain_seconds: float) -> None:
         """Until it is told to stop; `load` is called in each worker."""
+        self._drain_seconds = drain_seconds
         self.serve(target_loader=load, wrap_loader=False)
+
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        self._interrupts += 1
+        if self._interrupts > 1 and not self._is_draining:
+            for worker in self.wrks:
+                worker.kill()  # type: ignore[no-untyped-call]
+        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        self._drain()
+        super().shutdown(exit_code)  # type: ignore[no-untyped-call]
+
+    def _drain(self) -> None:
+        """Serve on, while who routes traffic sees that this server will stop, and turns away."""
+        self._is_draining = True
+        until = time.monotonic() + self._drain_seconds
+        for worker in self.wrks:
+            _tell(worker, _DRAIN)
+        while self._interrupts < 2 and time.monotonic() < until and self._are_alive():
+            time.sleep(_STEP_SECONDS)
+        self._is_draining = False
+
+    def _are_alive(self) -> bool:
+        return any(worker.inner.is_alive() for worker in self.wrks)
+
+    def _spawn_worker(self, *args: Any, **kwargs: Any) -> WorkerProcess:
+        worker = super()._spawn_worker(*args, **kwargs)
+        worker.terminate = partial(_terminate, worker)  # type: ignore[method-assign]
+        return worker
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
         pauses = RestartPauses()
@@ -71,24 +117,55 @@ class Server(MPServer):
                 self._respawn_workers([worker], spawn_target, target_loader)
 
 
+def _terminate(worker: WorkerProcess) -> None:
+    worker.interrupt_by_parent = True
+    _tell(worker, _STOP)
+
+
+def _tell(worker: WorkerProcess, order: signal.Signals) -> None:
+    if worker.inner.is_alive():
+        with suppress(ProcessLookupError):
+            os.kill(worker.inner.pid, order)
+
+
 def loader(port: int) -> Callable[[], Application]:
     """What each worker runs before it serves; called in the process that starts them."""
     return partial(_load, os.getpid(), port)
 
 
 def _load(parent: int, port: int) -> Application:
-    # The parent's handlers came along; one that is told to stop before it serves stops at once.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _listen_to_parent()
     # Here, so that the process that only starts workers stays small.
-    from shop.entrypoints.http.app import create_app
+    from shop.entrypoints.container import build_container
+    from shop.entrypoints.http.app import build_app
 
     # It says of each part of an answer that the peer is gone.
     logging.getLogger("_granian.asgi.io").setLevel(logging.WARNING)
     threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     settings = load_settings()
     SlowReaders(port, seconds_max=settings.send_timeout, rate_min=settings.send_rate_min).watch()
-    return create_app()
+    set_up_logging(level=settings.log_level, log_format=settings.log_format)
+    container = build_container(settings)
+    signal.signal(_DRAIN, lambda *_: container.drain().begin())
+    return build_app(container)
+
+
+def _listen_to_parent() -> None:
+    """Stop when it says so, and at no other signal. One that does not serve yet stops at once."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_WORKERS)
+    for number in _NOT_FOR_WORKERS:
+        # The parent's handlers came along; granian sets its own when it serves.
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(_STOP, _stop)
+
+
+def _stop(*_: object) -> None:
+    # Exactly once: granian does not stop when it is told twice at once.
+    while signal.sigtimedwait(_NOT_FOR_WORKERS, 0) is not None:
+        pass
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_WORKERS)
+    signal.raise_signal(signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_WORKERS)
 
 
 def _end_with(parent: int) -> None:
@@ -98,6 +175,6 @@ def _end_with(parent: int) -> None:
     """
     while os.getppid() == parent:
         time.sleep(_PARENT_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), _STOP)
     time.sleep(STOP_SECONDS_MAX)
     os._exit(1)

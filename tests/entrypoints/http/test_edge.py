@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from litestar.types import Receive, Scope, Send
 
+from shop.entrypoints.health import Drain
 from shop.entrypoints.http.edge import PART_BYTES_MAX, Edge
 from shop.entrypoints.http.errors import BodyTooSlow
 from shop.entrypoints.logs import JsonFormatter
@@ -60,7 +61,7 @@ async def test_a_request_that_is_given_up_just_when_its_time_is_over_ends(first:
         with suppress(BodyTooSlow):
             await receive()
 
-    edge = Edge(app, metrics=Metrics(), log_access=False, body_seconds_max=60)
+    edge = Edge(app, metrics=Metrics(), drain=Drain(), log_access=False, body_seconds_max=60)
     scope = {"type": "http", "method": "POST", "headers": []}
     request = asyncio.create_task(edge(cast("Scope", scope), receive, send))
     await waiting.wait()
@@ -183,7 +184,7 @@ async def test_a_body_is_complete_when_as_much_came_as_was_announced(
 
     headers = [(b"host", b"x")] + ([(b"content-length", length)] if length is not None else [])
     scope = {"type": "http", "method": "POST", "headers": headers}
-    edge = Edge(app, metrics=Metrics(), log_access=False, body_seconds_max=60)
+    edge = Edge(app, metrics=Metrics(), drain=Drain(), log_access=False, body_seconds_max=60)
     await edge(cast("Scope", scope), receive, send)
     assert (len(read), b"".join(read)) == (received, b"abcd")
 
@@ -201,7 +202,7 @@ async def test_a_large_answer_is_handed_on_part_by_part(length: int) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    edge = Edge(app, metrics=Metrics(), log_access=False, body_seconds_max=1)
+    edge = Edge(app, metrics=Metrics(), drain=Drain(), log_access=False, body_seconds_max=1)
     scope = {"type": "http", "method": "GET", "headers": [], "raw_path": b"/"}
     await edge(cast(Scope, scope), cast(Receive, None), send)
     parts = sent[1:]

@@ -46,7 +46,8 @@ _FILES_MIN = 4_096
 def serve(host: str, port: int, workers: int) -> None:
     """Serve the API until stopped.
 
-    SIGTERM or Ctrl-C stops it gracefully: requests under way are answered first.
+    SIGTERM or Ctrl-C stops it gracefully: /health/ready says so for SHOP_DRAIN_SECONDS while it
+    serves on, then requests under way are answered. A second time it hurries.
     """
     settings = load_settings()
     # Here, too, a wrong key file is one sentence, not a worker that dies again and again.
@@ -59,10 +60,10 @@ def serve(host: str, port: int, workers: int) -> None:
     _check_port(host, port)
     _allow_files()
     with _shared_metrics(workers):
-        _serve(host, port, workers)
+        _serve(host, port, workers, drain_seconds=settings.seconds_to_drain)
 
 
-def _serve(host: str, port: int, workers: int) -> None:
+def _serve(host: str, port: int, workers: int, *, drain_seconds: float) -> None:
     click.echo(f"Shop on http://{host}:{port} (docs: http://{host}:{port}/docs/)", err=True)
     Server(
         "shop",
@@ -78,7 +79,7 @@ def _serve(host: str, port: int, workers: int) -> None:
         http1_settings=HTTP1Settings(
             max_buffer_size=HEADERS_BYTES_MAX, header_read_timeout=HEADERS_SECONDS_MAX * 1000
         ),
-    ).run(loader(port))
+    ).run(loader(port), drain_seconds=drain_seconds)
 
 
 @contextmanager

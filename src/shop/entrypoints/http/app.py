@@ -1,4 +1,4 @@
-"""The web application, built from the container; `create_app` is what the server serves."""
+"""The web application, built from the container."""
 
 import gc
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from litestar.config.app import AppConfig
 from litestar.config.cors import CORSConfig
 from litestar.types import ASGIApp
 
-from shop.entrypoints.container import Container, build_container
+from shop.entrypoints.container import Container
 from shop.entrypoints.demo import make_demo
 from shop.entrypoints.http import docs
 from shop.entrypoints.http.api.problems import EXCEPTION_HANDLERS
@@ -19,19 +19,10 @@ from shop.entrypoints.http.dependencies import use
 from shop.entrypoints.http.edge import Edge
 from shop.entrypoints.http.metrics import metrics_text
 from shop.entrypoints.http.requests import check_request
-from shop.entrypoints.logs import set_up_logging
-from shop.entrypoints.settings import load_settings
 
 # What a page of another origin may read beside the body: without them it could not amend an order,
 # nor know when to come again.
 EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-ID", "Allow"]
-
-
-def create_app() -> ASGIApp:
-    """The application of this process, by the environment's settings."""
-    settings = load_settings()
-    set_up_logging(level=settings.log_level, log_format=settings.log_format)
-    return build_app(build_container(settings))
 
 
 def build_app(container: Container) -> ASGIApp:
@@ -61,6 +52,7 @@ def build_app(container: Container) -> ASGIApp:
     return Edge(
         app,
         metrics=container.metrics(),
+        drain=container.drain(),
         log_access=settings.access_log,
         body_seconds_max=settings.request_timeout,
     )

@@ -23,6 +23,7 @@ from litestar.types import (
 
 from shop.adapters.deadlines import Deadlines
 from shop.domain.errors import Invalid
+from shop.entrypoints.health import Drain
 from shop.entrypoints.http.errors import BodyTooSlow
 from shop.entrypoints.logs import request_id_of_context
 from shop.entrypoints.metrics import Metrics
@@ -40,6 +41,8 @@ _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"server", b"shop"),
 )
+# The next request goes to a server that stays.
+_CLOSE = (b"connection", b"close")
 _NO_STORE = (b"cache-control", b"no-store")
 _PRIVATE = ("/api/token", "/api/users")
 # A browser runs nothing that is in an answer and shows it in no frame. A page's route says what
@@ -74,10 +77,17 @@ class Edge:
     """
 
     def __init__(
-        self, app: ASGIApp, *, metrics: Metrics, log_access: bool, body_seconds_max: float
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        drain: Drain,
+        log_access: bool,
+        body_seconds_max: float,
     ) -> None:
         self._app = app
         self._metrics = metrics
+        self._drain = drain
         self._log_access = log_access
         self._body_seconds_max = body_seconds_max
         self._bodies = Deadlines[asyncio.Task[object]](lambda task: task.cancel(_TOO_SLOW))
@@ -129,7 +139,8 @@ class Edge:
 
     def _headers(self, scope: Scope) -> Headers:
         """What makes an answer safe to show; the same for all answers of a route."""
-        return _headers_of(scope.get("path_template"), scope.get("route_handler"))
+        headers = _headers_of(scope.get("path_template"), scope.get("route_handler"))
+        return (*headers, _CLOSE) if self._drain.has_begun else headers
 
     def _in_time(self, scope: Scope, receive: Receive) -> Receive:
         """Receives until the time is over, then raises `BodyTooSlow`.

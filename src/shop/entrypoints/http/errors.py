@@ -1,5 +1,6 @@
 """The status of every error, and the errors that only a request over HTTP can cause."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from shop.domain.errors import (
@@ -39,6 +40,26 @@ class BodyTooSlow(Invalid):
 
     def __init__(self) -> None:
         super().__init__("The body did not arrive in time; nothing was done.")
+
+
+class Broken(Unavailable):
+    """Something that must go on in this process has ended for good."""
+
+    code = "broken"
+    title = "This process must be started again"
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        super().__init__(f"Ended for good: {', '.join(tasks)}. The log says why.")
+
+
+class NotReady(Unavailable):
+    """What one of the checks said, and all that was looked at."""
+
+    def __init__(self, cause: ShopError, checks: Sequence[object]) -> None:
+        super().__init__(cause.detail)
+        self.code = cause.code  # type: ignore[misc]
+        self.title = cause.title  # type: ignore[misc]
+        self.context = {"checks": checks}
 
 
 # By category; a subclass that needs another status stands before its category.

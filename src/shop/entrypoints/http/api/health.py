@@ -8,15 +8,20 @@ from litestar import Controller, get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from shop.domain.errors import StoreTooNew, StoreUnavailable
-from shop.domain.ports import Clock, Schema, SchemaState
+from shop.domain.ports import Clock
+from shop.entrypoints.health import CheckResult, Health
 from shop.entrypoints.http.access import PUBLIC
-from shop.entrypoints.http.api.problems import problems
+from shop.entrypoints.http.api.problems import CheckOut, problems
+from shop.entrypoints.http.errors import Broken, NotReady
 
 
-class Health(msgspec.Struct):
+class HealthOut(msgspec.Struct):
     status: Literal["OK"]
     timestamp: datetime
+
+
+class ReadinessOut(HealthOut):
+    checks: list[CheckOut]
 
 
 class HealthController(Controller):
@@ -30,32 +35,43 @@ class HealthController(Controller):
         summary="This process answers",
         responses=problems(406),
     )
-    async def health(self, clock: NamedDependency[SkipValidation[Clock]]) -> Health:
-        return Health(status="OK", timestamp=clock())
+    async def health(self, clock: NamedDependency[SkipValidation[Clock]]) -> HealthOut:
+        return HealthOut(status="OK", timestamp=clock())
 
     @get(
         "/health/live",
         operation_id="live",
-        summary="This process answers; restart it if it does not",
-        responses=problems(406),
+        summary="This process answers, and all that runs in it goes on; restart it if not",
+        responses=problems(406, 503),
     )
-    async def live(self, clock: NamedDependency[SkipValidation[Clock]]) -> Health:
-        return Health(status="OK", timestamp=clock())
+    async def live(
+        self, clock: NamedDependency[SkipValidation[Clock]], health: NamedDependency[Health]
+    ) -> HealthOut:
+        if ended := health.ended:
+            raise Broken(ended)
+        return HealthOut(status="OK", timestamp=clock())
 
     @get(
         "/health/ready",
         operation_id="ready",
-        summary="The database takes changes and its schema fits; route traffic here if so",
+        summary="Route traffic here if so: the database takes changes, its schema fits, it stays",
         responses=problems(406, 503),
     )
     async def ready(
-        self,
-        clock: NamedDependency[SkipValidation[Clock]],
-        schema: NamedDependency[SkipValidation[Schema]],
-    ) -> Health:
-        state = await schema.state(writable=True)
-        if state is SchemaState.TOO_NEW:
-            raise StoreTooNew
-        if not state.is_fit:
-            raise StoreUnavailable("The database is not migrated; run `shop migrate`.")
-        return Health(status="OK", timestamp=clock())
+        self, clock: NamedDependency[SkipValidation[Clock]], health: NamedDependency[Health]
+    ) -> ReadinessOut:
+        results = await health.readiness()
+        checks = [_check_out(result) for result in results]
+        for result in results:
+            if result.error is not None:
+                raise NotReady(result.error, checks)
+        return ReadinessOut(status="OK", timestamp=clock(), checks=checks)
+
+
+def _check_out(result: CheckResult) -> CheckOut:
+    return CheckOut(
+        name=result.name,
+        ok=result.error is None,
+        seconds=result.seconds,
+        detail=result.error.detail if result.error else "",
+    )

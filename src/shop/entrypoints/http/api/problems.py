@@ -40,6 +40,15 @@ class LineProblem(msgspec.Struct):
     available: int
 
 
+class CheckOut(msgspec.Struct, kw_only=True):
+    name: str
+    ok: bool
+    seconds: float
+    """What the check took."""
+    detail: str = ""
+    """What is wrong."""
+
+
 class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
     """An error: RFC 9457, `application/problem+json`."""
 
@@ -59,6 +68,8 @@ class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
     actual: int | None = None
     order_status: str = ""
     allowed: list[str] = []
+    checks: list[CheckOut] = []
+    """What was looked at, of a server that is not ready."""
 
 
 def shop_error(_: Request[Any, Any, Any], error: ShopError) -> Response[Any]:

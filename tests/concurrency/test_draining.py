@@ -1,0 +1,133 @@
+"""A server that is told to stop lets those who route traffic know first: nothing is lost."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.concurrency.conftest import new_database
+from tests.concurrency.deployment import Deployment, basket, deployed, until
+from tests.concurrency.servers import FAILURES, ShopServer
+from tests.concurrency.wire import Client
+from tests.haproxy import PROGRAM, running_haproxy
+
+DRAIN_SECONDS = 2.0
+SECONDS_MAX = 30.0
+PLENTY = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def _draining_server(
+    migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ShopServer]:
+    folder = tmp_path_factory.mktemp("draining")
+    file = folder / "shop.sqlite3"
+    file.write_bytes(migrated_sqlite.read_bytes())
+    server = ShopServer(
+        folder / "shop",
+        f"sqlite+aiosqlite:///{file}",
+        workers=2,
+        settings={"SHOP_DRAIN_SECONDS": str(DRAIN_SECONDS)},
+    )
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def server(_draining_server: ShopServer) -> Iterator[ShopServer]:
+    _draining_server.start()
+    yield _draining_server
+    _draining_server.kill()
+    assert not [failure for failure in FAILURES if failure in _draining_server.log]
+
+
+async def says_that_it_stops(client: Client) -> bool:
+    answer = await client.get("/health/ready")
+    return answer.status == 503 and answer.code == "stopping"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+async def test_it_serves_on_for_a_while_even_if_its_workers_are_told_too(
+    server: ShopServer, stop: signal.Signals
+) -> None:
+    client = Client(port=server.port)
+    assert (await client.get("/health/ready")).status == 200
+    told_at = time.monotonic()
+    # As Ctrl-C in a terminal does it, or a service manager.
+    os.killpg(server.pid, stop)
+    # Each of the two workers says so, whichever gets the connection.
+    said = 0
+    while said < 20:
+        assert time.monotonic() < told_at + SECONDS_MAX
+        said = said + 1 if await says_that_it_stops(client) else 0
+    answer = await client.get("/health/live")
+    assert answer.status == 200
+    assert answer.headers["connection"] == "close"
+    assert time.monotonic() < told_at + DRAIN_SECONDS, "too slow a machine to tell"
+    assert await asyncio.to_thread(server.wait) == 0
+    assert time.monotonic() >= told_at + DRAIN_SECONDS
+
+
+async def test_a_second_signal_hurries(server: ShopServer) -> None:
+    told_at = time.monotonic()
+    os.kill(server.pid, signal.SIGTERM)
+    client = Client(port=server.port)
+    while not await says_that_it_stops(client):
+        assert time.monotonic() < told_at + SECONDS_MAX
+    os.kill(server.pid, signal.SIGINT)
+    assert await asyncio.to_thread(server.wait) == 0
+    assert time.monotonic() < told_at + DRAIN_SECONDS
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="HAProxy is not installed: apt install haproxy")
+async def test_a_rolling_restart_behind_haproxy_loses_no_request(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    database = new_database(request, "postgresql", tmp_path, "migrated_postgresql")
+    with (
+        deployed(tmp_path / "shops", database, workers=(1, 1), drain_seconds="2") as deployment,
+        running_haproxy([server.port for server in deployment.servers]) as port,
+    ):
+        product = await deployment.given_product(stock=PLENTY)
+        async with ordering(deployment, port, product, clients=32) as statuses:
+            for server in deployment.servers:
+                await has_answered(statuses, 200)
+                assert await asyncio.to_thread(server.stop) == 0
+                await has_answered(statuses, 200)
+                await asyncio.to_thread(server.start)
+            await has_answered(statuses, 200)
+        assert set(statuses) == {201}
+        books = await deployment.books([product])
+        assert len(books.orders) == len(statuses)
+
+
+@asynccontextmanager
+async def ordering(
+    deployment: Deployment, port: int, product: int, *, clients: int
+) -> AsyncIterator[list[int]]:
+    """Clients that place one order after the other, without repeating any; yields the answers."""
+    statuses: list[int] = []
+    is_over = False
+
+    async def order(client: Client) -> None:
+        while not is_over:
+            answer = await client.post("/api/orders/", basket((product, 1)))
+            statuses.append(answer.status)
+        client.close()
+
+    token = deployment.tokens[deployment.customers[0]]
+    async with asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            group.create_task(order(Client(port=port, token=token)))
+        yield statuses
+        is_over = True
+
+
+async def has_answered(statuses: list[int], more: int) -> None:
+    enough = len(statuses) + more
+    await until(lambda: len(statuses) >= enough, within=SECONDS_MAX)
