@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from shop.domain.errors import (
     InvalidToken,
     LockTimeout,
+    Overloaded,
     PaymentReferenceTaken,
     ShopError,
     SkuTaken,
@@ -76,7 +77,8 @@ _CONSTRAINTS: dict[type[ShopError], Constraint] = {
 def translated(error: BaseException) -> ShopError | None:
     """The domain's error for what the database raised; None if it is a bug or not ours."""
     if isinstance(error, PoolTimeoutError):
-        return StoreUnavailable("All database connections are busy; try again shortly.")
+        # No sign that the database is away: others have all connections of this kind.
+        return Overloaded("All database connections are busy; try again shortly.")
     cause = driver_error(error)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return _away()
