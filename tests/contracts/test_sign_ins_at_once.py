@@ -20,7 +20,7 @@ from shop.domain.errors import (
     WrongCredentials,
 )
 from shop.domain.events import Event
-from shop.domain.ports import UnitOfWork
+from shop.domain.ports import IN_COMMIT, OUT_OF_TIME, UnitOfWork
 from shop.domain.throttling import (
     LONG_AGO,
     OUTCOME_WITHIN,
@@ -531,20 +531,30 @@ async def test_those_who_register_at_once_do_not_keep_others_from_signing_in(
     assert await attempt(shop, PASSWORD) is None
 
 
-async def test_what_breaks_in_an_attempt_counts_as_its_failure(
-    shop: UseCases, store: Store
+@pytest.mark.parametrize(
+    ("error", "failures"),
+    [
+        (LookupError(), 1),
+        (asyncio.CancelledError(), 1),
+        (asyncio.CancelledError(OUT_OF_TIME), 0),
+        (asyncio.CancelledError(IN_COMMIT), 0),
+    ],
+    ids=["a bug", "a caller who hung up", "a deadline of the shop's", "a COMMIT without an answer"],
+)
+async def test_what_breaks_in_an_attempt_counts_as_its_failure_and_being_slow_as_the_shops(
+    shop: UseCases, store: Store, error: BaseException, failures: int
 ) -> None:
     keys = AttemptKeys.of("anna", ADDRESS)
 
     async def nothing(_: UnitOfWork) -> None: ...
 
-    for error in (LookupError, asyncio.CancelledError):
-        with pytest.raises(error):
-            async with shop.throttle_sign_in(
-                keys=keys, throttled=Event(name="throttled", about={}), find=nothing
-            ):
-                raise error
-    assert {c.failures for c in await counters(store, keys.name, keys.address)} == {2}
+    with pytest.raises(type(error)):
+        async with shop.throttle_sign_in(
+            keys=keys, throttled=Event(name="throttled", about={}), find=nothing
+        ):
+            raise error
+    for counter in await counters(store, keys.name, keys.address):
+        assert (counter.failures, counter.pending) == (failures, ())
 
 
 async def test_a_disabled_user_is_throttled_like_a_wrong_password(
