@@ -166,7 +166,7 @@ async def test_what_was_not_committed_was_not_done_and_a_race_lost_is_tried_agai
     process.faults.extend([*[""] * (write.commit - 1), *races])
     await write.do(scene)
     assert not process.faults
-    assert await write.contents(store) != before
+    assert await write.contents(store) != before, "the scene gives it nothing to do"
     if name in CHANGES:
         assert await shop.differences() == []
 
