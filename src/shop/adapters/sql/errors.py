@@ -142,9 +142,11 @@ def is_missing_table(error: DBAPIError) -> bool:
 def driver_error(error: BaseException) -> BaseException:
     """What the driver raised, below what SQLAlchemy makes of it."""
     # Around asyncpg's errors it has one of its own, and bare ones where a connection is made.
-    if isinstance(error, DBAPIError | EmulatedDBAPIException):
-        return error.driver_exception
-    return error
+    emulated = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(emulated, EmulatedDBAPIException):
+        # Of a stale plan its own error does not hold the driver's, but comes from it.
+        return emulated.orig or emulated.__cause__ or emulated
+    return emulated or error
 
 
 @contextmanager
