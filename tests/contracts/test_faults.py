@@ -88,7 +88,7 @@ async def process(
     process.shop.container.unit_of_work.override(providers.Callable(unit_of_work))
     process.shop.container.clock.override(shop.clock)
     yield process
-    await process.shop.intake.close()
+    await process.shop.close()
 
 
 # --- every change but placing ---
@@ -230,7 +230,7 @@ async def test_every_use_case_that_takes_a_key_is_among_the_changes() -> None:
         shop = UseCases(store.unit_of_work)
         watched: Any = Watched(shop)
         await change((await open_scene(shop, store)).by(watched), None)
-        await shop.intake.close()
+        await shop.close()
         called |= watched.called
     assert taking - called == set(), "use cases that take a key: add them to contracts/changes.py"
 
