@@ -242,13 +242,6 @@ GUARDS = [
         tests="tests/contracts/test_commit.py",
     ),
     Guard(
-        name="a COMMIT is not cancelled by the server",
-        file=ENGINE,
-        take='_COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"',
-        put='_COMMIT = "COMMIT"',
-        tests="tests/contracts/test_commit.py",
-    ),
-    Guard(
         name="a COMMIT whose answer is lost is not told as not done",
         file=UNIT,
         take="            raise OutcomeUnknown from error\n",

@@ -207,7 +207,7 @@ class Store:
         sent: list[str] = []
 
         def note(statement: str) -> None:
-            if not statement.startswith(("BEGIN", "ROLLBACK")) and not statement.endswith("COMMIT"):
+            if not statement.startswith(("BEGIN", "ROLLBACK", "COMMIT")):
                 sent.append(statement)
 
         def from_sqlalchemy(_connection: Connection, _cursor: object, sql: str, *_: object) -> None:
