@@ -164,4 +164,4 @@ async def shop(store: Store) -> AsyncIterator[UseCases]:
     """The use cases over the store."""
     shop = UseCases(store.unit_of_work)
     yield shop
-    await shop.intake.close()
+    await shop.close()

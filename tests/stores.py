@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import event, func, insert, select, update
 from sqlalchemy.engine import Connection
 
-from shop.adapters.memory.database import MemoryDatabase
+from shop.adapters.memory.database import MemoryDatabase, Tables
 from shop.adapters.memory.unit_of_work import MemoryUnitOfWork
 from shop.adapters.sql import tables
 from shop.adapters.sql.engine import DatabaseOptions, Engines, create_engines
@@ -166,6 +166,25 @@ class Store:
             async with self.sql.patient.begin() as connection:
                 await connection.execute(update(tables.leases).values(expires_at=past))
 
+    async def contents(self, *, attempts: bool = True) -> dict[str, list[Any]]:
+        """Every row of every table; without attempts to sign in, if they are not asked for."""
+        if self.memory is not None:
+            rows = {f.name: getattr(self.memory.tables, f.name) for f in fields(Tables)[:-1]}
+            contents = {name: list(table.items()) for name, table in rows.items()}
+        else:
+            async with self.sql.read.connect() as connection:
+                contents = {
+                    table.name: sorted(
+                        map(tuple, await connection.execute(select(table))), key=repr
+                    )
+                    for table in tables.metadata.sorted_tables
+                }
+        return {
+            name: rows
+            for name, rows in contents.items()
+            if attempts or not name.endswith("attempts")
+        }
+
     async def count(self, table: str) -> int:
         """How many rows a table has, by its name in memory."""
         if self.memory is not None:
@@ -188,7 +207,7 @@ class Store:
         sent: list[str] = []
 
         def note(statement: str) -> None:
-            if not statement.startswith(("BEGIN", "ROLLBACK")) and not statement.endswith("COMMIT"):
+            if not statement.startswith(("BEGIN", "ROLLBACK", "COMMIT")):
                 sent.append(statement)
 
         def from_sqlalchemy(_connection: Connection, _cursor: object, sql: str, *_: object) -> None:

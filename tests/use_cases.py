@@ -16,7 +16,7 @@ from shop.domain.services.sign_in import SignedIn
 from shop.domain.services.verify_stock import OrdersChecked, ProductsChecked
 from shop.domain.stock import OrderAudit, StockAudit
 from shop.domain.users import OPERATOR, Caller, Role
-from shop.entrypoints.container import build_container
+from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.settings import Settings
 from tests.builders import (
     PASSWORD,
@@ -50,6 +50,13 @@ class RecordedAudit:
                 self(event)
 
 
+_SETTINGS = Settings(
+    database_url="memory://", secret_key="x" * 32, registration=True, refreshes_per_minute=0
+)
+# Those that a test is done with: making one takes longer than many a test.
+_containers: list[Container] = []
+
+
 class UseCases:
     """One process of the shop: its clock, its intake, and every use case by its name.
 
@@ -61,14 +68,7 @@ class UseCases:
         self.clock = FakeClock()
         self.hasher = PlainHasher()
         self.audit = RecordedAudit()
-        self.container = build_container(
-            Settings(
-                database_url="memory://",
-                secret_key="x" * 32,
-                registration=True,
-                refreshes_per_minute=0,
-            )
-        )
+        self.container = _containers.pop() if _containers else build_container(_SETTINGS)
         for leaf, fake in {
             "clock": self.clock,
             "monotonic": self.clock.monotonic,
@@ -83,6 +83,15 @@ class UseCases:
         listening = providers.Factory(unit_of_work, listeners=[self.audit.listen])
         self.container.unit_of_work.override(listening)
         self._numbers = count(start)
+
+    async def close(self) -> None:
+        """Nobody uses it any more: the next test may have its container."""
+        await self.container.intake().close()
+        self.container.reset_singletons()
+        for provider in self.container.providers.values():
+            provider.reset_override()
+        self.container.settings.override(_SETTINGS)
+        _containers.append(self.container)
 
     def __getattr__(self, name: str) -> Any:
         """The container's: a use case needs no line of its own here."""

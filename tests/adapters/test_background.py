@@ -21,7 +21,7 @@ from shop.adapters.background import (
 )
 from shop.adapters.memory.unit_of_work import MemoryUnitOfWork
 from shop.adapters.system import utc_now
-from shop.domain.errors import StoreUnavailable
+from shop.domain.errors import OutcomeUnknown, StoreUnavailable
 from shop.domain.keys import KeyedRequest
 from shop.domain.ports import UnitOfWork, UnitOfWorkFactory
 from shop.domain.users import Caller
@@ -250,6 +250,19 @@ async def test_a_failure_is_logged_once_with_its_traceback(
     assert "tidy" in record.getMessage()
     assert "ZeroDivisionError: of nothing" in caplog.text
     assert "test_background.py" in caplog.text
+
+
+async def test_a_store_that_goes_away_in_a_commit_is_a_sentence_and_no_traceback(
+    chore: Chore, caplog: pytest.LogCaptureFixture
+) -> None:
+    chore.failures = [OutcomeUnknown()]
+    async with running(process(chore.task())) as naps:
+        for _ in range(2):
+            await naps.end("tidy")
+        await naps.of("tidy")
+    [record] = [r for r in caplog.records if r.name == "shop.background"]
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+    assert "its answer was lost" in record.getMessage()
 
 
 async def test_a_store_that_is_away_is_a_sentence_and_no_traceback(

@@ -1,15 +1,14 @@
 """Real servers on real databases: in every shape that the shop is run in."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.concurrency.deployment import Database, Deployment, deployed
-from tests.concurrency.servers import environment, shop_command
 from tests.postgresql import TEMPLATE, PostgresServer, running_postgresql, unused_name
+from tests.stores import migrate
 
 # Workers of each server.
 SHAPES = {
@@ -42,10 +41,7 @@ def deployment(_shared_deployment: Deployment) -> Iterator[Deployment]:
 def durable_postgresql() -> Iterator[PostgresServer]:
     """A server that forgets nothing, with a migrated database to be copied; it may be stopped."""
     with running_postgresql(durable=True) as server:
-        url = server.create_database(TEMPLATE)
-        subprocess.run(
-            shop_command("migrate"), cwd="/", env=environment(url), check=True, capture_output=True
-        )
+        migrate(server.create_database(TEMPLATE))
         yield server
 
 

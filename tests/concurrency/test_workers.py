@@ -63,41 +63,35 @@ async def test_a_worker_that_dies_again_and_again_does_not_end_the_server(
     assert await asyncio.to_thread(server.stop) == 0
 
 
-async def test_all_workers_may_die_at_once(server: ShopServer) -> None:
-    for _ in range(2):
+async def test_all_workers_may_die_at_once_and_a_stop_waits_for_no_pause_and_no_worker(
+    server: ShopServer,
+) -> None:
+    """Neither for the pause before a worker is started again, nor for one that is starting."""
+    for _ in range(3):
         before = server.worker_pids
         await dies(server, before)
         await is_replaced(server, before)
     await until(server.is_listening, within=SECONDS_MAX)
     assert server.is_running
-
-
-async def test_a_stop_waits_neither_for_a_pause_nor_for_a_worker_that_is_starting(
-    server: ShopServer,
-) -> None:
-    for _ in range(3):
-        before = server.worker_pids
-        await dies(server, before)
-        await is_replaced(server, before)
     await dies(server, {min(server.worker_pids)})
     started = time.monotonic()
     assert await asyncio.to_thread(server.stop) == 0
     assert time.monotonic() - started < 4
 
 
-async def test_a_hangup_signal_replaces_every_worker(server: ShopServer) -> None:
+async def test_a_hangup_replaces_every_worker_and_they_end_when_the_main_process_is_killed(
+    server: ShopServer,
+) -> None:
     before = server.worker_pids
     os.kill(server.pid, signal.SIGHUP)
     give_up_at = time.monotonic() + SECONDS_MAX
     while any(map(is_alive, before)):
         assert server.is_listening(), "somebody serves all the time"
         assert time.monotonic() < give_up_at
-    assert not before & server.worker_pids
-
-
-async def test_workers_end_when_the_main_process_is_killed(server: ShopServer) -> None:
     workers = server.worker_pids
+    assert not before & workers
     assert len(workers) == 2
+
     os.kill(server.pid, signal.SIGKILL)
     await until(lambda: not any(map(is_alive, workers)), within=5)
     assert not server.is_listening()

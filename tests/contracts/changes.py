@@ -1,4 +1,4 @@
-"""Every change that staff and customers make, on a shop where it has something to do."""
+"""Every change that takes an idempotency key, on a shop where it has something to do."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shop.domain.keys import KeyedRequest
-from shop.domain.orders import Order, OrderQuery, OrderStatus
-from shop.domain.pages import Window
-from shop.domain.products import Product, ProductQuery
-from shop.domain.users import OPERATOR, Caller
+from shop.domain.orders import Order, OrderStatus
+from shop.domain.products import Product
+from shop.domain.users import Caller
 from tests.builders import NOON, items, money
 from tests.stores import Store
 from tests.use_cases import UseCases
@@ -31,15 +30,8 @@ class Scene:
         return replace(self, shop=other)
 
     async def state(self) -> object:
-        """All that a change could change."""
-        products = await self.shop.list_products(
-            caller=OPERATOR, query=ProductQuery(), window=Window(limit=100)
-        )
-        orders = await self.shop.list_orders(
-            caller=OPERATOR, query=OrderQuery(), window=Window(limit=100)
-        )
-        ledger, history = await self.store.movements(), await self.store.events()
-        return products.items, orders.items, len(ledger), len(history)
+        """All that is stored: before and after a change it differs."""
+        return await self.store.contents()
 
 
 async def open_scene(shop: UseCases, store: Store) -> Scene:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from shop.adapters.sql.engine import DatabaseOptions
-from shop.domain.errors import Overloaded, StoreUnavailable
+from shop.domain.errors import Overloaded
 from shop.domain.ports import UnitOfWork
 from shop.domain.users import OPERATOR, Caller
 from tests.builders import customer, product
@@ -45,7 +45,7 @@ async def test_readers_leave_those_who_change_something_their_connections(
     for user in range(1, 5):
         for _ in range(SHARE):
             await held.enter_async_context(reading(store, customer(user)))
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(Overloaded):
         await held.enter_async_context(reading(store, customer(5)))
     await add(store)
     await add(store, batch=True)
@@ -58,7 +58,7 @@ async def test_the_intake_has_a_connection_that_nobody_else_takes(
     async with sql_store(postgresql_url, IMPATIENT) as store, AsyncExitStack() as held:
         for _ in range(2):
             await held.enter_async_context(store.unit_of_work())
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(Overloaded):
             await held.enter_async_context(store.unit_of_work())
         await add(store, batch=True)
 
@@ -96,7 +96,7 @@ async def test_a_read_that_got_no_connection_makes_room_for_the_next(
         for _ in range(IMPATIENT.read_pool_size):
             await others.enter_async_context(reading(store, OPERATOR))
         for _ in range(2 * SHARE):
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(Overloaded):
                 await held.enter_async_context(reading(store, customer(1)))
     for _ in range(SHARE):
         await held.enter_async_context(reading(store, customer(1)))

@@ -1,22 +1,36 @@
 """What a use case does when its transaction loses a race, or its outcome is not known."""
 
 import asyncio
+import inspect
 from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import pytest
 from dependency_injector import providers
 
-from shop.domain.errors import AlreadyDone, OutcomeUnknown, WriteConflict
+from shop.domain.errors import (
+    AlreadyDone,
+    OutcomeUnknown,
+    ShopError,
+    StoreUnavailable,
+    WriteConflict,
+)
 from shop.domain.orders import OrderItem
 from shop.domain.services import retrying
+from shop.domain.throttling import LONG_AGO, AttemptKeys
 from tests.builders import items
-from tests.contracts.changes import CHANGES, MORE_EACH_TIME, Scene, keyed, open_scene
-from tests.stores import Store
-from tests.use_cases import UseCases
+from tests.contracts.changes import CHANGES, MORE_EACH_TIME, Change, Scene, keyed, open_scene
+from tests.contracts.unkeyed import UNKEYED, Unkeyed, open_unkeyed_scene
+from tests.services.test_callers import INSIDE, READS, names, use_cases
+from tests.stores import Store, memory_store
+from tests.use_cases import ADDRESS, UseCases
 
-LOSE_RACE, LOSE_BEFORE, LOSE_AFTER = "a race lost", "lost before", "lost after"
+LOSE_RACE, CUT_OFF = "a race lost", "cut off before"
+LOSE_BEFORE, LOSE_AFTER = "lost before", "lost after"
 
 
 class Faulty:
@@ -43,6 +57,8 @@ class Faulty:
             raise WriteConflict("lost")
         if fault == LOSE_BEFORE:
             raise OutcomeUnknown
+        if fault == CUT_OFF:
+            raise StoreUnavailable("The connection was lost before the COMMIT was sent.")
         await self._real.commit(result)
         if fault == LOSE_AFTER:
             raise OutcomeUnknown
@@ -51,98 +67,214 @@ class Faulty:
         return getattr(self._real, name)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """One whose next COMMITs meet these faults; an empty one is none."""
+
+    shop: UseCases
+    faults: deque[str]
+
+
 @pytest.fixture
-async def scene(shop: UseCases, store: Store, monkeypatch: pytest.MonkeyPatch) -> Scene:
+async def process(
+    shop: UseCases, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Process]:
     monkeypatch.setattr(retrying, "BACKOFF", 0.0001)
-    return await open_scene(shop, store)
-
-
-def faulty(scene: Scene, *faults: str) -> Scene:
-    """The scene, seen by a process whose COMMITs meet these faults."""
-    process = UseCases(scene.store.unit_of_work, process=3)
-    left = deque(faults)
+    process = Process(shop=UseCases(store.unit_of_work, process=3), faults=deque())
 
     def unit_of_work(**options: Any) -> Faulty:
-        return Faulty(scene.store.unit_of_work(**options), left)
+        return Faulty(store.unit_of_work(**options), process.faults)
 
-    process.container.unit_of_work.override(providers.Callable(unit_of_work))
-    return scene.by(process)
-
-
-@pytest.mark.parametrize("name", CHANGES)
-async def test_a_race_lost_is_tried_again(scene: Scene, name: str) -> None:
-    losing = faulty(scene, *[LOSE_RACE] * (retrying.ATTEMPTS_MAX - 1))
-    before = await scene.state()
-    await CHANGES[name](losing, None)
-    assert await scene.state() != before
-    assert await scene.shop.differences() == []
+    process.shop.container.unit_of_work.override(providers.Callable(unit_of_work))
+    process.shop.container.clock.override(shop.clock)
+    yield process
+    await process.shop.close()
 
 
-@pytest.mark.parametrize("name", CHANGES)
-async def test_so_many_times_and_no_more(scene: Scene, name: str) -> None:
-    losing, before = faulty(scene, *[LOSE_RACE] * retrying.ATTEMPTS_MAX), await scene.state()
-    with pytest.raises(WriteConflict):
-        await CHANGES[name](losing, None)
-    assert await scene.state() == before
+# --- every change but placing ---
 
 
-@pytest.mark.parametrize("fault", [LOSE_BEFORE, LOSE_AFTER])
-@pytest.mark.parametrize("name", CHANGES)
-async def test_an_unknown_outcome_is_told_and_found_out_under_its_key(
-    scene: Scene, name: str, fault: str
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """A change, with or without a key, and where it has something to do. See `Unkeyed`."""
+
+    do: Callable[[Any], Awaitable[Any]]
+    open: Callable[[UseCases, Store], Awaitable[Any]] = open_scene
+    commit: int = 1
+    repeated: type[Exception] | None = AlreadyDone
+    more_each_time: bool = False
+
+    async def contents(self, store: Store) -> object:
+        """All that is stored, but for the attempts of what counts them."""
+        return await store.contents(attempts=self.commit == 1)
+
+    def faults_before_it_is_done(self) -> Iterator[tuple[list[str], type[ShopError]]]:
+        """And what is told of each."""
+        for number in range(1, self.commit + 1):
+            fine, does_it = [""] * (number - 1), number == self.commit
+            yield [*fine, *[LOSE_RACE] * retrying.ATTEMPTS_MAX], WriteConflict
+            yield [*fine, CUT_OFF], StoreUnavailable
+            # Of a COMMIT that only counts an attempt it is no matter: the next try is safe.
+            yield [*fine, LOSE_BEFORE], OutcomeUnknown if does_it else StoreUnavailable
+            if not does_it:
+                yield [*fine, LOSE_AFTER], StoreUnavailable
+
+
+def _under_a_key(change: Change) -> Write:
+    return Write(do=lambda scene: change(scene, keyed()))
+
+
+def _without_a_key(row: Unkeyed) -> Write:
+    return Write(
+        do=row.do,
+        open=open_unkeyed_scene,
+        commit=row.commit,
+        repeated=row.repeated,
+        more_each_time=row.more_each_time,
+    )
+
+
+WRITES = {
+    **{name: _under_a_key(change) for name, change in CHANGES.items()},
+    **{name: _without_a_key(row) for name, row in UNKEYED.items()},
+}
+
+
+async def nothing_is_counted(store: Store) -> bool:
+    """Whether no attempt to sign in, or to register, has failed or waits for its outcome."""
+    keys = [*AttemptKeys.of("anna", ADDRESS).all, *AttemptKeys.of_registration(ADDRESS).all]
+    async with store.unit_of_work() as uow:
+        counters = await uow.attempts.lock(keys, LONG_AGO)
+    return not any(counter.failures or counter.pending for counter in counters.values())
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_what_was_not_committed_was_not_done_and_a_race_lost_is_tried_again(
+    shop: UseCases, store: Store, process: Process, name: str
 ) -> None:
-    losing, before = faulty(scene, fault), await scene.state()
+    write = WRITES[name]
+    scene = (await write.open(shop, store)).by(process.shop)
+    before = await write.contents(store)
+    for faults, told in write.faults_before_it_is_done():
+        process.faults.extend(faults)
+        with pytest.raises(told):
+            await write.do(scene)
+        assert not process.faults, "it has fewer COMMITs"
+        assert await write.contents(store) == before, faults
+        assert await nothing_is_counted(store), faults
+    races = [LOSE_RACE] * (retrying.ATTEMPTS_MAX - 1)
+    process.faults.extend([*[""] * (write.commit - 1), *races])
+    await write.do(scene)
+    assert not process.faults
+    assert await write.contents(store) != before, "the scene gives it nothing to do"
+    if name in CHANGES:
+        assert await shop.differences() == []
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_what_was_committed_without_an_answer_is_told_as_unknown_and_found_by_a_repeat(
+    shop: UseCases, store: Store, process: Process, name: str
+) -> None:
+    write = WRITES[name]
+    scene = (await write.open(shop, store)).by(process.shop)
+    before = await write.contents(store)
+    process.faults.extend([*[""] * (write.commit - 1), LOSE_AFTER])
     with pytest.raises(OutcomeUnknown):
-        await CHANGES[name](losing, keyed())
-    if fault == LOSE_AFTER:
-        after = await scene.state()
-        with pytest.raises(AlreadyDone):
-            await CHANGES[name](losing, keyed())
-        assert await scene.state() == after != before
-    else:
-        assert await scene.state() == before
-        await CHANGES[name](losing, keyed())
-        assert await scene.state() != before
-    assert await scene.shop.differences() == []
+        await write.do(scene)
+    after = await write.contents(store)
+    assert after != before
+    assert await nothing_is_counted(store)
+    with pytest.raises(write.repeated) if write.repeated else nullcontext():
+        await write.do(scene)
+    assert (await write.contents(store) == after) is not write.more_each_time
+    if name in CHANGES:
+        assert await shop.differences() == []
 
 
 @pytest.mark.parametrize("name", MORE_EACH_TIME)
-async def test_without_a_key_a_repeat_may_do_it_twice(scene: Scene, name: str) -> None:
+async def test_without_a_key_a_repeat_may_do_it_twice(
+    shop: UseCases, store: Store, process: Process, name: str
+) -> None:
     """Why the answer says to look before it is repeated."""
-    losing = faulty(scene, LOSE_AFTER)
+    scene = (await open_scene(shop, store)).by(process.shop)
+    process.faults.append(LOSE_AFTER)
     with pytest.raises(OutcomeUnknown):
-        await CHANGES[name](losing, None)
-    once = await scene.state()
-    await CHANGES[name](losing, None)
-    assert await scene.state() != once
+        await CHANGES[name](scene, None)
+    once = await store.contents()
+    await CHANGES[name](scene, None)
+    assert await store.contents() != once
+
+
+# --- the tables themselves ---
+
+
+class Watched:
+    """Notes which use cases are called."""
+
+    def __init__(self, shop: UseCases) -> None:
+        self._shop = shop
+        self.called: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.called.add(name)
+        return getattr(self._shop, name)
+
+
+async def test_every_use_case_that_takes_a_key_is_among_the_changes() -> None:
+    taking = {
+        name for name, call in use_cases().items() if "key" in inspect.signature(call).parameters
+    }
+    called: set[str] = set()
+    for change in CHANGES.values():
+        store = memory_store()
+        shop = UseCases(store.unit_of_work)
+        watched: Any = Watched(shop)
+        await change((await open_scene(shop, store)).by(watched), None)
+        await shop.close()
+        called |= watched.called
+    assert taking - called == set(), "use cases that take a key: add them to contracts/changes.py"
+
+
+def test_every_other_use_case_that_changes_something_is_here() -> None:
+    writing = set(use_cases()) - set(names(READS, INSIDE)) - {"place_order"}
+    keyed = {
+        name for name, call in use_cases().items() if "key" in inspect.signature(call).parameters
+    }
+    assert writing - keyed == set(UNKEYED), "a use case without its row in contracts/unkeyed.py"
 
 
 # --- placing ---
 
 
+@pytest.fixture
+async def scene(shop: UseCases, store: Store) -> Scene:
+    return await open_scene(shop, store)
+
+
 @pytest.mark.parametrize("fault", [LOSE_BEFORE, LOSE_AFTER])
 async def test_placing_finds_out_by_itself_and_answers_as_the_first_time(
-    scene: Scene, fault: str
+    scene: Scene, process: Process, fault: str
 ) -> None:
-    losing = faulty(scene, fault)
-    orders = [losing.shop.place_order(caller=scene.owner, items=wanted(scene, 2)) for _ in range(5)]
+    process.faults.append(fault)
+    orders = [
+        process.shop.place_order(caller=scene.owner, items=wanted(scene, 2)) for _ in range(5)
+    ]
     stock = await scene.shop.stock_of(scene.teapot)
     answers = await asyncio.gather(*orders)
     assert [answer.created for answer in answers] == [True] * 5
     assert len({answer.order.id for answer in answers}) == 5
     assert await scene.shop.stock_of(scene.teapot) == stock - 10
     assert await scene.shop.differences() == []
-    await losing.shop.intake.close()
 
 
-async def test_a_repeat_beside_a_loss_is_still_a_repeat(scene: Scene) -> None:
-    losing, order = faulty(scene, LOSE_AFTER), scene.placed
-    again = losing.shop.place_order(caller=scene.owner, items=wanted(scene, 3), order_id=order.id)
-    new = losing.shop.place_order(caller=scene.owner, items=wanted(scene, 1))
+async def test_a_repeat_beside_a_loss_is_still_a_repeat(scene: Scene, process: Process) -> None:
+    process.faults.append(LOSE_AFTER)
+    order = scene.placed
+    again = process.shop.place_order(caller=scene.owner, items=wanted(scene, 3), order_id=order.id)
+    new = process.shop.place_order(caller=scene.owner, items=wanted(scene, 1))
     repeated, placed = await asyncio.gather(again, new)
     assert (repeated.created, placed.created) == (False, True)
     assert repeated.order == order
-    await losing.shop.intake.close()
 
 
 def wanted(scene: Scene, quantity: int) -> tuple[OrderItem, ...]:

@@ -25,7 +25,7 @@ async def test_a_change_is_made_once_for_its_key(scene: Scene, name: str) -> Non
     change, before = CHANGES[name], await scene.state()
     result = await change(scene, keyed())
     after = await scene.state()
-    assert after != before
+    assert after != before, "the scene gives it nothing to do"
     for _ in range(2):
         with pytest.raises(AlreadyDone) as repeat:
             await change(scene, keyed())

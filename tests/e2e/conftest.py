@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shop.entrypoints.settings import EMBEDDED_DATABASE_URL
-from tests.concurrency.servers import ShopServer, environment, shop_command
+from tests.concurrency.servers import FAILURES, ShopServer, environment, shop_command
 from tests.e2e.shops import NO_SETTINGS, Shop
 from tests.postgresql import TEMPLATE, PostgresServer, unused_name
 
@@ -51,14 +51,19 @@ def _standing_shop(
     folder = tmp_path_factory.mktemp("standing") / "shop"
     if request.param == "embedded":
         server = ShopServer(folder, EMBEDDED_DATABASE_URL, settings=NO_SETTINGS)
-        make_demo(folder, EMBEDDED_DATABASE_URL, NO_SETTINGS)
+        demo: Path = request.getfixturevalue("embedded_demo")
+        shutil.copytree(demo, folder, dirs_exist_ok=True)
     else:
         postgresql: PostgresServer = request.getfixturevalue("migrated_postgresql")
         url = postgresql.create_database(unused_name("e2e"), template=TEMPLATE)
         server = ShopServer(folder, url, workers=2)
         make_demo(folder, url)
     yield Shop(server=server, folder=folder)
-    server.close()
+    try:
+        assert not server.is_running or server.stop() == 0
+        assert not [sign for sign in FAILURES if sign in server.log]
+    finally:
+        server.close()
 
 
 @pytest.fixture

@@ -82,14 +82,21 @@ def rows(database: Path, statement: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-def change(database: Path, statement: str) -> None:
+def change(database: Path, statement: str, *values: object) -> None:
     connection = sqlite3.connect(database)
     with connection:
-        connection.execute(statement)
+        connection.execute(statement, values)
     connection.close()
 
 
 EMBEDDED = Path("var/shop.sqlite3")
+
+
+def insert(table: str, **values: object) -> None:
+    """A row of the embedded database."""
+    marks = ", ".join("?" * len(values))
+    statement = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})"  # noqa: S608
+    change(EMBEDDED, statement, *values.values())
 
 
 # --- help and usage ---
@@ -367,14 +374,26 @@ def order(shop: Shop) -> str:
     """An order of user 1: two of product 1."""
     shop("create-user ann --password-stdin", stdin=PASSWORD)
     shop("add-products --count 1")
-    change(
-        EMBEDDED,
-        f"INSERT INTO orders VALUES ('{ORDER.replace('-', '')}', 'ABCDEFGH1234', 1, 'placed',"  # noqa: S608
-        " 'EUR', x'00', 1, '2026-03-01 12:00:00.000000', '2026-03-01 12:00:00.000000', NULL)",
+    insert(
+        "orders",
+        id=ORDER.replace("-", ""),
+        code="ABCDEFGH1234",
+        user_id=1,
+        status="placed",
+        currency="EUR",
+        digest=b"",
+        version=1,
+        created_at="2026-03-01 12:00:00.000000",
+        modified_at="2026-03-01 12:00:00.000000",
     )
-    change(
-        EMBEDDED,
-        f"INSERT INTO order_lines VALUES ('{ORDER.replace('-', '')}', 0, 1, 'Teapot', 1200, 2, 0)",  # noqa: S608
+    insert(
+        "order_lines",
+        order_id=ORDER.replace("-", ""),
+        position=0,
+        product_id=1,
+        name="Teapot",
+        price=1200,
+        quantity=2,
     )
     return ORDER
 

@@ -96,8 +96,8 @@ class Shop:
     door: Door
     callers: dict[str, Caller]
 
-    async def call(self, route: Route, who: str) -> tuple[int, bool]:
-        """The status, and whether the order, its history or the product changed."""
+    async def call(self, route: Route, who: str) -> tuple[int, bool, str]:
+        """The status, whether the order, its history or the product changed, and why not."""
         method, path = route
         container = self.door.container
         product = await self.door.given_product(f"SKU-{next(_numbers)}")
@@ -135,9 +135,10 @@ class Shop:
             headers=headers,
             json=bodies.get(route),
         )
+        why = ""
         if response.status_code >= 400:
-            assert code_of(response)
-        return response.status_code, await self._looks(order_id, product.sku) != before
+            why = f"{code_of(response)}: {response.json()['detail']}"
+        return response.status_code, await self._looks(order_id, product.sku) != before, why
 
     async def _looks(self, order_id: UUID, sku: str) -> list[Any]:
         container, staff = self.door.container, self.callers["staff"]
@@ -169,9 +170,10 @@ async def walk(shop: Shop, who: str, expected: Callable[[dict[str, int]], int]) 
     """Every route that answers otherwise than it must, or changes what it refused to change."""
     wrong = {}
     for route, row in rows().items():
-        status, changed = await shop.call(route, who)
+        status, changed, why = await shop.call(route, who)
         if status != expected(row) or (status >= 400 and changed):
-            wrong[route] = f"got {status}, must be {expected(row)}, changed something: {changed}"
+            got = f"{status} ({why})" if why else status
+            wrong[route] = f"got {got}, must be {expected(row)}, changed something: {changed}"
     assert not wrong
 
 

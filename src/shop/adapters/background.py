@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shop.domain.backoff import growing, jittered
-from shop.domain.errors import Unavailable
+from shop.domain.errors import OutcomeUnknown, Unavailable
 from shop.domain.ports import Clock, NewId, UnitOfWorkFactory
 
 logger = logging.getLogger("shop.background")
@@ -186,8 +186,9 @@ class Background:
         times, task = self._times, routine.task
         pause = growing(times.failure, routine.failures, times.failure_max)
         routine.failures += 1
-        if isinstance(error, Unavailable):
-            # Of a store that is away there is no more to know than the sentence.
+        if isinstance(error, Unavailable | OutcomeUnknown):
+            # Of a store that is away, or went in the middle of a COMMIT, there is no more to know
+            # than the sentence. What was done is done again without harm.
             logger.warning("%s failed, again in %.1f s: %s", task.name, pause, error)
         else:
             logger.error("%s failed, again in %.1f s.", task.name, pause, exc_info=error)

@@ -92,7 +92,11 @@ class OrderItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderRequest:
-    """A request for an order under a known id; the intake queues it, `DecideOrders` decides."""
+    """A request for an order under a known id; the intake queues it, `DecideOrders` decides.
+
+    A new field of what is wanted goes into `digest` where it is not its default: else a repeat with
+    another value of it is answered with the first order. Orders placed before keep their digests.
+    """
 
     order_id: UUID
     user_id: int

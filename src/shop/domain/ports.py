@@ -29,7 +29,10 @@ from shop.domain.stock import LedgerPosition, MovementQuery, OrderAudit, StockAu
 from shop.domain.throttling import Attempts
 from shop.domain.users import Caller, User
 
+# What a `CancelledError` says, if it is not that a caller has hung up.
 IN_COMMIT = "cancelled in COMMIT: whether it was done is unknown"
+OUT_OF_TIME = "cancelled since the shop took too long"
+
 T = TypeVar("T")
 
 Clock = Callable[[], datetime]

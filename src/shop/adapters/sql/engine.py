@@ -55,7 +55,6 @@ class Engines:
     """For who gives up waiting for a lock after a moment."""
     begin_reading: str | None
     """None: a read sees its own moment, and saves two round trips."""
-    commit: str
     commit_seconds_max: float
     """How long a caller waits for a COMMIT; it is never cancelled, only no longer waited for."""
     reading: UserTurns
@@ -82,9 +81,6 @@ def create_engines(url: str, options: DatabaseOptions | None = None) -> Engines:
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 # Milliseconds; longer than a batch of another process takes.
 _BRIEFLY = 250
-# While it waits for a synchronous standby the server would break it off after its statement
-# timeout: committed here, and gone if that standby takes over.
-_COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 
 # The statements are few and short, and the same plan fits whatever their arrays hold: planning each
 # anew costs more than running it.
@@ -136,7 +132,6 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         begin_briefly=f"{begin}; SET LOCAL lock_timeout = {_BRIEFLY}",
         # Through PgBouncer even a read needs a transaction, or its parts reach different servers.
         begin_reading=_begin_with(reading) if options.pgbouncer else None,
-        commit=_COMMIT,
         commit_seconds_max=options.statement_timeout,
         reading=_turns(options),
         servers=servers,
@@ -214,7 +209,6 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
         begin=_BEGIN_IMMEDIATE,
         begin_briefly=_BEGIN_IMMEDIATE,
         begin_reading=None,
-        commit="COMMIT",
         commit_seconds_max=options.statement_timeout,
         reading=_turns(options),
     )

@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from shop.domain.errors import (
     InvalidToken,
     LockTimeout,
+    Overloaded,
     PaymentReferenceTaken,
     ShopError,
     SkuTaken,
@@ -76,7 +77,8 @@ _CONSTRAINTS: dict[type[ShopError], Constraint] = {
 def translated(error: BaseException) -> ShopError | None:
     """The domain's error for what the database raised; None if it is a bug or not ours."""
     if isinstance(error, PoolTimeoutError):
-        return StoreUnavailable("All database connections are busy; try again shortly.")
+        # No sign that the database is away: others have all connections of this kind.
+        return Overloaded("All database connections are busy; try again shortly.")
     cause = driver_error(error)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return _away()
@@ -140,9 +142,11 @@ def is_missing_table(error: DBAPIError) -> bool:
 def driver_error(error: BaseException) -> BaseException:
     """What the driver raised, below what SQLAlchemy makes of it."""
     # Around asyncpg's errors it has one of its own, and bare ones where a connection is made.
-    if isinstance(error, DBAPIError | EmulatedDBAPIException):
-        return error.driver_exception
-    return error
+    emulated = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(emulated, EmulatedDBAPIException):
+        # Of a stale plan its own error does not hold the driver's, but comes from it.
+        return emulated.orig or emulated.__cause__ or emulated
+    return emulated or error
 
 
 @contextmanager

@@ -38,8 +38,9 @@ class PostgresUnitOfWork(SqlUnitOfWork):
 
         driver.add_log_listener(note)
         try:
-            # No timeout of the driver's: it would send a cancellation.
-            await driver.execute(self._engines.commit, timeout=_FOREVER)
+            # No timeout of the driver's: it would send a cancellation. The server's statement
+            # timeout ends by itself before a COMMIT, and so before the wait for a standby.
+            await driver.execute("COMMIT", timeout=_FOREVER)
         finally:
             driver.remove_log_listener(note)
         if warnings:

@@ -207,7 +207,7 @@ class SqlUnitOfWork(UnitOfWork):
 
     async def _send_commit(self, driver: Driver) -> None:
         """Raises what the driver does, and `OutcomeUnknown` for a COMMIT that was broken off."""
-        await driver.execute(self._engines.commit)
+        await driver.execute("COMMIT")
 
     def _abandon(self, commit: "asyncio.Task[None]", lent: PooledConnection) -> None:
         """Nobody waits for it any more; it ends by itself, and its connection with it."""

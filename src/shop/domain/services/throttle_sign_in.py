@@ -1,5 +1,6 @@
 """Letting attempts to sign in begin, and counting their outcomes; the rules are in `throttling`."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +10,15 @@ from typing import TypeVar
 
 from shop.domain.errors import OutcomeUnknown, StoreUnavailable, TooManyAttempts, Unavailable
 from shop.domain.events import Event
-from shop.domain.ports import AttemptQueue, Audit, Clock, UnitOfWork, UnitOfWorkFactory
+from shop.domain.ports import (
+    IN_COMMIT,
+    OUT_OF_TIME,
+    AttemptQueue,
+    Audit,
+    Clock,
+    UnitOfWork,
+    UnitOfWorkFactory,
+)
 from shop.domain.services.retrying import retrying
 from shop.domain.throttling import (
     WITH_NAME,
@@ -55,11 +64,8 @@ class ThrottleSignIn:
             raise
         try:
             yield attempt, found
-        except (Unavailable, OutcomeUnknown):
-            await self._withdraw(attempt)
-            raise
-        except BaseException:
-            await self.fail(attempt)
+        except BaseException as error:
+            await (self._withdraw if _is_the_shops(error) else self.fail)(attempt)
             raise
         finally:
             self.queue.settled(keys.all)
@@ -115,36 +121,46 @@ class ThrottleSignIn:
         self, keys: AttemptKeys, find: Callable[[UnitOfWork], Awaitable[T]]
     ) -> tuple[Attempt, T]:
         """Raises `TooManyAttempts` or `MustWait`."""
-        async with self.unit_of_work() as uow:
-            now = self.clock()
-            stored = await uow.attempts.lock(keys.all, now)
-            is_known = stored[keys.pair].is_known_at(now)
-            judges = keys.judges(is_known=is_known)
-            counters = {key: stored[key].as_of(now, judges[key]) for key in judges}
-            try:
-                _check(counters, judges, now)
-            except (TooManyAttempts, MustWait):
-                if any(counters[key] != stored[key] for key in judges):
-                    await uow.attempts.save(counters.values())
-                    await uow.commit()
-                raise
-            attempt = Attempt(
-                keys=keys, began_at=free_moment(now, counters.values()), is_known=is_known
-            )
-            await uow.attempts.save(
-                [counter.begun(attempt.began_at, now) for counter in counters.values()]
-            )
-            found = await find(uow)
-            await self._commit(uow, attempt)
-        return attempt, found
-
-    async def _commit(self, uow: UnitOfWork, attempt: Attempt) -> None:
+        attempt: Attempt | None = None
         try:
-            await uow.commit()
+            async with self.unit_of_work() as uow:
+                attempt = await self._begin(uow, keys)
+                found = await find(uow)
+                await uow.commit()
         except OutcomeUnknown as error:
             # Nothing was done yet that the caller could see, so that a new try is safe.
-            await self._withdraw(attempt)
+            if attempt is not None:
+                await self._withdraw(attempt)
             raise StoreUnavailable("The database did not answer in time; try again.") from error
+        return attempt, found
+
+    async def _begin(self, uow: UnitOfWork, keys: AttemptKeys) -> Attempt:
+        now = self.clock()
+        stored = await uow.attempts.lock(keys.all, now)
+        is_known = stored[keys.pair].is_known_at(now)
+        judges = keys.judges(is_known=is_known)
+        counters = {key: stored[key].as_of(now, judges[key]) for key in judges}
+        try:
+            _check(counters, judges, now)
+        except (TooManyAttempts, MustWait):
+            if any(counters[key] != stored[key] for key in judges):
+                await uow.attempts.save(counters.values())
+                await uow.commit()
+            raise
+        attempt = Attempt(
+            keys=keys, began_at=free_moment(now, counters.values()), is_known=is_known
+        )
+        await uow.attempts.save(
+            [counter.begun(attempt.began_at, now) for counter in counters.values()]
+        )
+        return attempt
+
+
+def _is_the_shops(error: BaseException) -> bool:
+    """Whether it is the shop that failed: it then says so, whatever the password was."""
+    if isinstance(error, asyncio.CancelledError):
+        return error.args in ((OUT_OF_TIME,), (IN_COMMIT,))
+    return isinstance(error, Unavailable | OutcomeUnknown)
 
 
 async def _counters(

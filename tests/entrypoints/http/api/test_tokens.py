@@ -1,5 +1,6 @@
 """Signing in over HTTP: tokens, their rotation, and the same words for every refusal."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,14 @@ import jwt
 import pytest
 
 from tests.builders import PASSWORD, PlainHasher
-from tests.entrypoints.api import SECRET_KEY, Api, problem
+from tests.entrypoints.api import (
+    SECRET_KEY,
+    Api,
+    container_for,
+    opened_api,
+    problem,
+    settings_for,
+)
 
 SIGN_IN = {"username": "customer", "password": PASSWORD}
 FIVE_MINUTES = 300
@@ -111,6 +119,21 @@ async def test_every_failed_sign_in_takes_the_work_of_one_password(api: Api) -> 
 
 
 # --- refreshing ---
+
+
+async def test_a_right_password_that_the_shop_had_no_time_for_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def for_ever(*_: object) -> bool:
+        return await asyncio.Future()
+
+    async with opened_api(container_for(settings_for(request_deadline=0.1))) as api:
+        with monkeypatch.context() as patch:
+            patch.setattr(api.container.hasher(), "verify", for_ever)
+            sign_ins = [api.anonymous.post("/api/token/", json=SIGN_IN) for _ in range(10)]
+            for answer in await asyncio.gather(*sign_ins):
+                assert "nothing was done" in problem(answer, 503, "database_unavailable")["detail"]
+        await signed_in(api)
 
 
 async def test_refreshing_gives_a_new_access_token_and_a_successor(api: Api) -> None:

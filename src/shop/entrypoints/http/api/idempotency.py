@@ -14,7 +14,7 @@ from litestar.params import HeaderParameter, SkipValidation
 from shop.domain.errors import AlreadyDone, OutcomeUnknown, StoreUnavailable, Unavailable
 from shop.domain.keys import KeyedRequest
 from shop.domain.orders import IDEMPOTENCY_KEY_LENGTH_MAX
-from shop.domain.ports import IN_COMMIT, Clock
+from shop.domain.ports import IN_COMMIT, OUT_OF_TIME, Clock
 from shop.domain.users import Caller
 from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.settings import Settings
@@ -129,15 +129,32 @@ class _FindingOut:
 async def in_time(
     work: Awaitable[T], seconds_max: float, is_lost: Callable[[], bool] = lambda: False
 ) -> T:
-    """Raises `StoreUnavailable` when it is not done in time, and `OutcomeUnknown` if it may be."""
+    """Raises `StoreUnavailable` when it is not done in time, and `OutcomeUnknown` if it may be.
+
+    It is `asyncio.timeout`, but that the work is told why it is cancelled: for who signs in, a
+    deadline of ours is no failure of theirs.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    cancelled_before, is_late = task.cancelling(), False
+
+    def cancel() -> None:
+        nonlocal is_late
+        is_late = task.cancel(OUT_OF_TIME)
+
+    timer = asyncio.get_running_loop().call_later(seconds_max, cancel)
     try:
-        async with asyncio.timeout(seconds_max):
-            return await work
-    except TimeoutError as late:
-        cause = late.__cause__
-        if is_lost() or (cause is not None and cause.args == (IN_COMMIT,)):
+        return await work
+    except asyncio.CancelledError as cancelled:
+        if not is_late or task.cancelling() > cancelled_before + 1:
+            raise
+        if is_lost() or cancelled.args == (IN_COMMIT,):
             raise OutcomeUnknown from None
         raise StoreUnavailable("There was no answer in time; nothing was done.") from None
+    finally:
+        timer.cancel()
+        if is_late:
+            task.uncancel()
 
 
 def provide_once(

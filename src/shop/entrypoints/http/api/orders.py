@@ -63,6 +63,7 @@ class NewItem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class NewOrder(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    # Of PATCH the body as well: a field that cannot be amended needs a Struct of its own there.
     # `omit_defaults` is for `each_field_once`, here and in `NewItem`.
     items: Annotated[
         list[NewItem],
