@@ -116,6 +116,14 @@ class StoreUnfit(StoreUnavailable):
     """The database answers, but this program cannot work on it as it is; its detail says why."""
 
 
+class OtherCurrency(StoreUnfit):
+    def __init__(self, *, stored: str, given: str) -> None:
+        super().__init__(
+            f"The prices of this shop are in {stored}, and SHOP_CURRENCY says {given}: set it to "
+            f"{stored}, or give a shop with {given} a database of its own."
+        )
+
+
 class StoreTooNew(StoreUnfit):
     def __init__(self) -> None:
         super().__init__(

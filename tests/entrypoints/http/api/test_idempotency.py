@@ -37,7 +37,8 @@ class Call:
 
 
 async def calls(api: Api) -> dict[str, Call]:
-    tea = await api.given_product(stock=100)
+    tea, gone = await api.given_product(stock=100), await api.given_product()
+    await api.store.archive_product(gone.id)
     orders = [
         (await api.customer.post("/api/orders/", json=order_of((tea, 3)))).json()["id"]
         for _ in range(3)
@@ -65,6 +66,7 @@ async def calls(api: Api) -> dict[str, Call]:
         "create": Call(method="POST", path="/api/products/", body=new, other=new | {"stock": 1}),
         "change": Call(method="PATCH", path=product, body={"name": "A"}, other={"name": "B"}),
         "archive": Call(method="DELETE", path=product),
+        "restore": Call(method="POST", path=f"/api/products/{gone.id}/restore/"),
         "stock": Call(
             method="POST",
             path=f"{product}stock/",
@@ -84,6 +86,7 @@ NAMES = [
     "create",
     "change",
     "archive",
+    "restore",
     "stock",
 ]
 

@@ -32,6 +32,8 @@ async def test_a_product_is_shown_as_the_contract_says(api: Api) -> None:
         "price": "12.50",
         "currency": "EUR",
         "stock": 7,
+        "max_per_order": None,
+        "archived": False,
         "created": "2026-03-01T12:00:00Z",
         "modified": "2026-03-01T12:00:00Z",
     }
