@@ -91,6 +91,7 @@ def product(
     stock: int = 10,
     archived: bool = False,
     created_at: datetime = NOON,
+    max_per_order: int | None = None,
 ) -> Product:
     return Product(
         id=id,
@@ -103,6 +104,7 @@ def product(
         version=1,
         created_at=created_at,
         modified_at=created_at,
+        max_per_order=max_per_order,
     )
 
 

@@ -103,6 +103,8 @@ def _commands(kept: str, dropped: str) -> list[str]:
         "stock history NEW",
         "stock verify",
         "products archive NEW",
+        "products restore new",
+        "orders cancel-unpaid --older-than 99d",
         "orders list",
         f"orders show {kept}",
         f"orders pay {kept}",

@@ -21,6 +21,7 @@ class Scene:
     owner: Caller
     boss: Caller
     teapot: Product
+    archived: Product
     placed: Order
     paid: Order
     shipped: Order
@@ -36,7 +37,8 @@ class Scene:
 
 async def open_scene(shop: UseCases, store: Store) -> Scene:
     owner, boss = await shop.given_customer(), await shop.given_staff()
-    teapot = await shop.given_product(100)
+    teapot, archived = await shop.given_product(100), await shop.given_product(0)
+    await shop.archive_product(caller=boss, product_id=archived.id)
     orders = []
     for statuses in ((), (OrderStatus.PAID,), (OrderStatus.PAID, OrderStatus.SHIPPED)):
         wanted = items((teapot.id, 3))
@@ -54,6 +56,7 @@ async def open_scene(shop: UseCases, store: Store) -> Scene:
         owner=owner,
         boss=boss,
         teapot=teapot,
+        archived=archived,
         placed=placed,
         paid=paid,
         shipped=shipped,
@@ -87,6 +90,9 @@ CHANGES: dict[str, Change] = {
     ),
     "archive": lambda s, key: s.shop.archive_product(
         caller=s.boss, product_id=s.teapot.id, key=key
+    ),
+    "restore": lambda s, key: s.shop.restore_product(
+        caller=s.boss, product_id=s.archived.id, key=key
     ),
     "stock": lambda s, key: s.shop.change_stock(
         caller=s.boss, product_id=s.teapot.id, delta=5, reason="restock", key=key

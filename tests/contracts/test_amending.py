@@ -9,9 +9,10 @@ from shop.domain.errors import (
     OrderChanged,
     OrderNotFound,
     OutOfStock,
+    OverMaxPerOrder,
 )
 from shop.domain.orders import Order
-from shop.domain.products import Product
+from shop.domain.products import STOCK_MAX, Product
 from shop.domain.stock import Reason
 from shop.domain.users import OPERATOR, Caller
 from tests.builders import items, money
@@ -201,6 +202,38 @@ async def test_what_was_archived_may_stay_or_shrink_but_not_grow(
     # What was given up of it does not come back.
     with pytest.raises(InvalidFields):
         await shop.amend_order(caller=owner, order_id=order.id, items=items((teapot.id, 4)))
+    assert await shop.differences() == []
+
+
+async def test_an_order_may_keep_more_than_it_may_have_by_now_and_not_grow(
+    shop: UseCases, store: Store, owner: Caller, products: list[Product], order: Order
+) -> None:
+    teapot, cup, saucer = products
+    for product in products:
+        await shop.change_product(caller=OPERATOR, product_id=product.id, max_per_order=3)
+    for more in (items((teapot.id, 5)), items((teapot.id, 4), (saucer.id, 4))):
+        with pytest.raises(OverMaxPerOrder) as refused:
+            await shop.amend_order(caller=owner, order_id=order.id, items=more)
+        [line] = refused.value.context["lines"]
+        assert line["max_per_order"] == 3
+    await assert_untouched(shop, store, order, products)
+    kept = await shop.amend_order(
+        caller=owner, order_id=order.id, items=items((teapot.id, 4), (cup.id, 3))
+    )
+    assert kept.out == {teapot.id: 4, cup.id: 3}
+
+
+async def test_what_is_given_up_comes_home_to_a_full_shelf(
+    shop: UseCases, owner: Caller, products: list[Product], order: Order
+) -> None:
+    teapot, cup, _ = products
+    for product, left in ((teapot, 6), (cup, 8)):
+        await shop.change_stock(
+            caller=OPERATOR, product_id=product.id, delta=STOCK_MAX - left, reason="restock"
+        )
+    await shop.amend_order(caller=owner, order_id=order.id, items=items((cup.id, 2)))
+    await shop.cancel_order(caller=owner, order_id=order.id)
+    assert await stocks(shop, products) == [STOCK_MAX + 4, STOCK_MAX + 2, 10]
     assert await shop.differences() == []
 
 

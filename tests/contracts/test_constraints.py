@@ -30,6 +30,8 @@ def event(*, from_status: str = "placed", to_status: str = "paid", order: str = 
 CHECKS = {
     "stock_on_hand_not_negative": "UPDATE stock SET on_hand = -1",
     "products_price_not_negative": "UPDATE products SET price = -1",
+    "products_max_per_order_positive": "UPDATE products SET max_per_order = 0",
+    "shop_one_row": "INSERT INTO shop (id, currency) VALUES (2, 'EUR')",
     "orders_status_known": "UPDATE orders SET status = 'lost'",
     "order_lines_price_not_negative": "UPDATE order_lines SET price = -1",
     "order_lines_quantity_positive": "UPDATE order_lines SET quantity = 0",

@@ -15,7 +15,8 @@ from tests.use_cases import ADDRESS, UseCases
 
 Change = Callable[[UseCases, Caller], Awaitable[Any]]
 
-# Of order 1, which is the caller's and placed, order 2, which is paid, and product 1.
+# Of order 1, which is the caller's and placed, order 2, which is paid, product 1, and product 2,
+# which is archived.
 CHANGES: dict[str, Change] = {
     "place_order": lambda shop, who: shop.place_order(caller=who, items=items((1, 1))),
     "amend_order": lambda shop, who: shop.amend_order(
@@ -36,6 +37,7 @@ CHANGES: dict[str, Change] = {
     ),
     "change_product": lambda shop, who: shop.change_product(caller=who, product_id=1, name="Mug"),
     "archive_product": lambda shop, who: shop.archive_product(caller=who, product_id=1),
+    "restore_product": lambda shop, who: shop.restore_product(caller=who, product_id=2),
     "change_stock": lambda shop, who: shop.change_stock(
         caller=who, product_id=1, delta=5, reason="restock"
     ),
@@ -53,6 +55,7 @@ async def boss(shop: UseCases) -> Caller:
     """Staff, whose orders are placed, paid and shipped."""
     boss = await shop.given_staff("boss")
     await shop.given_product(10)
+    await shop.archive_product(caller=OPERATOR, product_id=(await shop.given_product(10)).id)
     for number in (1, 2, 3):
         await shop.place_order(caller=boss, items=items((1, 1)), order_id=order_id(number))
     for number in (2, 3):
@@ -66,11 +69,11 @@ async def stored(store: Store, shop: UseCases, boss: Caller) -> list[object]:
     """All that the changes would change."""
     async with store.unit_of_work(read_only=True) as uow:
         user = await uow.users.get(boss.user_id)
-        product = await uow.products.get(1)
+        products = [await uow.products.get(product_id) for product_id in (1, 2)]
         orders = [await uow.orders.get(order_id(number)) for number in (1, 2, 3)]
         new = await uow.products.find("NEW")
     sessions = (await shop.list_sessions(caller=boss)).items
-    return [user, product, orders, new, sessions, await store.movements(), await store.events()]
+    return [user, products, orders, new, sessions, await store.movements(), await store.events()]
 
 
 @pytest.mark.parametrize("name", CHANGES)

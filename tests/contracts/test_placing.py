@@ -5,11 +5,19 @@ from collections import Counter
 
 import pytest
 
-from shop.domain.errors import IdempotencyKeyReused, OrderIdTaken, OutOfStock, ShopError
+from shop.domain.errors import (
+    IdempotencyKeyReused,
+    MixedCurrencies,
+    OrderIdTaken,
+    OutOfStock,
+    OverMaxPerOrder,
+    ShopError,
+)
+from shop.domain.money import PRICE_MAX
 from shop.domain.orders import OrderStatus, Placed
 from shop.domain.products import Product
 from shop.domain.users import OPERATOR, Caller
-from tests.builders import items, order_id, request
+from tests.builders import items, money, order_id, request
 from tests.stores import Store
 from tests.use_cases import UseCases, placed
 
@@ -222,14 +230,54 @@ async def test_an_order_keeps_the_name_of_its_product_to_the_letter(
         assert await uow.orders.get(answered.order.id) == answered.order
 
 
+async def test_an_order_gets_no_more_than_it_may_whatever_else_is_in_the_batch(
+    shop: UseCases,
+) -> None:
+    buyer = await shop.given_customer()
+    teapot = await shop.given_product(10)
+    await shop.change_product(caller=OPERATOR, product_id=teapot.id, max_per_order=3)
+    answers = await shop.decide_orders(
+        [
+            request((teapot.id, 4), number=1, user_id=buyer.user_id),
+            request((teapot.id, 3), number=2, user_id=buyer.user_id),
+            request((teapot.id, 2), (teapot.id, 2), number=3, user_id=buyer.user_id),
+            request((teapot.id, 3), number=4, user_id=buyer.user_id),
+        ]
+    )
+    refused = [answer for answer in answers if isinstance(answer, OverMaxPerOrder)]
+    assert (len(refused), refused) == (2, [answers[0], answers[2]])
+    assert refused[0].context["lines"] == [
+        {"product_id": teapot.id, "requested": 4, "available": 3, "max_per_order": 3}
+    ]
+    await assert_sound(shop, teapot, stock=4)
+
+
+async def test_an_order_of_several_currencies_is_refused_alone(shop: UseCases) -> None:
+    """As there may be in a shop that had another currency before it was stored."""
+    buyer = await shop.given_customer()
+    euros = await shop.given_product(10)
+    yen = await shop.create_product(
+        caller=OPERATOR, sku="YEN", name="Yen", price=money(1200, "JPY"), stock=10
+    )
+    mixed, other = await shop.decide_orders(
+        [
+            request((euros.id, 1), (yen.id, 1), number=1, user_id=buyer.user_id),
+            request((euros.id, 1), number=2, user_id=buyer.user_id),
+        ]
+    )
+    assert isinstance(mixed, MixedCurrencies)
+    assert placed(other).created
+    await assert_sound(shop, euros, stock=9)
+
+
 async def test_a_full_order_fits(shop: UseCases) -> None:
     buyer = await shop.given_customer()
-    products = [await shop.given_product(1_000_000, price=10**10) for _ in range(100)]
+    products = [await shop.given_product(1_000_000, price=PRICE_MAX) for _ in range(100)]
     answer = await shop.place_order(
         caller=buyer, items=items(*((product.id, 1_000_000) for product in products))
     )
     stored = await shop.read_order(caller=buyer, order_id=answer.order.id)
-    assert stored.total.amount == 100 * 1_000_000 * 10**10
+    assert stored.total.amount == 100 * 1_000_000 * PRICE_MAX
     await assert_sound(shop, *products, stock=0)
 
 

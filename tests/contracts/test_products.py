@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 
 from shop.domain.errors import ProductChanged, ProductNotFound, SkuTaken
+from shop.domain.money import PRICE_MAX
 from shop.domain.pages import Window, read_page
-from shop.domain.products import Product, ProductQuery, ProductSort
+from shop.domain.products import NO_MAX, Product, ProductQuery, ProductSort
 from shop.domain.users import OPERATOR
-from tests.builders import NOON, money, product, staff
+from tests.builders import NOON, customer, money, product, staff
 from tests.stores import Store
 from tests.use_cases import UseCases
 
@@ -188,15 +189,16 @@ async def test_conditions_hold_together_and_across_pages(
     assert [*first, *rest] == expected
 
 
-async def test_archived_products_are_found_by_their_sku_only(
+async def test_archived_products_are_found_by_their_sku_and_by_asking_for_them(
     shop: UseCases, store: Store, catalogue: list[Product]
 ) -> None:
     gone = catalogue[3]
     shop.clock.advance(timedelta(hours=1))
     await shop.archive_product(caller=staff(99), product_id=gone.id)
     assert await found(store, ProductQuery()) == set(NAMES) - {gone.name}
+    assert await found(store, ProductQuery(archived=True)) == {gone.name}
     with pytest.raises(ProductNotFound):
-        await shop.read_product(caller=OPERATOR, product_id=gone.id)
+        await shop.read_product(caller=customer(), product_id=gone.id)
     archived = replace(gone, archived=True, version=2, modified_at=shop.clock())
     assert await shop.find_product(caller=OPERATOR, sku=gone.sku) == archived
     async with store.unit_of_work(read_only=True) as uow:
@@ -208,7 +210,7 @@ async def test_a_product_is_read_back_as_it_was_stored(shop: UseCases) -> None:
         caller=OPERATOR,
         sku="X-1",
         name="'; DROP TABLE products; -- ☃",
-        price=money(10**10),
+        price=money(PRICE_MAX),
         description="line one\nline two\t%s %(a)s :b",
         stock=10**12,
     )
@@ -246,6 +248,98 @@ async def test_a_changed_product_is_read_back_and_found_by_what_it_is_called_now
     kept = await shop.change_product(caller=staff(99), product_id=before.id)
     assert kept == replace(changed, version=3)
     assert shop.audit.events[-1] == ("product.changed", {"user": 99, "product": before.id})
+
+
+@pytest.mark.parametrize(
+    ("sku", "typed"),
+    [
+        ("Größe 42/blau", "GRÖSSE 42/BLAU"),
+        ("M&M (red) #1", "m&m\u00a0(RED)  #1"),
+        ("İzmir+1", "izmir+1"),
+        ("Cafe\u0301_1.0", "CAFÉ_1.0"),
+        ("-5", "－５"),  # noqa: RUF001
+        ("茶壺", "\ufeff茶壺 "),
+    ],
+)
+async def test_a_sku_is_found_however_it_is_typed(shop: UseCases, sku: str, typed: str) -> None:
+    stored = await shop.given_product(sku=sku)
+    for written in (sku, stored.sku, typed.strip("\ufeff")):
+        assert await shop.find_product(caller=OPERATOR, sku=written) == stored
+    with pytest.raises(SkuTaken):
+        await shop.given_product(sku=typed.strip("\ufeff"))
+
+
+async def test_a_sku_may_change_its_case_and_none_may_become_that_of_another(
+    shop: UseCases, catalogue: list[Product]
+) -> None:
+    mine, theirs = catalogue[:2]
+    lower = mine.sku.lower()
+    changed = await shop.change_product(caller=OPERATOR, product_id=mine.id, sku=lower)
+    assert changed.sku == lower
+    with pytest.raises(SkuTaken):
+        await shop.change_product(caller=OPERATOR, product_id=mine.id, sku=theirs.sku.lower())
+    free = await shop.change_product(caller=OPERATOR, product_id=mine.id, sku="FREE")
+    assert (await shop.given_product(sku=mine.sku)).id != free.id
+
+
+async def test_the_store_by_itself_lets_no_sku_be_that_of_another(
+    store: Store, catalogue: list[Product]
+) -> None:
+    mine, theirs = catalogue[:2]
+    async with store.unit_of_work() as uow:
+        locked = await uow.products.lock(mine.id)
+        with pytest.raises(SkuTaken):
+            await uow.products.save(replace(locked, sku=theirs.sku.lower(), version=2))
+    async with store.unit_of_work() as uow:
+        with pytest.raises(SkuTaken):
+            await uow.products.add([product(0, sku=theirs.sku.lower())])
+
+
+async def test_the_refusal_of_a_taken_sku_says_what_holds_it(
+    shop: UseCases, catalogue: list[Product]
+) -> None:
+    there, gone = catalogue[:2]
+    await shop.archive_product(caller=OPERATOR, product_id=gone.id)
+    with pytest.raises(SkuTaken, match=f"Product {there.id} ") as refused:
+        await shop.given_product(sku=there.sku)
+    assert refused.value.context == {"product_id": there.id}
+    with pytest.raises(SkuTaken, match=f"archived product {gone.id} .* restore it") as refused:
+        await shop.given_product(sku=gone.sku)
+    assert refused.value.context == {"product_id": gone.id, "archived": True}
+
+
+async def test_what_was_archived_by_mistake_comes_back_as_it_was(
+    shop: UseCases, store: Store, catalogue: list[Product]
+) -> None:
+    before = catalogue[3]
+    await shop.archive_product(caller=staff(1), product_id=before.id)
+    for expected in ([], [1], [3]):
+        with pytest.raises(ProductChanged):
+            await shop.restore_product(
+                caller=staff(1), product_id=before.id, expected_versions=expected
+            )
+    shop.clock.advance(timedelta(hours=1))
+    back = await shop.restore_product(caller=staff(2), product_id=before.id, expected_versions=[2])
+    assert back == replace(before, version=3, modified_at=shop.clock())
+    again = await shop.restore_product(caller=staff(3), product_id=before.id, expected_versions=[1])
+    assert again == back == await shop.read_product(caller=customer(), product_id=before.id)
+    assert await found(store, ProductQuery()) == set(NAMES)
+    restored = [fields for event, fields in shop.audit.events if event == "product.restored"]
+    assert restored == [{"user": 2, "product": before.id}]
+    with pytest.raises(ProductNotFound):
+        await shop.restore_product(caller=OPERATOR, product_id=404)
+
+
+async def test_how_many_an_order_may_have_is_stored_changed_and_taken_away(shop: UseCases) -> None:
+    stored = await shop.create_product(
+        caller=OPERATOR, sku="X", name="X", price=money(), max_per_order=5
+    )
+    for most, expected in ((None, 5), (7, 7), (NO_MAX, None)):
+        changed = await shop.change_product(
+            caller=OPERATOR, product_id=stored.id, max_per_order=most
+        )
+        assert changed.max_per_order == expected
+        assert await shop.read_product(caller=OPERATOR, product_id=stored.id) == changed
 
 
 async def test_a_change_of_what_somebody_else_changed_is_refused(

@@ -188,14 +188,23 @@ async def test_a_user_is_read_back_as_stored(shop: UseCases, store: Store) -> No
     async with store.unit_of_work(read_only=True) as uow:
         assert await uow.users.get(created.id) == created
         assert await uow.users.find("Ünal@example.org") == created
-        assert await uow.users.find("ünal@example.org") is None
+        assert await uow.users.find("U\u0308NAL@example.org") == created
+        assert await uow.users.find("unal@example.org") is None
 
 
 @pytest.mark.usefixtures("token")
 async def test_a_name_is_given_once(shop: UseCases) -> None:
-    with pytest.raises(UsernameTaken, match="anna"):
-        await shop.given_customer("anna")
-    await shop.given_customer("Anna")
+    for name in ("anna", "Anna", " ANNA ", "ａｎｎａ"):  # noqa: RUF001
+        with pytest.raises(UsernameTaken):
+            await shop.given_customer(name)
+
+
+@pytest.mark.usefixtures("token")
+@pytest.mark.parametrize("typed", ["Anna", " anna", "ANNA\u00a0", "ａｎｎａ"])  # noqa: RUF001
+async def test_a_user_signs_in_however_the_name_is_typed(shop: UseCases, typed: str) -> None:
+    assert await is_good(
+        shop, (await shop.sign_in(username=typed, password=PASSWORD)).refresh_token
+    )
 
 
 async def user(store: Store, username: str = "anna") -> User:
@@ -517,6 +526,42 @@ async def test_an_outdated_hash_is_made_anew_when_the_password_is_at_hand(
     assert len(upgraded) == 1
     # Nobody is signed out for it.
     assert await is_good(shop, token)
+
+
+TYPED, NORMAL = "ｇｅｈｅｉｍ cafe\u0301", "geheim café"  # noqa: RUF001
+
+
+async def test_a_password_is_the_same_however_a_keyboard_writes_it(
+    shop: UseCases, store: Store
+) -> None:
+    await shop.create_user(caller=OPERATOR, username="bert", password=TYPED)
+    assert (await user(store, "bert")).password_hash == f"plain:{NORMAL}"
+    for typed in (NORMAL, TYPED):
+        await shop.sign_in(username="bert", password=typed)
+    await shop.change_password(
+        caller=await caller(store, "bert"), current=TYPED, new=f"new {TYPED}", address=ADDRESS
+    )
+    assert (await user(store, "bert")).password_hash == f"plain:new {NORMAL}"
+    await shop.set_password(caller=OPERATOR, username="BERT", password=TYPED)
+    assert (await user(store, "bert")).password_hash == f"plain:{NORMAL}"
+
+
+async def test_a_hash_of_a_password_as_it_was_typed_is_good_and_made_anew(
+    shop: UseCases, store: Store, token: str
+) -> None:
+    anna = await user(store)
+    await store.set_password_hash(anna.id, f"plain:{TYPED}")
+    with pytest.raises(WrongCredentials):
+        await shop.sign_in(username="anna", password=NORMAL)
+    await shop.change_password(caller=anna.as_caller, current=TYPED, new=TYPED, address=ADDRESS)
+    await store.set_password_hash(anna.id, f"plain:{TYPED}")
+    for _ in range(2):
+        await shop.sign_in(username="anna", password=TYPED)
+        assert (await user(store)).password_hash == f"plain:{NORMAL}"
+    await shop.sign_in(username="anna", password=NORMAL)
+    upgraded = [event for event, _ in shop.audit.events if event == "password.hash_upgraded"]
+    assert len(upgraded) == 1
+    assert not await is_good(shop, token)
 
 
 async def test_users_are_listed_by_id_step_by_step(

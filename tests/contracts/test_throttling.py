@@ -56,6 +56,16 @@ async def guess_until_throttled(shop: UseCases, address: str, *, username: str =
 
 
 @pytest.mark.usefixtures("anna")
+async def test_another_spelling_of_the_name_gets_no_tries_of_its_own(shop: UseCases) -> None:
+    spellings = ["anna", "Anna", " ANNA", "ａｎｎａ", "anna\u00a0", "aNNa"]  # noqa: RUF001
+    assert len(spellings) == WITH_NAME.free + 1
+    for number, username in enumerate(spellings):
+        address = f"198.51.100.{number}"
+        assert await attempt(shop, username=username, address=address) is WrongCredentials
+    assert await attempt(shop, username="annA", address=ADDRESS) is TooManyAttempts
+
+
+@pytest.mark.usefixtures("anna")
 async def test_after_a_few_wrong_passwords_even_the_right_one_has_to_wait(shop: UseCases) -> None:
     assert await guess_until_throttled(shop, ADDRESS) == WITH_NAME.free + 1
     verified = shop.hasher.verified

@@ -7,9 +7,11 @@ import pytest
 
 from shop.domain.errors import (
     InvalidField,
+    MixedCurrencies,
     NotAmendable,
     NotOut,
     OrderChanged,
+    OverMaxPerOrder,
     TransitionNotAllowed,
 )
 from shop.domain.orders import (
@@ -169,6 +171,26 @@ def test_the_positions_of_a_product_are_those_of_the_request() -> None:
     assert [error["field"] for error in refusal.context["errors"]] == [
         f"items.{position}.product_id" for position in (0, 2, 3)
     ]
+
+
+def test_prices_in_several_currencies_make_no_order() -> None:
+    wish = items((1, 1), (2, 1))
+    euros, yen = product(1), product(2, price=money(1200, "JPY"))
+    assert isinstance(refusal_of(wish, add_up(wish), Shelf({1: euros, 2: yen})), MixedCurrencies)
+    with pytest.raises(MixedCurrencies, match="EUR and JPY"):
+        order(lines=(order_line(1), order_line(2, price=yen.price)))
+
+
+def test_more_than_an_order_may_have_is_refused_with_the_number() -> None:
+    wish = items((1, 2), (2, 3), (1, 1))
+    shelf = Shelf({1: product(1, max_per_order=2), 2: product(2, max_per_order=3)})
+    refusal = refusal_of(wish, add_up(wish), shelf)
+    assert isinstance(refusal, OverMaxPerOrder)
+    assert "2 of product 1" in str(refusal)
+    assert refusal.context["lines"] == [
+        {"product_id": 1, "requested": 3, "available": 2, "max_per_order": 2}
+    ]
+    assert refusal_of(wish, add_up(wish), shelf, held={1: 3}) is None
 
 
 @pytest.mark.parametrize("same", [((1, 2), (2, 3)), ((2, 3), (1, 2)), ((1, 1), (2, 3), (1, 1))])

@@ -9,6 +9,7 @@ from shop.domain.money import Money
 from shop.domain.products import (
     DESCRIPTION_LENGTH_MAX,
     NAME_LENGTH_MAX,
+    NO_MAX,
     STOCK_MAX,
     Product,
     ProductQuery,
@@ -35,12 +36,37 @@ def new_product(
     )
 
 
-@pytest.mark.parametrize("sku", ["A", "7", "TEA-1", "a.b_c-d", "x" * 64])
-def test_a_sku_is_made_of_letters_digits_dots_dashes_and_underscores(sku: str) -> None:
+@pytest.mark.parametrize(
+    "sku",
+    [
+        *("A", "7", "TEA-1", "a.b_c-d", "x" * 64, "#12", "-5", ".50 cal", "M&M (red)", "C++/CLI"),
+        *("Größe 42", "茶壺-1", "арт. 7", "चाय 1", "10½", "ß" * 64, "ＴＥＡ－１"),  # noqa: RUF001
+    ],
+)
+def test_a_sku_is_made_of_letters_and_digits_of_any_script_and_a_few_signs(sku: str) -> None:
     assert new_product(sku=sku).sku == sku
 
 
-@pytest.mark.parametrize("sku", ["", " ", "-A", ".A", "A B", "Ä", "A/B", "A\n", "x" * 65, "A\x00"])
+@pytest.mark.parametrize(
+    ("typed", "sku"),
+    [
+        (" TEA-1\n", "TEA-1"),
+        ("TEA\u00a01", "TEA 1"),
+        ("cafe\u0301", "café"),
+        ("Tea  1", "Tea  1"),
+    ],
+)
+def test_a_sku_is_stored_as_people_read_it(typed: str, sku: str) -> None:
+    assert new_product(sku=typed).sku == sku
+
+
+@pytest.mark.parametrize(
+    "sku",
+    [
+        *("", " ", "x" * 65, "A\x00", "A\nB", "A\tB", "A,B", "A%B", "A'B", 'A"B', "A<B", "A€"),
+        *("-", "./", "(#)", "A\u200bB", "\ufeffA", "\u0301", "\u3164", "A\ud800", "ﷺ" * 64),
+    ],
+)
 def test_any_other_sku_is_refused_by_name(sku: str) -> None:
     with pytest.raises(InvalidField) as refused:
         new_product(sku=sku)
@@ -88,6 +114,27 @@ def test_an_archived_product_is_another_version() -> None:
     later = NOON + timedelta(days=1)
     gone = product(stock=7).archive(at=later)
     assert (gone.archived, gone.version, gone.modified_at, gone.stock) == (True, 2, later, 7)
+
+
+def test_a_restored_product_is_what_it_was_and_another_version() -> None:
+    later = NOON + timedelta(days=1)
+    back = product(stock=7).archive(at=NOON).restore(at=later)
+    assert (back.archived, back.version, back.modified_at, back.stock) == (False, 3, later, 7)
+
+
+@pytest.mark.parametrize("most", [1, STOCK_MAX])
+def test_an_order_may_have_as_many_as_is_said_until_nothing_is_said(most: int) -> None:
+    limited = product().changed(at=NOON, max_per_order=most)
+    assert limited.max_per_order == most
+    assert limited.changed(at=NOON, name="Pot").max_per_order == most
+    assert limited.changed(at=NOON, max_per_order=NO_MAX).max_per_order is None
+
+
+@pytest.mark.parametrize("most", [-1, STOCK_MAX + 1])
+def test_a_limit_out_of_range_is_refused_by_name(most: int) -> None:
+    with pytest.raises(InvalidField) as refused:
+        product().changed(at=NOON, max_per_order=most)
+    assert refused.value.context["errors"][0]["field"] == "max_per_order"
 
 
 def test_a_version_is_checked_where_one_is_expected() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shop.domain.errors import InvalidField, OutOfStock, Shortage
+from shop.domain.errors import InvalidField, OutOfStock, OverMax, Shortage
 from shop.domain.products import STOCK_MAX
 from shop.domain.stock import Reason, Shelf, StockAudit
 from tests.builders import NOON, order_id, product
@@ -40,6 +40,34 @@ def test_the_shelf_is_not_filled_above_the_limit() -> None:
     with pytest.raises(InvalidField):
         full.move(1, 1, Reason.RESTOCK, at=NOON)
     assert full.on_hand(1) == STOCK_MAX
+
+
+@pytest.mark.parametrize("restock", [True, False])
+def test_what_an_order_gives_back_has_room_on_a_full_shelf(restock: bool) -> None:
+    full = shelf(p1=STOCK_MAX)
+    full.give_back(
+        {1: 2}, Reason.CANCEL, restock=restock, at=NOON, actor_id=7, order_id=order_id(1)
+    )
+    assert full.on_hand(1) == STOCK_MAX + (2 if restock else 0)
+    full.move(1, 1, Reason.AMEND, at=NOON)
+    full.move(1, -1, Reason.CORRECTION, at=NOON)
+    with pytest.raises(InvalidField):
+        full.move(1, 1, Reason.CORRECTION, at=NOON)
+
+
+def test_an_order_gets_no_more_than_it_may_and_keeps_what_it_has() -> None:
+    limited = product(1, stock=9, max_per_order=5)
+    tea = Shelf({1: limited, 2: product(2, stock=9)})
+    assert tea.over_max({2: 9, 1: 5}, {}) == []
+    assert tea.over_max({2: 9, 1: 6}, {}) == [
+        OverMax(product_id=1, requested=6, available=5, max_per_order=5)
+    ]
+    assert tea.over_max({1: 7}, {1: 7}) == []
+    assert tea.over_max({1: 8}, {1: 7}) == [
+        OverMax(product_id=1, requested=8, available=5, max_per_order=5)
+    ]
+    few = Shelf({1: product(1, stock=2, max_per_order=5)})
+    assert few.over_max({1: 6}, {})[0].available == 2
 
 
 def test_every_shortage_is_named_in_the_order_of_the_wish() -> None:

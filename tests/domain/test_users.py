@@ -10,7 +10,9 @@ from shop.domain.users import (
     User,
     check_password,
     clean_username,
+    normal_password,
     normal_username,
+    password_forms,
 )
 from tests.builders import NOON, customer, staff
 
@@ -20,7 +22,9 @@ def test_a_name_is_made_of_word_characters_and_a_few_signs(name: str) -> None:
     assert clean_username(name) == name
 
 
-@pytest.mark.parametrize("name", ["", " ", "an na", "a/b", "a\n", "a\x00", "\ud800", "x" * 151])
+@pytest.mark.parametrize(
+    "name", ["", " ", "an na", "a/b", "a\nb", "a\x00", "\ud800", "x" * 151, "\u3164"]
+)
 def test_any_other_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidField) as refused:
         clean_username(name)
@@ -30,6 +34,11 @@ def test_any_other_name_is_refused(name: str) -> None:
 def test_names_that_look_the_same_are_the_same() -> None:
     assert clean_username("ａｎｎａ") == normal_username("ａｎｎａ") == "anna"  # noqa: RUF001
     assert clean_username("e\u0301va") == normal_username("éva") == "éva"
+
+
+@pytest.mark.parametrize("typed", [" anna", "anna\n", "\u00a0anna\t"])
+def test_blanks_around_a_name_are_not_part_of_it(typed: str) -> None:
+    assert clean_username(typed) == normal_username(typed) == "anna"
 
 
 @pytest.mark.parametrize("name", ["anna", "Anna.B+c@d-e_f", "Ünal"])
@@ -50,9 +59,24 @@ def check(password: str, *, username: str = "anna") -> None:
 
 
 @pytest.mark.parametrize("length", [PASSWORD_LENGTH_MIN, PASSWORD_LENGTH_MAX])
-@pytest.mark.parametrize("character", [" ", "x", "\x00", "\n", "🔑"])
-def test_a_password_may_be_anything_of_its_length(length: int, character: str) -> None:
-    check(character * length)
+@pytest.mark.parametrize("characters", ["y z", "xy", "a\x00", "a\nb", "🔑y"])
+def test_a_password_may_be_anything_of_its_length(length: int, characters: str) -> None:
+    check((characters * length)[:length])
+
+
+def test_a_password_is_hashed_in_one_form_and_older_hashes_are_of_what_was_typed() -> None:
+    typed = "ｇｅｈｅｉｍ-cafe\u0301"  # noqa: RUF001
+    assert check_password(typed, username="anna", is_common=lambda _: False) == "geheim-café"
+    assert password_forms(typed) == ("geheim-café", typed)
+    assert password_forms("geheim-café") == ("geheim-café",)
+    assert normal_password(typed) == "geheim-café"
+
+
+def test_the_length_of_a_password_is_that_of_what_is_hashed() -> None:
+    with pytest.raises(InvalidField, match="characters"):
+        check("e\u0301" * (PASSWORD_LENGTH_MIN - 1))
+    with pytest.raises(InvalidField, match="characters"):
+        check("ﷺ" * (PASSWORD_LENGTH_MAX // 2))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +87,17 @@ def test_a_password_may_be_anything_of_its_length(length: int, character: str) -
         ("x" * (PASSWORD_LENGTH_MAX + 1), "characters"),
         ("long enough \ud800", "UTF-8"),
         ("Annabella@Example.org", "user name"),
+        ("ANNABELLA@example.org", "user name"),
         ("password1", "common"),
+        ("PassWord1", "common"),
+        ("ｐａｓｓｗｏｒｄ1", "common"),  # noqa: RUF001
+        (" password1 ", "common"),
+        (" " * 8, "one character"),
+        ("\u00a0\u3000" * 4, "one character"),
+        ("a" * 8, "one character"),
+        ("aA" * 128, "one character"),
+        ("a a a a a", "one character"),
+        ("\u200b" * 8, "one character"),
     ],
 )
 def test_a_password_that_is_no_good_is_refused_with_the_reason(password: str, words: str) -> None:

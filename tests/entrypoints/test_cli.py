@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import sqlite3
@@ -33,6 +34,8 @@ COMMANDS = [
     "orders",
     "orders list",
     "orders show",
+    "orders cancel-unpaid",
+    "products restore",
 ]
 ORDER = "00000000-0000-4000-8000-000000000000"
 # Those that need a store, as they are called.
@@ -45,6 +48,7 @@ ON_A_STORE = [
     "stock verify",
     "orders list",
     f"orders show {ORDER}",
+    "orders cancel-unpaid --older-than 2h",
 ]
 PASSWORD = "correct horse"
 
@@ -62,7 +66,9 @@ def shop() -> Shop:
         # Nothing is inherited: a variable that is None is not set.
         own: dict[str, str | None] = {variable(name): None for name in Settings.__struct_fields__}
         wide = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
-        return CliRunner().invoke(main, command.split(), input=stdin, env=own | wide | variables)
+        return CliRunner().invoke(
+            main, shlex.split(command), input=stdin, env=own | wide | variables
+        )
 
     return run
 
@@ -142,6 +148,10 @@ def test_the_version_is_that_of_the_package(shop: Shop) -> None:
         "orders list --user 0",
         "orders show",
         "orders show no-uuid",
+        "orders cancel-unpaid",
+        *(f"orders cancel-unpaid --older-than {age}" for age in ("2", "0h", "2x", "-2h", "2h3m")),
+        "products create A --name A --price 1 --max-per-order 0",
+        "products change A",
         "create-user ann --nonsense",
     ],
 )
@@ -337,6 +347,55 @@ def test_large_counts_are_added_in_steps(shop: Shop) -> None:
     assert len(rows(EMBEDDED, PRODUCTS)) == 2001
 
 
+def test_a_sku_is_as_people_have_it_and_found_however_it_is_typed(shop: Shop) -> None:
+    for sku in ("A/B 7+#&(x).1_2", "Größe 42", "茶壺"):
+        created = shop(f"products create '{sku}' --name Tea --price 1.00 --stock 3")
+        assert created.exit_code == 0, created.output
+        assert f", {sku}." in created.stdout
+        assert sku in shop("products list").stdout
+        for typed in (sku, f"  {sku.upper()} ", sku.lower()):
+            assert shop(f"products change '{typed}' --price 2.00").stdout == f"Changed {sku}.\n"
+            adjusted = shop(f"stock adjust '{typed}' --delta 1 --reason restock")
+            assert f"{sku}: " in adjusted.stdout
+            assert shop(f"stock history '{typed}'").exit_code == 0
+    assert shop("products create --name Tea --price 1.00 -- -5").exit_code == 0
+    assert shop("products archive -- -5").stdout == "Archived -5.\n"
+
+
+def test_what_is_archived_is_listed_and_brought_back(shop: Shop) -> None:
+    shop("products create TEA --name Tea --price 1.00")
+    assert shop("products archive tea").stdout == "Archived TEA.\n"
+    assert "TEA" not in shop("products list").stdout
+    assert "TEA" in shop("products list --archived").stdout
+    refused = refusal(shop("products create tea --name Tea --price 1.00"))
+    assert "The archived product 1 has the SKU 'TEA'; restore it" in refused
+    for _ in range(2):
+        assert shop("products restore tea").stdout == "Restored TEA.\n"
+    assert "TEA" in shop("products list").stdout
+    assert "There is no product COFFEE." in refusal(shop("products restore COFFEE"))
+
+
+def test_how_many_an_order_may_have_is_set_and_taken_away(shop: Shop) -> None:
+    shop("products create TEA --name Tea --price 1.00 --max-per-order 5")
+    assert rows(EMBEDDED, "SELECT max_per_order FROM products") == [(5,)]
+    for said, stored in (("--max-per-order 7", 7), ("--name Mug", 7), ("--max-per-order 0", None)):
+        assert shop(f"products change TEA {said}").exit_code == 0
+        assert rows(EMBEDDED, "SELECT max_per_order FROM products") == [(stored,)]
+
+
+# --- currency ---
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "add-products", "products list"])
+def test_a_shop_keeps_the_currency_that_it_was_first_started_with(shop: Shop, command: str) -> None:
+    assert shop("migrate", SHOP_CURRENCY="JPY").exit_code == 0
+    message = refusal(shop(command, stdin=PASSWORD))
+    assert "in JPY, and SHOP_CURRENCY says EUR: set it to JPY, or" in message
+    assert rows(EMBEDDED, "SELECT currency FROM shop") == [("JPY",)]
+    assert rows(EMBEDDED, "SELECT * FROM products") == []
+    assert shop("products list", SHOP_CURRENCY="JPY").exit_code == 0
+
+
 # --- stock ---
 
 
@@ -415,6 +474,26 @@ def test_an_order_is_shown_with_its_lines(shop: Shop, order: str) -> None:
     assert result.exit_code == 0
     for shown in (order, "ABCDEFGH1234", "user 1", "placed", "Teapot", "12.00", "24.00 EUR"):
         assert shown in result.stdout
+
+
+@pytest.mark.usefixtures("order")
+def test_orders_that_nobody_pays_are_cancelled(shop: Shop) -> None:
+    change(
+        EMBEDDED,
+        "INSERT INTO stock_movements (product_id, quantity, balance, reason, order_id, note, at)"
+        " SELECT 1, -2, on_hand - 2, 'order', orders.id, '', orders.created_at FROM stock, orders",
+    )
+    change(EMBEDDED, "UPDATE stock SET on_hand = on_hand - 2")
+    dry = shop("orders cancel-unpaid --older-than 7d --dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert "ABCDEFGH1234" in dry.stdout
+    assert "Would cancel 1 unpaid orders." in dry.stdout
+    assert rows(EMBEDDED, "SELECT status FROM orders") == [("placed",)]
+    assert shop("orders cancel-unpaid --older-than 99999d").stdout == "Cancelled 0 unpaid orders.\n"
+    assert shop("orders cancel-unpaid --older-than 2h").stdout == "Cancelled 1 unpaid orders.\n"
+    assert rows(EMBEDDED, "SELECT status FROM orders") == [("cancelled",)]
+    assert rows(EMBEDDED, "SELECT note FROM order_events") == [("not paid in time",)]
+    assert shop("stock verify").exit_code == 0
 
 
 def test_an_order_that_is_not_there_is_refused(shop: Shop) -> None:

@@ -1,6 +1,7 @@
 """Migrations: every step there and back, no drift from the tables, many hosts at once."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,13 +13,37 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, Connection, Insert, insert, inspect, select
+from sqlalchemy import (
+    CheckConstraint,
+    Connection,
+    Executable,
+    Insert,
+    insert,
+    inspect,
+    select,
+    text,
+)
 
 from shop.adapters.sql.engine import Engines, create_engines
 from shop.adapters.sql.schema import SqlSchema, config
-from shop.adapters.sql.tables import metadata, refresh_tokens, session_families, users
-from shop.domain.errors import StoreUnavailable
+from shop.adapters.sql.tables import (
+    metadata,
+    products,
+    refresh_tokens,
+    session_families,
+    users,
+)
+from shop.domain.errors import (
+    OtherCurrency,
+    ProductNotFound,
+    SkuTaken,
+    StoreUnavailable,
+    StoreUnfit,
+    UsernameTaken,
+)
 from shop.domain.ports import SchemaState
+from shop.domain.users import OPERATOR
+from tests.builders import money
 from tests.postgresql import PostgresServer, unused_name
 from tests.stores import Store, sql_store
 from tests.use_cases import UseCases
@@ -199,6 +224,130 @@ async def test_sessions_outlive_the_column_that_tells_siblings_apart(engines: En
         issued = {row.token_hash: row.issued_at for row in rows}
     assert set(issued) == {b"before", b"after"}
     assert all(abs(issued_at - now) < timedelta(minutes=5) for issued_at in issued.values())
+
+
+def add_products(*skus: str, currency: str = "EUR", archived: bool = False) -> Insert:
+    """As programs add them that know neither folded SKUs nor limits."""
+    now = datetime.now(UTC)
+    return insert(products).values(
+        [
+            {
+                "sku": sku,
+                "name": sku,
+                "description": "",
+                "price": 1200,
+                "currency": currency,
+                "search_key": sku.casefold(),
+                "archived": archived,
+                "version": 1,
+                "created_at": now,
+                "modified_at": now,
+            }
+            for sku in skus
+        ]
+    )
+
+
+def add_users(*names: str) -> Insert:
+    role = {"password_hash": "plain:x", "role": "customer", "disabled": False}
+    return insert(users).values(
+        [{"username": name, "created_at": datetime.now(UTC), **role} for name in names]
+    )
+
+
+async def execute(engines: Engines, *statements: Executable) -> None:
+    async with engines.patient.begin() as connection:
+        for statement in statements:
+            await connection.execute(statement)
+
+
+EMPTY_SHELVES = text("INSERT INTO stock (product_id, on_hand) SELECT id, 0 FROM products")
+
+
+async def test_names_that_clash_once_folded_stay_apart_and_are_reported(
+    url: str, engines: Engines, caplog: pytest.LogCaptureFixture
+) -> None:
+    await run(engines, upgrade_to("0007"))
+    await execute(
+        engines,
+        add_products("tea", "TEA", "Cup", "TeA"),
+        EMPTY_SHELVES,
+        add_users("Anna", "Bert", "anna"),
+    )
+    await run(engines, upgrade_to("0009"))
+    reported = " ".join(record.getMessage() for record in caplog.records)
+    assert "products: 'tea' and 'TEA' and 'TeA' are the same" in reported
+    assert "users: 'Anna' and 'anna' are the same" in reported
+    assert not re.search("Cup|Bert", reported)
+    async with sql_store(url) as store:
+        async with store.unit_of_work() as uow:
+            for typed, found in {
+                **{"tea": 1, "TEA": 2, "TeA": 4, "tEA": None},
+                **{"cup": 3, "Cup": 3, "pot": None},
+            }.items():
+                product = await uow.products.find(typed)
+                assert (product.id if product else None) == found
+            for typed, found in {"Anna": 1, "anna": 3, "ANNA": None, "bert": 2}.items():
+                user = await uow.users.find(typed)
+                assert (user.id if user else None) == found
+        shop = UseCases(store.unit_of_work)
+        with pytest.raises(SkuTaken):
+            await shop.given_product(sku="tEA")
+        with pytest.raises(UsernameTaken):
+            await shop.given_customer("ANNA")
+        # What clashes can be changed like any other, and one that gets a name of its own is free.
+        for product_id in (1, 2):
+            await shop.change_product(caller=OPERATOR, product_id=product_id, price=money(1))
+        await shop.change_product(caller=OPERATOR, product_id=2, sku="Pot")
+        await shop.change_product(caller=OPERATOR, product_id=4, sku="Kettle")
+        assert (await shop.find_product(caller=OPERATOR, sku="tEA")).id == 1
+        assert (await shop.find_product(caller=OPERATOR, sku="pot")).id == 2
+        with pytest.raises(SkuTaken):
+            await shop.change_product(caller=OPERATOR, product_id=2, sku="TEA")
+
+
+async def test_what_an_older_program_adds_meanwhile_is_found_by_its_exact_name(
+    url: str, engines: Engines
+) -> None:
+    await SqlSchema(engines=engines).upgrade()
+    await execute(engines, add_products("Tea"), EMPTY_SHELVES, add_users("Anna"))
+    async with sql_store(url) as store:
+        shop = UseCases(store.unit_of_work)
+        assert (await shop.find_product(caller=OPERATOR, sku="Tea")).max_per_order is None
+        await shop.sign_in(username="Anna", password="x")
+        with pytest.raises(SkuTaken):
+            await shop.given_product(sku="Tea")
+        await shop.change_product(caller=OPERATOR, product_id=1, price=money(1))
+        assert (await shop.find_product(caller=OPERATOR, sku="TEA")).id == 1
+        # And one whose SKU it changes is not taken for another.
+        await execute(engines, text("UPDATE products SET sku = 'Pot'"))
+        with pytest.raises(ProductNotFound):
+            await shop.find_product(caller=OPERATOR, sku="TEA")
+        assert (await shop.find_product(caller=OPERATOR, sku="Pot")).id == 1
+
+
+async def test_a_shop_that_has_products_keeps_their_currency(engines: Engines) -> None:
+    await run(engines, upgrade_to("0007"))
+    await execute(engines, add_products("A", "B", currency="JPY"), add_products("C", archived=True))
+    schema = SqlSchema(engines=engines)
+    await schema.upgrade()
+    with pytest.raises(OtherCurrency, match="in JPY"):
+        await schema.claim_currency("EUR")
+    await schema.claim_currency("JPY")
+
+
+async def test_a_shop_with_prices_in_several_currencies_is_left_as_it_is(engines: Engines) -> None:
+    await run(engines, upgrade_to("0007"))
+    before = await run(engines, shape)
+    await execute(engines, add_products("A"), add_products("B", "C", currency="JPY"))
+    schema = SqlSchema(engines=engines)
+    with pytest.raises(StoreUnfit, match=r"1 in EUR \(such as 1\), 2 in JPY \(such as 2\)"):
+        await schema.upgrade()
+    assert await run(engines, shape) == before
+    await execute(engines, text("UPDATE products SET currency = 'EUR' WHERE sku = 'B'"))
+    await execute(engines, text("UPDATE products SET archived = true WHERE sku = 'C'"))
+    await schema.upgrade()
+    await schema.claim_currency("EUR")
 
 
 async def test_a_database_that_is_away_is_neither_current_nor_migrated(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ POST   /api/products/                     401       403    403    201       401
 GET    /api/products/{product}/           401       200    200    200       200
 PATCH  /api/products/{product}/           401       403    403    200       401
 DELETE /api/products/{product}/           401       403    403    204       401
+POST   /api/products/{product}/restore/   401       403    403    200       401
 POST   /api/products/{product}/stock/     401       403    403    200       401
 GET    /api/products/{product}/movements/ 401       403    403    200       200
 

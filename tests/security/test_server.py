@@ -53,6 +53,16 @@ def closing(message: bytes) -> bytes:
     return message.replace(b"Host: shop\r\n", b"Host: shop\r\nConnection: close\r\n", 1)
 
 
+@pytest.mark.parametrize("query", ["search=café".encode(), b"search=caf\xe9", b"search=caf%C3%A9"])
+def test_bytes_of_a_query_that_are_not_ascii_reach_the_shop(
+    server: ShopServer, query: bytes
+) -> None:
+    """Which would answer 400 if they were not UTF-8, before it asks who is there."""
+    line = b"GET /health/live?" + query
+    status = 400 if b"\xe9" in query else 200
+    assert told(server, closing(request(line=line)))[0] == [status]
+
+
 def test_a_plain_request_is_answered(server: ShopServer) -> None:
     """Else the refusals below might be of something else."""
     length = b"Content-Length: %d\r\n" % len(BODY)

@@ -28,10 +28,11 @@ SIGNED_IN = """
 STAFF = """
     advance_order pay_order return_order
     find_product create_product change_product archive_product change_stock read_movements
+    restore_product
 """
 OPERATORS = """
     create_user set_password disable_user enable_user list_users
-    add_products verify_stock repair_stock purge_sessions purge_attempts purge_keys
+    cancel_unpaid add_products verify_stock repair_stock purge_sessions purge_attempts purge_keys
 """
 # No use cases of their own: the intake calls the one with what `place_order` asked for; the other
 # surrounds whatever must not be guessed.

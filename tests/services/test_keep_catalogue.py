@@ -6,16 +6,18 @@ import pytest
 
 from shop.domain.errors import (
     InvalidField,
+    MixedCurrencies,
     OutOfStock,
     ProductNotFound,
     SkuTaken,
+    StaffOnly,
     StockChanged,
 )
 from shop.domain.pages import Window
 from shop.domain.products import STOCK_MAX, ProductQuery
 from shop.domain.stock import NOTE_LENGTH_MAX, Reason
 from shop.domain.users import OPERATOR
-from tests.builders import NOON, money, product, staff
+from tests.builders import NOON, customer, money, product, staff
 from tests.stores import Store
 from tests.use_cases import UseCases
 
@@ -51,13 +53,13 @@ async def test_a_sku_belongs_to_one_product(shop: UseCases, store: Store) -> Non
 
 async def test_a_bad_product_is_refused_before_anything_is_stored(shop: UseCases) -> None:
     with pytest.raises(InvalidField):
-        await shop.create_product(caller=OPERATOR, sku="A B", name="A", price=money())
+        await shop.create_product(caller=OPERATOR, sku="A,B", name="A", price=money())
     page = await shop.list_products(caller=OPERATOR, query=ProductQuery(), window=Window(limit=10))
     assert page.count == 0
 
 
 async def test_adding_many_products_leaves_those_that_are_there(shop: UseCases) -> None:
-    there = await shop.given_product(3, sku="SKU-2", name="old")
+    there = await shop.given_product(3, sku="sku-2", name="old")
     added = await shop.add_products(
         caller=OPERATOR,
         products=[product(0, sku=f"SKU-{n}", name="new", stock=n) for n in range(1, 4)],
@@ -83,9 +85,30 @@ async def test_an_archived_product_is_neither_read_nor_listed(shop: UseCases) ->
     gone = await shop.given_product(1)
     await shop.archive_product(caller=staff(99), product_id=gone.id)
     with pytest.raises(ProductNotFound):
-        await shop.read_product(caller=OPERATOR, product_id=gone.id)
+        await shop.read_product(caller=customer(), product_id=gone.id)
     page = await shop.list_products(caller=OPERATOR, query=ProductQuery(), window=Window(limit=10))
     assert (list(page.items), page.count) == ([], 0)
+
+
+async def test_archived_products_are_for_staff(shop: UseCases) -> None:
+    gone = await shop.given_product(1)
+    await shop.archive_product(caller=staff(99), product_id=gone.id)
+    archived, window = ProductQuery(archived=True), Window(limit=10)
+    page = await shop.list_products(caller=staff(), query=archived, window=window)
+    assert [product.id for product in page.items] == [gone.id]
+    assert (await shop.read_product(caller=staff(), product_id=gone.id)).archived
+    with pytest.raises(StaffOnly):
+        await shop.list_products(caller=customer(), query=archived, window=window)
+
+
+async def test_a_product_of_another_currency_is_not_brought_back(shop: UseCases) -> None:
+    lamp = await shop.create_product(
+        caller=OPERATOR, sku="LAMP", name="Lamp", price=money(1200, "JPY")
+    )
+    await shop.archive_product(caller=OPERATOR, product_id=lamp.id)
+    with pytest.raises(MixedCurrencies, match="EUR and JPY"):
+        await shop.restore_product(caller=OPERATOR, product_id=lamp.id)
+    assert (await shop.read_product(caller=OPERATOR, product_id=lamp.id)).archived
 
 
 @pytest.mark.parametrize(

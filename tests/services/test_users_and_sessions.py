@@ -82,6 +82,17 @@ async def test_whatever_is_wrong_the_answer_and_the_work_are_the_same(
     assert len(answers) == 1
 
 
+async def test_a_password_of_two_forms_is_the_same_work_for_who_is_not_there(
+    shop: UseCases,
+) -> None:
+    await shop.given_customer("anna")
+    for username in ("anna", "nobody"):
+        before = shop.hasher.verified
+        with pytest.raises(WrongCredentials):
+            await shop.sign_in(username=username, password="ｗｒｏｎｇ password")  # noqa: RUF001
+        assert shop.hasher.verified == before + 2
+
+
 async def test_the_first_token_keeps_working_for_its_day(shop: UseCases) -> None:
     await shop.given_customer("anna")
     token = await sign_in(shop)

@@ -11,16 +11,18 @@ from uuid import UUID
 from shop.domain.errors import (
     InvalidField,
     InvalidFields,
+    MixedCurrencies,
     NotAmendable,
     NotOut,
     OrderChanged,
     OrderNotFound,
     OutOfStock,
+    OverMaxPerOrder,
     PaymentReferenceTaken,
     Shortage,
     TransitionNotAllowed,
 )
-from shop.domain.money import Money
+from shop.domain.money import Money, require_same_currency
 from shop.domain.products import Product
 from shop.domain.stock import Shelf
 from shop.domain.users import Caller
@@ -127,7 +129,7 @@ def refusal_of(
     shelf: Shelf,
     *,
     held: Mapping[int, int] = _NOTHING,
-) -> InvalidFields | OutOfStock | None:
+) -> InvalidFields | MixedCurrencies | OverMaxPerOrder | OutOfStock | None:
     """Why an order cannot have what it wants, beside what it holds already; None if it can.
 
     What is archived may stay on an order, but no more of it may come to it. `wanted` is the items
@@ -141,6 +143,10 @@ def refusal_of(
                 if item.product_id in missing
             ]
         )
+    if len(currencies := {shelf.products[product_id].price.currency for product_id in wanted}) > 1:
+        return MixedCurrencies(currencies)
+    if over := shelf.over_max(wanted, held):
+        return OverMaxPerOrder(over)
     if shortages := shelf.shortages(wanted, held):
         return OutOfStock(shortages)
     return None
@@ -223,6 +229,7 @@ class Order:
     def __post_init__(self) -> None:
         assert self.lines
         assert self.version >= 1
+        require_same_currency((self.currency, *(line.price.currency for line in self.lines)))
 
     @classmethod
     def place(
@@ -248,7 +255,7 @@ class Order:
 
     @property
     def total(self) -> Money:
-        return Money(amount=sum(line.total.amount for line in self.lines), currency=self.currency)
+        return sum((line.total for line in self.lines), Money(amount=0, currency=self.currency))
 
     @property
     def key(self) -> tuple[datetime, UUID]:

@@ -82,21 +82,28 @@ class ProductRepository(Listable[ProductQuery, Product], Protocol):
         ...
 
     async def find(self, sku: str) -> Product | None:
-        """The product with this SKU, archived or not."""
+        """The product that this SKU stands for (`the_one_called`), archived or not."""
+        ...
+
+    async def find_alike(self, sku: str) -> Sequence[Product]:
+        """Those whose SKUs fold to the same, archived or not.
+
+        There is one at most, but for those from before SKUs were folded.
+        """
         ...
 
     async def save(self, product: Product) -> None:
-        """Store a locked product's entry, not its stock. Raises `SkuTaken`."""
+        """Store a locked product's entry, not its stock. Raises `SkuTaken` as `add` does."""
         ...
 
     async def find_skus(self, skus: Collection[str]) -> set[str]:
-        """Those of the SKUs that are taken."""
+        """Those of the SKUs that are taken, whatever the case."""
         ...
 
     async def add(self, products: Sequence[Product]) -> list[Product]:
         """Store new products with stock 0; hands them back with ids, in the same order.
 
-        Raises `SkuTaken`.
+        Raises `SkuTaken` for a SKU that folds to the same as another product's.
         """
         ...
 
@@ -229,7 +236,9 @@ class UserRepository(Protocol):
         """Raises `UserNotFound`."""
         ...
 
-    async def find(self, username: str) -> User | None: ...
+    async def find(self, username: str) -> User | None:
+        """The user that this name stands for (`the_one_called`)."""
+        ...
 
     async def is_disabled(self, user_id: int) -> bool:
         """False for one who is not there, too."""
@@ -244,7 +253,10 @@ class UserRepository(Protocol):
         ...
 
     async def add(self, user: User) -> User:
-        """Store a new user; hands it back with its id. Raises `UsernameTaken`."""
+        """Store a new user; hands it back with its id.
+
+        Raises `UsernameTaken` for a name that folds to the same as another user's.
+        """
         ...
 
     async def save(self, user: User) -> None:
@@ -450,6 +462,13 @@ class Schema(Protocol):
 
     async def check_encoding(self) -> None:
         """Raises `StoreUnfit` if it cannot hold every text, and `StoreUnavailable`."""
+        ...
+
+    async def claim_currency(self, currency: str) -> None:
+        """Have it as the shop's currency, for good, if the shop has none yet.
+
+        Raises `OtherCurrency` if the shop has another one.
+        """
         ...
 
     async def upgrade(self) -> None:

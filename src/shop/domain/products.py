@@ -1,6 +1,6 @@
 """Products: what the catalogue offers, at which price, and how many are there."""
 
-import re
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,14 +9,22 @@ from typing import Self
 
 from shop.domain.errors import InvalidField, ProductChanged
 from shop.domain.money import Money
-from shop.domain.text import clean
+from shop.domain.text import clean, folded
 
 NAME_LENGTH_MAX = 200
 DESCRIPTION_LENGTH_MAX = 5_000
 SEARCH_LENGTH_MAX = 100
 STOCK_MAX = 10**12
-SKU_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-_SKU = re.compile(SKU_PATTERN, re.ASCII)
+NO_MAX = 0
+"""A `max_per_order` that takes the limit away, where None keeps it."""
+SKU_LENGTH_MAX = 64
+SKU_SIGNS = " -_./+#&()"
+"""What a SKU may have beside letters, digits and marks of any script."""
+# Unicode's letters, marks and numbers.
+_SKU_KINDS = {"L", "M", "N"}
+_SKU_KINDS_NEEDED = {"L", "N"}
+# Few characters fold to more than two; what does not fit is no SKU that anybody has.
+SKU_FOLDED_LENGTH_MAX = 2 * SKU_LENGTH_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,21 +41,32 @@ class Product:
     """Rises with every change of the catalogue entry; the stock is not part of it."""
     created_at: datetime
     modified_at: datetime
+    max_per_order: int | None = None
+    """How many pieces one order may have; None if as many as there are."""
 
     def __post_init__(self) -> None:
         assert self.stock >= 0
         assert self.version >= 1
+        assert self.max_per_order is None or self.max_per_order >= 1
 
     @classmethod
     def new(
-        cls, *, sku: str, name: str, description: str, price: Money, stock: int, at: datetime
+        cls,
+        *,
+        sku: str,
+        name: str,
+        description: str,
+        price: Money,
+        stock: int,
+        at: datetime,
+        max_per_order: int | None = None,
     ) -> Self:
         """A product that follows the rules, or `InvalidField`."""
         if not 0 <= stock <= STOCK_MAX:
             raise InvalidField("stock", f"must be from 0 to {STOCK_MAX}")
         return cls(
             id=0,
-            sku=_check_sku(sku),
+            sku=clean_sku(sku),
             name=_clean_name(name),
             description=_clean_description(description),
             price=price,
@@ -56,6 +75,7 @@ class Product:
             version=1,
             created_at=at,
             modified_at=at,
+            max_per_order=_check_max(max_per_order),
         )
 
     @property
@@ -71,16 +91,23 @@ class Product:
         name: str | None = None,
         description: str | None = None,
         price: Money | None = None,
+        max_per_order: int | None = None,
     ) -> Self:
-        """The product with the given fields replaced (None keeps one), or `InvalidField`."""
+        """The product with the given fields replaced (None keeps one), or `InvalidField`.
+
+        A `max_per_order` of `NO_MAX` takes the limit away.
+        """
         return replace(
             self,
-            sku=self.sku if sku is None else _check_sku(sku),
+            sku=self.sku if sku is None else clean_sku(sku),
             name=self.name if name is None else _clean_name(name),
             description=self.description
             if description is None
             else _clean_description(description),
             price=self.price if price is None else price,
+            max_per_order=self.max_per_order
+            if max_per_order is None
+            else _check_max(None if max_per_order == NO_MAX else max_per_order),
             version=self.version + 1,
             modified_at=at,
         )
@@ -88,16 +115,46 @@ class Product:
     def archive(self, *, at: datetime) -> Self:
         return replace(self, archived=True, version=self.version + 1, modified_at=at)
 
+    def restore(self, *, at: datetime) -> Self:
+        return replace(self, archived=False, version=self.version + 1, modified_at=at)
+
     def check_version(self, expected: Collection[int] | None) -> None:
         """Raises `ProductChanged` unless it is one of the versions expected (None: any is)."""
         if expected is not None and self.version not in expected:
             raise ProductChanged
 
 
-def _check_sku(sku: str) -> str:
-    if not _SKU.fullmatch(sku):
-        raise InvalidField("sku", "must be 1 to 64 letters, digits, dots, dashes or underscores")
+def clean_sku(sku: str) -> str:
+    """The SKU as people have it, composed, with plain spaces and none at its ends.
+
+    Raises `InvalidField` unless it is made of letters, digits and `SKU_SIGNS`; of the first two it
+    has at least one.
+    """
+    sku = unicodedata.normalize("NFC", sku).strip()
+    sku = "".join(" " if unicodedata.category(each) == "Zs" else each for each in sku)
+    # A full-width sign is as good as the one that it stands for.
+    kinds = {
+        unicodedata.category(each)[0]
+        for each in sku
+        if unicodedata.normalize("NFKC", each) not in SKU_SIGNS
+    }
+    if not (
+        len(sku) <= SKU_LENGTH_MAX
+        and kinds <= _SKU_KINDS
+        and kinds & _SKU_KINDS_NEEDED
+        and 1 <= len(folded(sku)) <= SKU_FOLDED_LENGTH_MAX
+    ):
+        raise InvalidField(
+            "sku",
+            f"must be 1 to {SKU_LENGTH_MAX} letters, digits, spaces or any of . - _ / + # & ( )",
+        )
     return sku
+
+
+def _check_max(max_per_order: int | None) -> int | None:
+    if max_per_order is not None and not 1 <= max_per_order <= STOCK_MAX:
+        raise InvalidField("max_per_order", f"must be from 1 to {STOCK_MAX}")
+    return max_per_order
 
 
 def _clean_name(name: str) -> str:
@@ -116,10 +173,12 @@ class ProductSort(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductQuery:
-    """Which products, and in which order. Archived ones are never listed."""
+    """Which products, and in which order."""
 
     search: str = ""
     """Found anywhere in name or SKU, whatever the case."""
+    archived: bool = False
+    """The archived ones, which are for staff, or those for sale."""
     in_stock: bool | None = None
     price_min: int | None = None
     price_max: int | None = None

@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import partial
 from uuid import UUID
 
-from shop.domain.errors import InvalidField, OutOfStock, Shortage
+from shop.domain.errors import InvalidField, OutOfStock, OverMax, Shortage
 from shop.domain.products import STOCK_MAX, Product
 
 NOTE_LENGTH_MAX = 200
@@ -74,6 +74,23 @@ class Shelf:
             and quantity > held.get(product_id, 0)
         }
 
+    def over_max(self, wanted: Mapping[int, int], held: Mapping[int, int]) -> list[OverMax]:
+        """The products of which an order would get more than it may, in the order wanted.
+
+        What an order holds already, it may keep.
+        """
+        return [
+            OverMax(
+                product_id=product_id,
+                requested=quantity,
+                available=min(most, self._on_hand[product_id] + held.get(product_id, 0)),
+                max_per_order=most,
+            )
+            for product_id, quantity in wanted.items()
+            if (most := self.products[product_id].max_per_order) is not None
+            and quantity > max(most, held.get(product_id, 0))
+        ]
+
     def shortages(self, wanted: Mapping[int, int], held: Mapping[int, int]) -> list[Shortage]:
         """The products of which fewer are there than wanted, in the order wanted.
 
@@ -118,7 +135,8 @@ class Shelf:
     ) -> None:
         """Change one product's stock by a signed quantity.
 
-        Below zero is `OutOfStock`, beyond the limit `InvalidField`.
+        Below zero is `OutOfStock`. Above the limit is `InvalidField`, but for what an order gives
+        back: that may always come home.
         """
         on_hand = self._on_hand[product_id]
         balance = on_hand + quantity
@@ -126,7 +144,7 @@ class Shelf:
             raise OutOfStock(
                 [Shortage(product_id=product_id, requested=-quantity, available=on_hand)]
             )
-        if balance > STOCK_MAX:
+        if quantity > 0 and balance > STOCK_MAX and reason not in ORDER_REASONS:
             raise InvalidField("quantity", f"the stock would be above {STOCK_MAX}")
         self._on_hand[product_id] = balance
         self.movements.append(

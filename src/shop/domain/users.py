@@ -8,8 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from shop.domain.errors import InvalidField, OperatorOnly, StaffOnly
+from shop.domain.text import folded
 
 USERNAME_LENGTH_MAX = 150
+# Few characters fold to more than two; what does not fit is no name that anybody has.
+USERNAME_FOLDED_LENGTH_MAX = 2 * USERNAME_LENGTH_MAX
 PASSWORD_LENGTH_MIN = 8
 PASSWORD_LENGTH_MAX = 256
 _USERNAME = re.compile(r"[\w.@+-]+")
@@ -72,34 +75,58 @@ OPERATOR = Caller(user_id=0, role=Role.STAFF)
 
 
 def normal_username(username: str) -> str:
-    """The form (NFKC) names are stored and compared in, without what no name can have."""
-    return _FOREIGN.sub("?", unicodedata.normalize("NFKC", username))
+    """The form (NFKC) that names are stored in, without what no name can have."""
+    return _FOREIGN.sub("?", unicodedata.normalize("NFKC", username).strip())
 
 
 def clean_username(username: str) -> str:
     """The name as stored, or `InvalidField`: NFKC, word characters and `.@+-`, as Django has it."""
-    username = unicodedata.normalize("NFKC", username)
-    if len(username) > USERNAME_LENGTH_MAX or not _USERNAME.fullmatch(username):
+    username = unicodedata.normalize("NFKC", username).strip()
+    if (
+        len(username) > USERNAME_LENGTH_MAX
+        or not _USERNAME.fullmatch(username)
+        or not 1 <= len(folded(username)) <= USERNAME_FOLDED_LENGTH_MAX
+    ):
         raise InvalidField(
             "username", f"must be 1 to {USERNAME_LENGTH_MAX} letters, digits or any of . @ + - _"
         )
     return username
 
 
+def password_forms(password: str) -> tuple[str, ...]:
+    """What a stored hash may be of: the password in NFKC, and as typed if that is another.
+
+    The first is what is hashed (NIST SP 800-63B): keyboards and systems write the same letters in
+    several ways. The second is what older hashes are of.
+    """
+    normal = normal_password(password)
+    return (normal,) if normal == password else (normal, password)
+
+
+def normal_password(password: str) -> str:
+    return unicodedata.normalize("NFKC", password)
+
+
 def check_password(
     password: str, *, username: str, is_common: Callable[[str], bool], field: str = "password"
-) -> None:
-    """`InvalidField` unless the password is long enough and not what is guessed first.
+) -> str:
+    """The password as it is hashed, in NFKC.
 
-    NIST SP 800-63B: length and a blocklist, and no rules of composition.
+    `InvalidField` unless it is long enough and not what is guessed first. NIST SP 800-63B: length
+    and a blocklist, and no rules of composition.
     """
+    password = normal_password(password)
     if not PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
         raise InvalidField(
             field, f"must have {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters"
         )
     if any("\ud800" <= character <= "\udfff" for character in password):
         raise InvalidField(field, "must be text in UTF-8")
-    if password.casefold() == username.casefold():
+    guess = folded(password)
+    if guess == folded(username):
         raise InvalidField(field, "must not be the user name")
-    if is_common(password):
+    if len(set(guess) - {" "}) < 2:
+        raise InvalidField(field, "must not be one character again and again")
+    if is_common(guess):
         raise InvalidField(field, "is one of the most common passwords; choose another")
+    return password

@@ -24,6 +24,7 @@ from shop.adapters.sql.sqlite import SqliteUnitOfWork
 from shop.domain.services.advance_order import AdvanceOrder, PayOrder
 from shop.domain.services.amend_order import AmendOrder
 from shop.domain.services.cancel_order import CancelOrder
+from shop.domain.services.cancel_unpaid import CancelUnpaid
 from shop.domain.services.check_user import CheckUser
 from shop.domain.services.decide_orders import DecideOrders, mark_lost
 from shop.domain.services.keep_catalogue import (
@@ -36,6 +37,7 @@ from shop.domain.services.keep_catalogue import (
     ListProducts,
     ReadMovements,
     ReadProduct,
+    RestoreProduct,
 )
 from shop.domain.services.keep_users import (
     ChangePassword,
@@ -111,7 +113,7 @@ class Container(containers.DeclarativeContainer):
     sql_schema = providers.Singleton(SqlSchema, engines=engines)
     schema = providers.Selector(
         settings.provided.store,
-        memory=providers.Singleton(MemorySchema),
+        memory=providers.Singleton(MemorySchema, database=memory),
         sqlite=sql_schema,
         postgresql=sql_schema,
     )
@@ -138,6 +140,7 @@ class Container(containers.DeclarativeContainer):
     order_limit = providers.Singleton(PerMinute, settings.provided.orders_per_minute)
     place_order = providers.Singleton(PlaceOrder, intake=intake, new_id=new_id, limit=order_limit)
     cancel_order = providers.Singleton(CancelOrder, **_writing)
+    cancel_unpaid = providers.Singleton(CancelUnpaid, **_reading, cancel_order=cancel_order)
     amend_order = providers.Singleton(AmendOrder, **_writing)
     advance_order = providers.Singleton(AdvanceOrder, **_writing)
     pay_order = providers.Singleton(PayOrder, **_writing)
@@ -153,6 +156,9 @@ class Container(containers.DeclarativeContainer):
     add_products = providers.Singleton(AddProducts, **_reading)
     change_product = providers.Singleton(ChangeProduct, **_writing)
     archive_product = providers.Singleton(ArchiveProduct, **_writing)
+    restore_product = providers.Singleton(
+        RestoreProduct, **_writing, currency=settings.provided.currency
+    )
     change_stock = providers.Singleton(ChangeStock, **_writing)
     read_movements = providers.Singleton(ReadMovements, **_reading)
     verify_stock = providers.Singleton(VerifyStock, **_reading)

@@ -1,8 +1,21 @@
 """What every address does with every request: methods, spelling, and words in queries."""
 
-import pytest
+from collections.abc import AsyncIterator
+from typing import Any
 
-from tests.entrypoints.api import Api, problem, wrong_fields
+import httpx
+import pytest
+from litestar.types import Receive, Send
+
+from shop.entrypoints.http.app import build_app
+from tests.entrypoints.api import (
+    Api,
+    container_for,
+    opened_api,
+    problem,
+    settings_for,
+    wrong_fields,
+)
 
 ORDER = "/api/orders/00000000-0000-4000-8000-000000000000"
 
@@ -13,6 +26,7 @@ METHODS = {
     "/api/token/revoke": {"POST"},
     "/api/products": {"GET", "POST"},
     "/api/products/1": {"GET", "PATCH", "DELETE"},
+    "/api/products/1/restore": {"POST"},
     "/api/products/1/stock": {"POST"},
     "/api/products/1/movements": {"GET"},
     "/api/orders": {"GET", "POST"},
@@ -104,6 +118,48 @@ async def test_an_address_has_one_spelling(api: Api, path: str) -> None:
 async def test_null_is_no_value_of_a_parameter(api: Api, path: str) -> None:
     response = await api.customer.get(path, params={"page_size": "null"})
     assert wrong_fields(response) == ["page_size"]
+
+
+@pytest.fixture
+async def raw() -> AsyncIterator[Api]:
+    """An API whose clients send the bytes of the header `X-Query` as the query: httpx cannot."""
+    container = container_for(settings_for())
+    app = build_app(container)
+
+    async def with_query(scope: Any, receive: Receive, send: Send) -> None:
+        query = dict(scope["headers"]).get(b"x-query")
+        await app(scope if query is None else scope | {"query_string": query}, receive, send)
+
+    async with opened_api(container, with_query) as api:
+        yield api
+
+
+async def search(api: Api, query: bytes) -> httpx.Response:
+    return await api.customer.get("/api/products/", headers={b"X-Query": query})
+
+
+@pytest.mark.parametrize("word", ["café", "caf%C3%A9", "CAFÉ", "café+cr%C3%A8me", "crème"])
+async def test_what_is_typed_in_a_query_is_utf_8_percent_encoded_or_not(
+    raw: Api, word: str
+) -> None:
+    for name in ("Café crème", "Caf\u00c3\u00a9", "Tea"):
+        await raw.given_product(name=name)
+    found = (await search(raw, f"search={word}&page_size=1".encode())).json()
+    assert [product["name"] for product in found["results"]] == ["Café crème"]
+    assert found["count"] == 1
+
+
+async def test_links_go_on_with_what_was_typed(raw: Api) -> None:
+    for name in ("Café", "Café", "Café", "Tea"):
+        await raw.given_product(name=name)
+    first = (await search(raw, "search=café&page_size=2".encode())).json()
+    second = (await raw.customer.get(first["next"])).json()
+    assert (first["count"], len(second["results"]), second["next"]) == (3, 1, None)
+
+
+@pytest.mark.parametrize("query", [b"search=caf\xe9", b"search=\xc3", b"\xff=1", b"a=%C3\xa9\xff"])
+async def test_a_query_that_is_not_utf_8_is_refused(raw: Api, query: bytes) -> None:
+    assert wrong_fields(await search(raw, query)) == ["query"]
 
 
 async def test_null_is_a_word_where_a_route_says_so(api: Api) -> None:

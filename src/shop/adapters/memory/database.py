@@ -113,5 +113,6 @@ _TABLES = tuple(table.name for table in fields(Tables) if not table.kw_only)
 class MemoryDatabase:
     def __init__(self) -> None:
         self.tables = Tables()
+        self.currency: str | None = None
         self.writing = asyncio.Lock()
         """One transaction at a time, as in SQLite."""

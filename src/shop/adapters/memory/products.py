@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from shop.adapters.memory.database import Tables
 from shop.adapters.memory.pages import cut_window
@@ -9,6 +10,7 @@ from shop.domain.errors import ProductNotFound, SkuTaken
 from shop.domain.pages import Window
 from shop.domain.ports import ProductRepository
 from shop.domain.products import Product, ProductQuery
+from shop.domain.text import folded, the_one_called
 
 
 class MemoryProductRepository(ProductRepository):
@@ -26,17 +28,21 @@ class MemoryProductRepository(ProductRepository):
         return await self.get(product_id)
 
     async def find(self, sku: str) -> Product | None:
-        return next((p for p in self._products.values() if p.sku == sku), None)
+        return the_one_called(sku, await self.find_alike(sku), attrgetter("sku"))
+
+    async def find_alike(self, sku: str) -> Sequence[Product]:
+        key = folded(sku)
+        return [product for product in self._products.values() if folded(product.sku) == key]
 
     async def save(self, product: Product) -> None:
-        taken_by = await self.find(product.sku)
-        if taken_by is not None and taken_by.id != product.id:
+        if any(other.id != product.id for other in await self.find_alike(product.sku)):
             raise SkuTaken(product.sku)
         stock = self._products[product.id].stock
         self._products[product.id] = replace(product, stock=stock)
 
     async def find_skus(self, skus: Collection[str]) -> set[str]:
-        return {product.sku for product in self._products.values()} & set(skus)
+        taken = self._folded_skus()
+        return {sku for sku in skus if folded(sku) in taken}
 
     async def read_window(self, query: ProductQuery, window: Window) -> Sequence[Product]:
         return cut_window(self._matching(query), window, query.key, descending=query.descending)
@@ -45,23 +51,26 @@ class MemoryProductRepository(ProductRepository):
         return len(self._matching(query))
 
     async def add(self, products: Sequence[Product]) -> list[Product]:
-        taken = {product.sku for product in self._products.values()}
+        taken = self._folded_skus()
         added = []
         for product in products:
-            if product.sku in taken:
+            if folded(product.sku) in taken:
                 raise SkuTaken(product.sku)
-            taken.add(product.sku)
+            taken.add(folded(product.sku))
             stored = replace(product, id=next(self._ids), stock=0)
             self._products[stored.id] = stored
             added.append(stored)
         return added
+
+    def _folded_skus(self) -> set[str]:
+        return {folded(product.sku) for product in self._products.values()}
 
     def _matching(self, query: ProductQuery) -> Sequence[Product]:
         wanted = query.search.casefold()
         return [
             product
             for product in self._products.values()
-            if not product.archived
+            if product.archived == query.archived
             and wanted in product.search_key
             and (query.in_stock is None or query.in_stock == (product.stock > 0))
             and (query.price_min is None or product.price.amount >= query.price_min)

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from shop.adapters.memory.database import Tables
 from shop.domain.errors import UsernameTaken, UserNotFound
 from shop.domain.ports import UserRepository
+from shop.domain.text import folded, the_one_called
 from shop.domain.users import User
 
 
@@ -21,14 +23,15 @@ class MemoryUserRepository(UserRepository):
             raise UserNotFound(user_id) from None
 
     async def find(self, username: str) -> User | None:
-        return next((user for user in self._users.values() if user.username == username), None)
+        return the_one_called(username, self._users.values(), attrgetter("username"))
 
     async def is_disabled(self, user_id: int) -> bool:
         user = self._users.get(user_id)
         return user is not None and user.disabled
 
     async def add(self, user: User) -> User:
-        if await self.find(user.username) is not None:
+        taken = {folded(other.username) for other in self._users.values()}
+        if folded(user.username) in taken:
             raise UsernameTaken(user.username)
         stored = replace(user, id=next(self._ids))
         self._users[stored.id] = stored

@@ -1,7 +1,7 @@
 """What the database and its drivers raise, in the words of the domain."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -63,14 +63,28 @@ class Constraint:
 
 
 # The constraints that a caller's input can violate, by the error that says so.
-_CONSTRAINTS: dict[type[ShopError], Constraint] = {
-    SkuTaken: Constraint("products_sku_key", "UNIQUE constraint failed: products.sku"),
-    UsernameTaken: Constraint("users_username_key", "UNIQUE constraint failed: users.username"),
-    PaymentReferenceTaken: Constraint(
-        "orders_payment_reference_key", "UNIQUE constraint failed: orders.payment_reference"
-    ),
+_CONSTRAINTS: dict[type[ShopError], Sequence[Constraint]] = {
+    SkuTaken: [
+        Constraint("products_sku_key", "UNIQUE constraint failed: products.sku"),
+        Constraint(
+            "products_sku_folded_key",
+            "UNIQUE constraint failed: products.sku_folded, products.sku_clash",
+        ),
+    ],
+    UsernameTaken: [
+        Constraint("users_username_key", "UNIQUE constraint failed: users.username"),
+        Constraint(
+            "users_username_folded_key",
+            "UNIQUE constraint failed: users.username_folded, users.username_clash",
+        ),
+    ],
+    PaymentReferenceTaken: [
+        Constraint(
+            "orders_payment_reference_key", "UNIQUE constraint failed: orders.payment_reference"
+        ),
+    ],
     # A token outlives its user only if the database was made anew under the same secret.
-    InvalidToken: Constraint("orders_user_id_fkey", "FOREIGN KEY constraint failed"),
+    InvalidToken: [Constraint("orders_user_id_fkey", "FOREIGN KEY constraint failed")],
 }
 
 
@@ -162,16 +176,17 @@ def translating() -> Iterator[None]:
 
 @contextmanager
 def refusing(error: ShopError) -> Iterator[None]:
-    """Raises this error where the constraint that stands for it is violated."""
+    """Raises this error where a constraint that stands for it is violated."""
     try:
         yield
     except Exception as violation:
         cause = driver_error(violation)
-        constraint = _CONSTRAINTS[type(error)]
-        if constraint.name == getattr(cause, "constraint_name", None) or (
-            isinstance(cause, sqlite3.IntegrityError) and constraint.sqlite_message == str(cause)
-        ):
-            raise error from cause
+        is_sqlite = isinstance(cause, sqlite3.IntegrityError)
+        for constraint in _CONSTRAINTS[type(error)]:
+            if constraint.name == getattr(cause, "constraint_name", None) or (
+                is_sqlite and constraint.sqlite_message == str(cause)
+            ):
+                raise error from cause
         raise
 
 

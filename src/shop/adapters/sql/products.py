@@ -2,26 +2,29 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, insert, select, update
+from sqlalchemy import ColumnElement, Select, case, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.pages import count_rows, read_window
-from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_row
+from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_row, read_rows
 from shop.domain.errors import ProductNotFound, SkuTaken
 from shop.domain.money import Money
 from shop.domain.pages import Window
 from shop.domain.ports import ProductRepository
 from shop.domain.products import Product, ProductQuery, ProductSort
+from shop.domain.text import folded, the_one_called
 
 _products, _stock = tables.products, tables.stock
 
-# The search key is made from other columns, and only searched in.
+# What is made from other columns is only searched in.
+_MADE = ("search_key", "sku_folded", "sku_clash")
 PRODUCT_COLUMNS = (
-    *(column for column in _products.columns if column.name != "search_key"),
+    *(column for column in _products.columns if column.name not in _MADE),
     _stock.c.on_hand,
 )
 
@@ -50,20 +53,30 @@ class SqlProductRepository(ProductRepository):
         return await self.get(product_id)
 
     async def find(self, sku: str) -> Product | None:
-        row = await read_row(self._connection, select_products().where(_products.c.sku == sku))
-        return None if row is None else product_from(row)
+        return the_one_called(sku, await self.find_alike(sku), attrgetter("sku"))
+
+    async def find_alike(self, sku: str) -> Sequence[Product]:
+        is_alike = or_(_products.c.sku == sku, _products.c.sku_folded == folded(sku))
+        rows = await read_rows(self._connection, select_products().where(is_alike))
+        # An older program may have changed a SKU, and left its folded form as it was.
+        return [p for p in map(product_from, rows) if folded(p.sku) == folded(sku)]
 
     async def save(self, product: Product) -> None:
+        # A new SKU must be nobody else's; one that clashes since before may stay.
+        clash = case((_products.c.sku == product.sku, _products.c.sku_clash), else_=0)
         with refusing(SkuTaken(product.sku)):
             await self._connection.execute(
-                update(_products).where(_products.c.id == product.id).values(product_row(product))
+                update(_products)
+                .where(_products.c.id == product.id)
+                .values(product_row(product) | {"sku_clash": clash})
             )
 
     async def find_skus(self, skus: Collection[str]) -> set[str]:
-        rows = await self._connection.scalars(
-            select(_products.c.sku).where(_products.c.sku.in_(skus))
-        )
-        return set(rows)
+        keys = {sku: folded(sku) for sku in skus}
+        is_alike = or_(_products.c.sku.in_(skus), _products.c.sku_folded.in_(keys.values()))
+        rows = await self._connection.scalars(select(_products.c.sku).where(is_alike))
+        taken = {folded(sku) for sku in rows}
+        return {sku for sku, key in keys.items() if key in taken}
 
     async def read_window(self, query: ProductQuery, window: Window) -> Sequence[Product]:
         rows = await read_window(
@@ -115,12 +128,14 @@ def product_from(row: ReadRow) -> Product:
         version=row["version"],
         created_at=row["created_at"],
         modified_at=row["modified_at"],
+        max_per_order=row["max_per_order"],
     )
 
 
 def product_row(product: Product) -> Row:
     return {
         "sku": product.sku,
+        "sku_folded": folded(product.sku),
         "name": product.name,
         "description": product.description,
         "price": product.price.amount,
@@ -130,11 +145,12 @@ def product_row(product: Product) -> Row:
         "version": product.version,
         "created_at": product.created_at,
         "modified_at": product.modified_at,
+        "max_per_order": product.max_per_order,
     }
 
 
 def _conditions(query: ProductQuery) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [_products.c.archived.is_(False)]
+    conditions: list[ColumnElement[bool]] = [_products.c.archived.is_(query.archived)]
     if query.search:
         conditions.append(_products.c.search_key.contains(query.search.casefold(), autoescape=True))
     if query.in_stock is not None:

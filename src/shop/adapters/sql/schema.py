@@ -20,9 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import is_missing_table, translating
-from shop.adapters.sql.tables import schema_compatibility
+from shop.adapters.sql.rows import insert_into
+from shop.adapters.sql.tables import schema_compatibility, shop
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
-from shop.domain.errors import StoreTooNew, StoreUnfit
+from shop.domain.errors import OtherCurrency, StoreTooNew, StoreUnfit
 from shop.domain.ports import Schema, SchemaState
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -64,6 +65,22 @@ class SqlSchema(Schema):
                 f"The database stores text as {encoding}, which cannot hold what people write; "
                 "the shop needs one that was created with the encoding UTF-8."
             )
+
+    async def claim_currency(self, currency: str) -> None:
+        stored = await self._currency()
+        if stored is None:
+            async with SqlUnitOfWork(engines=self._engines) as uow:
+                row = insert_into(uow.connection, shop).values(id=1, currency=currency)
+                await uow.connection.execute(row.on_conflict_do_nothing())
+                await uow.commit()
+            stored = await self._currency()
+        if stored != currency:
+            raise OtherCurrency(stored=str(stored), given=currency)
+
+    async def _currency(self) -> str | None:
+        async with SqlUnitOfWork(engines=self._engines, read_only=True) as uow:
+            stored: str | None = await uow.connection.scalar(select(shop.c.currency))
+        return stored
 
     async def upgrade(self) -> None:
         await self.check_encoding()

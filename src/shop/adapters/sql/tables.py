@@ -31,8 +31,9 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from shop.domain.orders import OrderStatus
+from shop.domain.products import SKU_FOLDED_LENGTH_MAX
 from shop.domain.stock import Reason
-from shop.domain.users import Role
+from shop.domain.users import USERNAME_FOLDED_LENGTH_MAX, Role
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -116,6 +117,15 @@ schema_compatibility = Table(
     "schema_compatibility", metadata, Column("oldest_program", String(32), primary_key=True)
 )
 
+# One row: what holds for the whole shop.
+shop = Table(
+    "shop",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("currency", String(3), nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
 users = Table(
     "users",
     metadata,
@@ -125,6 +135,11 @@ users = Table(
     Column("role", _one_of(Role, check="role_known"), nullable=False),
     Column("disabled", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # For finding a name however it is written. NULL only where an older program wrote the row.
+    Column("username_folded", ordered_text(USERNAME_FOLDED_LENGTH_MAX)),
+    # 0, but for names that were there and clashed when names were first folded.
+    Column("username_clash", Integer, nullable=False, server_default="0"),
+    Index("users_username_folded_key", "username_folded", "username_clash", unique=True),
 )
 
 session_families = Table(
@@ -189,7 +204,13 @@ products = Table(
     Column("version", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("modified_at", UtcDateTime, nullable=False),
+    # As for user names.
+    Column("sku_folded", ordered_text(SKU_FOLDED_LENGTH_MAX)),
+    Column("sku_clash", Integer, nullable=False, server_default="0"),
+    Column("max_per_order", BigInteger),
     CheckConstraint("price >= 0", name="price_not_negative"),
+    CheckConstraint("max_per_order > 0", name="max_per_order_positive"),
+    Index("products_sku_folded_key", "sku_folded", "sku_clash", unique=True),
     Index("products_by_created", "created_at", "id"),
     Index("products_by_price", "price", "id"),
     Index("products_by_name", "search_key", "id"),

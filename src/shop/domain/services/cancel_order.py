@@ -24,13 +24,15 @@ class CancelOrder:
         caller: Caller,
         order_id: UUID,
         restock: bool = True,
+        unpaid_only: bool = False,
         note: str = "",
         key: KeyedRequest | None = None,
     ) -> Order:
         """The cancelled order; one that was cancelled before, as it is.
 
-        Without `restock`, which is for staff, what comes back is written off. Raises
-        `OrderNotFound` (also for somebody else's order), `TransitionNotAllowed`, `StaffOnly`.
+        Without `restock`, which is for staff, what comes back is written off; with `unpaid_only`
+        a paid order is refused to staff, too. Raises `OrderNotFound` (also for somebody else's
+        order), `TransitionNotAllowed`, `StaffOnly`.
         """
         note = clean_note(note)
         async with self.unit_of_work(key=key) as uow:
@@ -41,7 +43,9 @@ class CancelOrder:
                 await uow.commit(order)
                 return order
             cancelled = order.advanced(
-                OrderStatus.CANCELLED, at=self.clock(), by_staff=caller.is_staff
+                OrderStatus.CANCELLED,
+                at=self.clock(),
+                by_staff=caller.is_staff and not unpaid_only,
             )
             await record_change(
                 uow, order, cancelled, name="order.cancelled", caller=caller, note=note

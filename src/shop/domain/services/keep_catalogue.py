@@ -3,13 +3,13 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from shop.domain.errors import InvalidField, ProductNotFound, StockChanged
+from shop.domain.errors import InvalidField, ProductNotFound, SkuTaken, StockChanged
 from shop.domain.events import Event
 from shop.domain.keys import KeyedRequest
-from shop.domain.money import Money
+from shop.domain.money import Money, require_same_currency
 from shop.domain.pages import Page, Window, read_page
 from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
-from shop.domain.products import STOCK_MAX, Product, ProductQuery
+from shop.domain.products import STOCK_MAX, Product, ProductQuery, clean_sku
 from shop.domain.services.check_user import require_active
 from shop.domain.services.retrying import retrying
 from shop.domain.stock import NOTE_LENGTH_MAX, MovementQuery, Reason, Shelf, StockMovement
@@ -28,7 +28,9 @@ class ListProducts:
     async def __call__(
         self, *, caller: Caller, query: ProductQuery, window: Window, count: int | None = None
     ) -> Page[Product]:
-        """The same for every caller."""
+        """The same for every caller, but that archived ones are for staff. Raises `StaffOnly`."""
+        if query.archived:
+            caller.require_staff()
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
             return await read_page(uow.products, query, window, count=count)
 
@@ -39,10 +41,10 @@ class ReadProduct:
 
     @retrying
     async def __call__(self, *, caller: Caller, product_id: int) -> Product:
-        """The same for every caller. Raises `ProductNotFound`, for archived ones too."""
+        """Raises `ProductNotFound`; for archived ones too, unless the caller is staff."""
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
             product = await uow.products.get(product_id)
-        if product.archived:
+        if product.archived and not caller.is_staff:
             raise ProductNotFound(product_id)
         return product
 
@@ -53,8 +55,12 @@ class FindProduct:
 
     @retrying
     async def __call__(self, *, caller: Caller, sku: str) -> Product:
-        """The product with this SKU, archived or not. Raises `StaffOnly`, `ProductNotFound`."""
+        """The product that this SKU stands for, archived or not.
+
+        Raises `StaffOnly`, `ProductNotFound`, and `InvalidField` for what is no SKU.
+        """
         caller.require_staff()
+        sku = clean_sku(sku)
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
             product = await uow.products.find(sku)
         if product is None:
@@ -77,15 +83,23 @@ class CreateProduct:
         price: Money,
         description: str = "",
         stock: int = 0,
+        max_per_order: int | None = None,
         key: KeyedRequest | None = None,
     ) -> Product:
         """The stored product. Raises `StaffOnly`, `SkuTaken` and `InvalidField`."""
         caller.require_staff()
         product = Product.new(
-            sku=sku, name=name, description=description, price=price, stock=stock, at=self.clock()
+            sku=sku,
+            name=name,
+            description=description,
+            price=price,
+            stock=stock,
+            at=self.clock(),
+            max_per_order=max_per_order,
         )
         async with self.unit_of_work(key=key) as uow:
             await require_active(uow, caller)
+            await _require_free(uow, product)
             [stored] = await _add(uow, [product], caller)
             uow.record(_event("product.created", caller, stored.id))
             await uow.commit(stored)
@@ -108,6 +122,16 @@ class AddProducts:
             stored = await _add(uow, new, caller)
             await uow.commit()
         return stored
+
+
+async def _require_free(uow: UnitOfWork, product: Product) -> None:
+    """Raises `SkuTaken` if the product's SKU, whatever its case, is another's; says whose.
+
+    The store has the last word, and cannot say so much.
+    """
+    for other in await uow.products.find_alike(product.sku):
+        if other.id != product.id:
+            raise SkuTaken(other.sku, product_id=other.id, archived=other.archived)
 
 
 async def _add(uow: UnitOfWork, products: Sequence[Product], caller: Caller) -> list[Product]:
@@ -146,10 +170,11 @@ class ChangeProduct:
         name: str | None = None,
         description: str | None = None,
         price: Money | None = None,
+        max_per_order: int | None = None,
         expected_versions: Collection[int] | None = None,
         key: KeyedRequest | None = None,
     ) -> Product:
-        """The changed product; None keeps a field.
+        """The changed product; None keeps a field, `NO_MAX` takes the limit of an order away.
 
         Raises `StaffOnly`, `ProductNotFound` (for archived ones too), `ProductChanged`,
         `SkuTaken`, `InvalidField`.
@@ -162,8 +187,15 @@ class ChangeProduct:
                 raise ProductNotFound(product_id)
             product.check_version(expected_versions)
             changed = product.changed(
-                at=self.clock(), sku=sku, name=name, description=description, price=price
+                at=self.clock(),
+                sku=sku,
+                name=name,
+                description=description,
+                price=price,
+                max_per_order=max_per_order,
             )
+            if changed.sku != product.sku:
+                await _require_free(uow, changed)
             await uow.products.save(changed)
             uow.record(_event("product.changed", caller, product_id))
             await uow.commit(changed)
@@ -199,6 +231,42 @@ class ArchiveProduct:
                 await uow.products.save(product.archive(at=self.clock()))
                 uow.record(_event("product.archived", caller, product_id))
             await uow.commit()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreProduct:
+    """Bring an archived product back into the catalogue, as it was."""
+
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
+    currency: str
+
+    @retrying
+    async def __call__(
+        self,
+        *,
+        caller: Caller,
+        product_id: int,
+        expected_versions: Collection[int] | None = None,
+        key: KeyedRequest | None = None,
+    ) -> Product:
+        """The product; one that is not archived, as it is.
+
+        Raises `StaffOnly`, `ProductNotFound`, `ProductChanged`, and `MixedCurrencies` for one that
+        was archived when the shop had another currency.
+        """
+        caller.require_staff()
+        async with self.unit_of_work(key=key) as uow:
+            product = await uow.products.lock(product_id)
+            await require_active(uow, caller)
+            if product.archived:
+                product.check_version(expected_versions)
+                require_same_currency((self.currency, product.price.currency))
+                product = product.restore(at=self.clock())
+                await uow.products.save(product)
+                uow.record(_event("product.restored", caller, product_id))
+            await uow.commit(product)
+        return product
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from shop.domain.ports import (
 )
 from shop.domain.services.check_user import active_user_of, user_of
 from shop.domain.services.retrying import retrying
-from shop.domain.services.sign_in import HASHES_TRIED_MAX
+from shop.domain.services.sign_in import HASHES_TRIED_MAX, fitting_form
 from shop.domain.services.throttle_sign_in import ThrottleSignIn
 from shop.domain.throttling import Attempt, AttemptKeys
 from shop.domain.users import (
@@ -31,6 +31,7 @@ from shop.domain.users import (
     User,
     check_password,
     clean_username,
+    normal_password,
     normal_username,
 )
 
@@ -51,7 +52,7 @@ class CreateUser:
         """Raises `OperatorOnly`, `UsernameTaken` and `InvalidField`."""
         caller.require_operator()
         username = clean_username(username)
-        check_password(password, username=username, is_common=self.is_common_password)
+        password = check_password(password, username=username, is_common=self.is_common_password)
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
             # Before the costly hash; the database has the last word.
             if await uow.users.find(username) is not None:
@@ -141,7 +142,7 @@ class SetPassword:
         Raises `OperatorOnly`, `UserNotFound` and `InvalidField`.
         """
         caller.require_operator()
-        check_password(password, username=username, is_common=self.is_common_password)
+        password = check_password(password, username=username, is_common=self.is_common_password)
         password_hash = await self.hasher.hash(password)
         async with self.unit_of_work() as uow:
             user = await _lock_named(uow, username)
@@ -183,9 +184,9 @@ class ChangePassword:
         ) as (attempt, user):
             password_hash: str | None = None
             for _ in range(HASHES_TRIED_MAX):
-                if not await self.hasher.verify(current, user.password_hash):
+                if await fitting_form(self.hasher, current, user.password_hash) is None:
                     break
-                password_hash = password_hash or await self.hasher.hash(new)
+                password_hash = password_hash or await self.hasher.hash(normal_password(new))
                 verified, user = user, await self._replace(attempt, user, password_hash)
                 if user == verified:
                     return

@@ -23,11 +23,28 @@ from shop.domain.sessions import (
     describe_client,
     hash_token,
 )
+from shop.domain.text import folded
 from shop.domain.throttling import Attempt, AttemptKeys
-from shop.domain.users import Caller, User, normal_username
+from shop.domain.users import (
+    Caller,
+    User,
+    normal_password,
+    normal_username,
+    password_forms,
+)
 
 HASHES_TRIED_MAX = 3
 """How often a password is verified when its hash changes meanwhile."""
+
+
+async def fitting_form(
+    hasher: PasswordHasher, password: str, password_hash: str | None
+) -> str | None:
+    """The form of the password that the hash is of; None, after the same work, if there is none."""
+    for form in password_forms(password):
+        if await hasher.verify(form, password_hash):
+            return form
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +82,18 @@ class SignIn:
             return await uow.users.find(name)
 
         async with self.throttle(
-            keys=AttemptKeys.of(name, address),
+            # Folded, so that no other spelling of the name gets tries of its own.
+            keys=AttemptKeys.of(folded(name), address),
             throttled=Event(name="sign_in.throttled", about={"address": address}),
             find=find,
         ) as (attempt, user):
             for _ in range(HASHES_TRIED_MAX):
-                fits = await self.hasher.verify(password, user.password_hash if user else None)
-                if user is None or not fits or user.disabled:
+                fitting = await fitting_form(
+                    self.hasher, password, user.password_hash if user else None
+                )
+                if user is None or fitting is None or user.disabled:
                     break
-                renewed = await self._renewed(user, password)
+                renewed = await self._renewed(user, fitting)
                 opened = await self._open(attempt, user, renewed, address, client)
                 if isinstance(opened, SignedIn):
                     return opened
@@ -82,11 +102,12 @@ class SignIn:
             self.audit(Event(name="sign_in.failed", about={"user": who, "address": address}))
             raise WrongCredentials
 
-    async def _renewed(self, user: User, password: str) -> User:
+    async def _renewed(self, user: User, fitting: str) -> User:
         """The user with the hash they should have."""
-        if not self.hasher.is_outdated(user.password_hash):
+        normal = normal_password(fitting)
+        if fitting == normal and not self.hasher.is_outdated(user.password_hash):
             return user
-        return replace(user, password_hash=await self.hasher.hash(password))
+        return replace(user, password_hash=await self.hasher.hash(normal))
 
     @retrying
     async def _open(

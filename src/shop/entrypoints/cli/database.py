@@ -16,6 +16,7 @@ async def migrate() -> None:
     """Bring the database's schema up to date; run it before serving a new version."""
     async with connected() as container:
         await container.schema().upgrade()
+        await container.schema().claim_currency(container.settings().currency)
         state = await container.schema().state()
     if state is SchemaState.COMPATIBLE:
         click.echo("The database is newer than this program, which can work on it as it is.")

@@ -1,14 +1,23 @@
 """`shop orders`: what was ordered, and what becomes of it."""
 
+import re
+from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import rich_click as click
+from rich.console import Console
+from rich.progress import Progress
 
 from shop.domain.orders import Order, OrderItem, OrderQuery, OrderStatus
 from shop.domain.pages import Window
+from shop.domain.services.cancel_unpaid import unpaid
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import show_table
+
+# With --dry-run; the number of all is said anyway.
+SHOWN_MAX = 100
 
 
 @click.group()
@@ -30,6 +39,11 @@ async def list_orders(status: str | None, user: int | None, limit: int) -> None:
         page = await container.list_orders()(
             caller=OPERATOR, query=query, window=Window(limit=limit)
         )
+    _show_orders(page.items)
+    click.echo(f"{len(page.items)} of {page.count} orders.")
+
+
+def _show_orders(orders: Sequence[Order]) -> None:
     show_table(
         ["Id", "Code", "User", "Status", "Lines", "Total", "Created"],
         (
@@ -42,10 +56,9 @@ async def list_orders(status: str | None, user: int | None, limit: int) -> None:
                 f"{order.total} {order.currency}",
                 f"{order.created_at:%Y-%m-%d %H:%M:%S}",
             ]
-            for order in page.items
+            for order in orders
         ),
     )
-    click.echo(f"{len(page.items)} of {page.count} orders.")
 
 
 @orders.command()
@@ -88,6 +101,53 @@ async def cancel(order_id: UUID, note: str, no_restock: bool) -> None:
             caller=OPERATOR, order_id=order_id, restock=not no_restock, note=note
         )
     _say(order)
+
+
+_AGE = re.compile(r"([0-9]{1,5})([mhd])", re.ASCII)
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+def _age(text: str) -> timedelta:
+    """A number of minutes, hours or days, such as 2h."""
+    match = _AGE.fullmatch(text)
+    if match is None or int(match[1]) == 0:
+        raise click.BadParameter(f"{text!r} is no age such as 30m, 2h or 7d.")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+@orders.command("cancel-unpaid")
+@click.option(
+    "--older-than",
+    required=True,
+    type=_age,
+    metavar="AGE",
+    help="How long ago they were placed, such as 30m, 2h or 7d.",
+)
+@click.option("--dry-run", is_flag=True, help="Show which they are, and cancel none.")
+@run_async
+async def cancel_unpaid(older_than: timedelta, dry_run: bool) -> None:
+    """Cancel the orders that nobody has paid, so that their stock can be sold.
+
+    Each is cancelled by itself; when the command is stopped, the rest is left for the next time.
+    """
+    shown: list[Order] = []
+    count = 0
+    async with opened() as container:
+        created_before = container.clock()() - older_than
+        page = await container.list_orders()(
+            caller=OPERATOR, query=unpaid(created_before), window=Window(limit=1)
+        )
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("Unpaid orders", total=page.count)
+            async for step in container.cancel_unpaid()(
+                caller=OPERATOR, created_before=created_before, dry_run=dry_run
+            ):
+                count += len(step)
+                shown += step[: SHOWN_MAX - len(shown)]
+                progress.advance(task, len(step))
+    if dry_run and shown:
+        _show_orders(shown)
+    click.echo(f"{'Would cancel' if dry_run else 'Cancelled'} {count} unpaid orders.")
 
 
 @orders.command()

@@ -5,7 +5,7 @@ from rich.progress import track
 
 from shop.domain.money import Money
 from shop.domain.pages import Window
-from shop.domain.products import ProductQuery, ProductSort
+from shop.domain.products import NO_MAX, ProductQuery, ProductSort
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import show_table
@@ -56,13 +56,14 @@ def products() -> None:
 
 @products.command("list")
 @click.option("--search", default="", help="Found anywhere in name or SKU.")
+@click.option("--archived", is_flag=True, help="Those that are archived, in place of the others.")
 @click.option(
     "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many to show."
 )
 @run_async
-async def list_products(search: str, limit: int) -> None:
+async def list_products(search: str, archived: bool, limit: int) -> None:
     """List products by name."""
-    query = ProductQuery(search=search, sort=ProductSort.NAME)
+    query = ProductQuery(search=search, archived=archived, sort=ProductSort.NAME)
     async with opened() as container:
         page = await container.list_products()(
             caller=OPERATOR, query=query, window=Window(limit=limit)
@@ -89,8 +90,11 @@ async def list_products(search: str, limit: int) -> None:
 @click.option("--price", required=True, help='In the shop\'s currency, such as "12.00".')
 @click.option("--description", default="")
 @click.option("--stock", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--max-per-order", type=click.IntRange(1), help="How many one order may have.")
 @run_async
-async def create(sku: str, name: str, price: str, description: str, stock: int) -> None:
+async def create(
+    sku: str, name: str, price: str, description: str, stock: int, max_per_order: int | None
+) -> None:
     """Create the product SKU."""
     async with opened() as container:
         product = await container.create_product()(
@@ -100,6 +104,7 @@ async def create(sku: str, name: str, price: str, description: str, stock: int) 
             price=Money.parse(price, container.settings().currency),
             description=description,
             stock=stock,
+            max_per_order=max_per_order,
         )
     click.echo(f"Created product {product.id}, {product.sku}.")
 
@@ -109,11 +114,24 @@ async def create(sku: str, name: str, price: str, description: str, stock: int) 
 @click.option("--name")
 @click.option("--price", help='In the shop\'s currency, such as "12.00".')
 @click.option("--description")
+@click.option(
+    "--max-per-order",
+    type=click.IntRange(NO_MAX),
+    help=f"How many one order may have; {NO_MAX} takes the limit away.",
+)
 @run_async
-async def change(sku: str, name: str | None, price: str | None, description: str | None) -> None:
+async def change(
+    sku: str,
+    name: str | None,
+    price: str | None,
+    description: str | None,
+    max_per_order: int | None,
+) -> None:
     """Change the product SKU; orders placed before keep what they have."""
-    if name is None and price is None and description is None:
-        raise click.UsageError("Give at least one of --name, --price and --description.")
+    if name is None and price is None and description is None and max_per_order is None:
+        raise click.UsageError(
+            "Give at least one of --name, --price, --description and --max-per-order."
+        )
     async with opened() as container:
         product = await container.find_product()(caller=OPERATOR, sku=sku)
         currency = container.settings().currency
@@ -123,8 +141,9 @@ async def change(sku: str, name: str | None, price: str | None, description: str
             name=name,
             price=None if price is None else Money.parse(price, currency),
             description=description,
+            max_per_order=max_per_order,
         )
-    click.echo(f"Changed {sku}.")
+    click.echo(f"Changed {product.sku}.")
 
 
 @products.command()
@@ -135,4 +154,15 @@ async def archive(sku: str) -> None:
     async with opened() as container:
         product = await container.find_product()(caller=OPERATOR, sku=sku)
         await container.archive_product()(caller=OPERATOR, product_id=product.id)
-    click.echo(f"Archived {sku}.")
+    click.echo(f"Archived {product.sku}.")
+
+
+@products.command()
+@click.argument("sku")
+@run_async
+async def restore(sku: str) -> None:
+    """Bring the archived product SKU back, as it was."""
+    async with opened() as container:
+        product = await container.find_product()(caller=OPERATOR, sku=sku)
+        await container.restore_product()(caller=OPERATOR, product_id=product.id)
+    click.echo(f"Restored {product.sku}.")

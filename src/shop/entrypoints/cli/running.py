@@ -75,16 +75,20 @@ async def opened() -> AsyncIterator[Container]:
 
 
 async def require_schema(container: Container) -> None:
-    """The embedded database is migrated on the spot; any other must have been."""
+    """The embedded database is migrated on the spot; any other must have been.
+
+    And its prices must be in the currency of the settings.
+    """
     schema = container.schema()
     await schema.check_encoding()
     state = await schema.state()
     if state is SchemaState.TOO_NEW:
         raise StoreTooNew
-    if state.is_fit:
-        return
-    if not container.settings().is_embedded:
-        raise SettingsError(
-            "The database of SHOP_DATABASE_URL is not migrated to this version; run `shop migrate`."
-        )
-    await schema.upgrade()
+    if not state.is_fit:
+        if not container.settings().is_embedded:
+            raise SettingsError(
+                "The database of SHOP_DATABASE_URL is not migrated to this version; "
+                "run `shop migrate`."
+            )
+        await schema.upgrade()
+    await schema.claim_currency(container.settings().currency)

@@ -1,5 +1,6 @@
 """What holds for every request, whoever sends it, before its body is read."""
 
+import re
 from collections.abc import Awaitable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -8,6 +9,12 @@ from litestar.exceptions import NotFoundException
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shop.domain.errors import InvalidField
+
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+
+
+def _percent_encoded(byte: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % byte[0][0]
 
 
 def null_is_text(*parameters: str) -> dict[str, Any]:
@@ -26,6 +33,9 @@ def check_request(app: ASGIApp) -> ASGIApp:
         if b"%" in path or b"//" in path:
             _check_path(path)
         if query := scope["query_string"]:
+            if not query.isascii():
+                # As browsers send it. Litestar would read each byte as a letter of Latin-1.
+                query = scope["query_string"] = _NOT_ASCII.sub(_percent_encoded, query)
             _check_query(query, scope["route_handler"].opt)
         return app(scope, receive, send)
 
@@ -49,7 +59,7 @@ def _check_path(path: bytes) -> None:
 
 def _check_query(query: bytes, opt: Mapping[str, Any]) -> None:
     """Litestar replaces what is not UTF-8, and takes the word `null` for a missing value."""
-    if b"%" in query or not query.isascii():
+    if b"%" in query:
         try:
             unquote_to_bytes(query).decode()
         except UnicodeDecodeError:

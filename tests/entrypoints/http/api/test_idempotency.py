@@ -41,6 +41,7 @@ class Paths:
 
     tea: Product
     product: str
+    archived: str
     placed: str
     paid: str
     shipped: str
@@ -74,6 +75,7 @@ CALLS: dict[str, Callable[[Paths], Call]] = {
         method="PATCH", path=at.product, body={"name": "A"}, other={"name": "B"}
     ),
     "archiveProduct": lambda at: Call(method="DELETE", path=at.product),
+    "restoreProduct": lambda at: Call(method="POST", path=f"{at.archived}restore/"),
     "changeStock": lambda at: Call(
         method="POST",
         path=f"{at.product}stock/",
@@ -90,7 +92,8 @@ WITHOUT_KEY = {
 
 
 async def calls(api: Api) -> dict[str, Call]:
-    tea = await api.given_product(stock=100)
+    tea, gone = await api.given_product(stock=100), await api.given_product()
+    await api.store.archive_product(gone.id)
     orders = [
         (await api.customer.post("/api/orders/", json=order_of((tea, 3)))).json()["id"]
         for _ in range(3)
@@ -99,7 +102,14 @@ async def calls(api: Api) -> dict[str, Call]:
     for path in (f"{paid}pay/", f"{shipped}pay/", f"{shipped}ship/"):
         assert (await api.staff.post(path)).status_code == 200
     product = f"/api/products/{tea.id}/"
-    at = Paths(tea=tea, product=product, placed=placed, paid=paid, shipped=shipped)
+    at = Paths(
+        tea=tea,
+        product=product,
+        archived=f"/api/products/{gone.id}/",
+        placed=placed,
+        paid=paid,
+        shipped=shipped,
+    )
     return {name: call(at) for name, call in CALLS.items()}
 
 

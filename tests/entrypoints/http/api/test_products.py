@@ -32,6 +32,8 @@ async def test_a_product_is_shown_as_the_contract_says(api: Api) -> None:
         "price": "12.50",
         "currency": "EUR",
         "stock": 7,
+        "max_per_order": None,
+        "archived": False,
         "created": "2026-03-01T12:00:00Z",
         "modified": "2026-03-01T12:00:00Z",
     }
@@ -191,10 +193,90 @@ async def test_description_and_stock_may_be_left_out(api: Api) -> None:
     assert (created["name"], created["price"]) == ("Green tea", "3.00")
 
 
-async def test_a_sku_is_taken_once(api: Api) -> None:
-    await api.given_product(sku="TEA-1")
-    problem(await api.staff.post("/api/products/", json=NEW), 409, "sku_taken")
+async def test_a_sku_is_taken_once_and_it_is_said_by_what(api: Api) -> None:
+    tea = await api.given_product(sku="tea-1")
+    refused = problem(await api.staff.post("/api/products/", json=NEW), 409, "sku_taken")
+    assert (refused["product_id"], "archived" in refused) == (tea.id, False)
     assert (await api.customer.get("/api/products/")).json()["count"] == 1
+    await api.staff.delete(f"/api/products/{tea.id}/")
+    refused = problem(await api.staff.post("/api/products/", json=NEW), 409, "sku_taken")
+    assert (refused["product_id"], refused["archived"]) == (tea.id, True)
+    assert "restore it" in refused["detail"]
+
+
+@pytest.mark.parametrize(
+    "sku", ["A/B 7+#&(x)", "Größe 42", "茶壺", "..", "%2e%2e", "-1", "a,b", ""]
+)
+async def test_a_sku_is_as_people_have_it(api: Api, sku: str) -> None:
+    response = await api.staff.post("/api/products/", json=NEW | {"sku": sku})
+    if sku in ("..", "%2e%2e", "a,b", ""):
+        assert wrong_fields(response) == ["sku"]
+    else:
+        assert response.status_code == 201
+        assert response.json()["sku"] == sku
+        found = await api.customer.get("/api/products/", params={"search": sku})
+        assert names(found) == ["Green tea"]
+
+
+# --- archived products ---
+
+
+async def test_staff_see_and_restore_what_is_archived_and_customers_do_not(api: Api) -> None:
+    gone, _ = await api.given_product(name="Gone"), await api.given_product(name="Here")
+    path = f"/api/products/{gone.id}/"
+    assert (await api.staff.delete(path)).status_code == 204
+    assert names(await api.customer.get("/api/products/")) == ["Here"]
+    assert names(await api.staff.get("/api/products/?archived=false")) == ["Here"]
+    assert names(await api.staff.get("/api/products/?archived=true")) == ["Gone"]
+    problem(await api.customer.get("/api/products/?archived=true"), 403, "staff_only")
+    problem(await api.customer.get(path), 404, "product_not_found")
+    seen = await api.staff.get(path)
+    assert seen.json()["archived"] is True
+    problem(await api.customer.post(f"{path}restore/"), 403, "staff_only")
+
+    stale = await api.staff.post(f"{path}restore/", headers={"If-Match": '"1-10"'})
+    problem(stale, 412, "product_changed")
+    headers = {"If-Match": seen.headers["etag"]}
+    restored = await api.staff.post(f"{path}restore/", headers=headers)
+    assert restored.status_code == 200, restored.text
+    assert restored.json()["archived"] is False
+    again = await api.staff.post(f"{path}restore", headers=headers)
+    assert again.json() == restored.json() == (await api.customer.get(path)).json()
+    assert names(await api.customer.get("/api/products/")) == ["Gone", "Here"]
+    problem(await api.staff.post("/api/products/404/restore/"), 404, "product_not_found")
+
+
+# --- how many an order may have ---
+
+
+async def test_an_order_may_have_so_many_and_is_told_the_number(api: Api) -> None:
+    created = await api.staff.post("/api/products/", json=NEW | {"max_per_order": 3})
+    tea = created.json()
+    assert (created.status_code, tea["max_per_order"]) == (201, 3)
+    body = {"items": [{"product_id": tea["id"], "quantity": 4}]}
+    refused = problem(await api.customer.post("/api/orders/", json=body), 409, "over_max_per_order")
+    assert f"at most 3 of product {tea['id']}" in refused["detail"]
+    assert refused["lines"] == [
+        {"product_id": tea["id"], "requested": 4, "available": 3, "max_per_order": 3}
+    ]
+    body["items"][0]["quantity"] = 3
+    placed = await api.customer.post("/api/orders/", json=body)
+    assert placed.status_code == 201
+    body["items"][0]["quantity"] = 4
+    order = f"/api/orders/{placed.json()['id']}/"
+    problem(await api.customer.patch(order, json=body), 409, "over_max_per_order")
+    path = f"/api/products/{tea['id']}/"
+    kept = await api.staff.patch(path, json={"name": "Tea"})
+    assert kept.json()["max_per_order"] == 3
+    lifted = await api.staff.patch(path, json={"max_per_order": None})
+    assert lifted.json()["max_per_order"] is None
+    assert (await api.customer.patch(order, json=body)).status_code == 200
+
+
+@pytest.mark.parametrize("most", [0, -1, 10**12 + 1, "3", 1.5, True])
+async def test_a_limit_that_is_none_is_refused(api: Api, most: object) -> None:
+    response = await api.staff.post("/api/products/", json=NEW | {"max_per_order": most})
+    assert wrong_fields(response) == ["max_per_order"]
 
 
 STOCK = {"delta": 1, "reason": "restock"}

@@ -34,10 +34,12 @@ class FieldProblem(msgspec.Struct):
     message: str
 
 
-class LineProblem(msgspec.Struct):
+class LineProblem(msgspec.Struct, omit_defaults=True):
     product_id: int
     requested: int
     available: int
+    max_per_order: int | None = None
+    """Where an order may have no more of it, however many are there."""
 
 
 class CheckOut(msgspec.Struct, kw_only=True):
@@ -66,6 +68,10 @@ class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Only of an unexpected failure, to find it in the log."""
     expected: int | None = None
     actual: int | None = None
+    product_id: int | None = None
+    """The product that has the SKU already."""
+    archived: bool = False
+    """Whether that product is archived."""
     order_status: str = ""
     allowed: list[str] = []
     checks: list[CheckOut] = []

@@ -16,8 +16,9 @@ from shop.domain.money import Money
 from shop.domain.products import (
     DESCRIPTION_LENGTH_MAX,
     NAME_LENGTH_MAX,
+    NO_MAX,
     SEARCH_LENGTH_MAX,
-    SKU_PATTERN,
+    SKU_LENGTH_MAX,
     STOCK_MAX,
     Product,
     ProductQuery,
@@ -31,6 +32,7 @@ from shop.domain.services.keep_catalogue import (
     ListProducts,
     ReadMovements,
     ReadProduct,
+    RestoreProduct,
 )
 from shop.domain.stock import NOTE_LENGTH_MAX, Reason, StockMovement
 from shop.domain.users import Caller
@@ -81,6 +83,10 @@ class ProductOut(msgspec.Struct):
     price: Annotated[str, Meta(examples=["12.00"])]
     currency: Annotated[str, Meta(examples=["EUR"])]
     stock: int
+    max_per_order: Annotated[
+        int | None, Meta(description="How many one order may have; null: as many as there are.")
+    ]
+    archived: bool
     created: datetime
     modified: datetime
 
@@ -94,12 +100,25 @@ class ProductOut(msgspec.Struct):
             price=str(product.price),
             currency=product.price.currency,
             stock=product.stock,
+            max_per_order=product.max_per_order,
+            archived=product.archived,
             created=product.created_at,
             modified=product.modified_at,
         )
 
 
-Sku = Annotated[str, Meta(pattern=SKU_PATTERN, examples=["TEA-1"])]
+Sku = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=SKU_LENGTH_MAX,
+        examples=["TEA-1"],
+        description="Letters and digits of any script, spaces, and `. - _ / + # & ( )`; "
+        "taken also by one that differs in case only.",
+        # The domain knows letters; a pattern that all readers of the document understand does not.
+        extra_json_schema={"extra": {"pattern": r"^[^\x00-\x1f!\x22$%'*,:-@\[-^`{-\x9f]+$"}},
+    ),
+]
 Name = Annotated[
     str,
     Meta(
@@ -118,12 +137,18 @@ Description = Annotated[
 ]
 
 
+MaxPerOrder = Annotated[
+    int, Meta(ge=1, le=STOCK_MAX, examples=[10], description="How many one order may have.")
+]
+
+
 class NewProduct(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     sku: Sku
     name: Name
     price: Price
     description: Description = ""
     stock: Quantity = 0
+    max_per_order: MaxPerOrder | None = None
 
 
 class ProductChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -133,6 +158,8 @@ class ProductChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     name: Name | msgspec.UnsetType = msgspec.UNSET
     price: Price | msgspec.UnsetType = msgspec.UNSET
     description: Description | msgspec.UnsetType = msgspec.UNSET
+    max_per_order: MaxPerOrder | msgspec.UnsetType | None = msgspec.UNSET
+    """Null takes the limit away."""
 
 
 class MovementOut(msgspec.Struct):
@@ -221,7 +248,7 @@ class ProductController(Controller):
         operation_id="listProducts",
         summary="A page of products",
         opt=null_is_text("search"),
-        responses=problems(401, 404, 406, 503),
+        responses=problems(401, 403, 404, 406, 503),
     )
     async def list_products(
         self,
@@ -245,11 +272,16 @@ class ProductController(Controller):
             Literal["true", "false"] | None,
             QueryParameter(description="Only with, or without, stock."),
         ] = None,
+        archived: Annotated[
+            Literal["true", "false"],
+            QueryParameter(description="Staff: those that are archived, in place of the others."),
+        ] = "false",
         price_min: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
         price_max: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
     ) -> PageOut[ProductOut]:
         query = ProductQuery(
             search=search,
+            archived=archived == "true",
             in_stock=None if in_stock is None else in_stock == "true",
             price_min=_minor_units("price_min", price_min, settings),
             price_max=_minor_units("price_max", price_max, settings),
@@ -307,6 +339,7 @@ class ProductController(Controller):
             price=Money.parse(data.price, settings.currency),
             description=data.description,
             stock=data.stock,
+            max_per_order=data.max_per_order,
         )
         return await once(change, _created)
 
@@ -337,6 +370,9 @@ class ProductController(Controller):
             name=_given(data.name),
             description=_given(data.description),
             price=price if price is None else Money.parse(price, settings.currency),
+            max_per_order=None
+            if data.max_per_order is msgspec.UNSET
+            else data.max_per_order or NO_MAX,
             expected_versions=parse_if_match(if_match),
         )
         return await once(change, _respond)
@@ -365,6 +401,31 @@ class ProductController(Controller):
             expected_versions=parse_if_match(if_match),
         )
         return await once(change, _archived)
+
+    @post(
+        "/{product_id:str}/restore",
+        status_code=200,
+        operation_id="restoreProduct",
+        summary="Bring an archived product back (staff), as it was",
+        opt=STAFF,
+        responses=problems(401, 403, 404, 406, 409, 412, 422, 503),
+        response_headers=[ETAG],
+    )
+    async def restore_product(
+        self,
+        request: Request[Caller, str, Any],
+        product_id: ProductId,
+        restore_product: NamedDependency[RestoreProduct],
+        once: NamedDependency[Once],
+        if_match: IfMatch = None,
+    ) -> Response[ProductOut]:
+        change = partial(
+            restore_product,
+            caller=request.user,
+            product_id=product_id,
+            expected_versions=parse_if_match(if_match),
+        )
+        return await once(change, _respond)
 
     @get(
         "/{product_id:str}/movements",
