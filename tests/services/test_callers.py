@@ -30,7 +30,7 @@ STAFF = """
     find_product create_product change_product archive_product change_stock read_movements
 """
 OPERATORS = """
-    create_user set_password disable_user enable_user list_users
+    create_user set_password disable_user enable_user set_role list_users
     add_products verify_stock repair_stock purge_sessions purge_attempts purge_keys
 """
 # No use cases of their own: the intake calls the one with what `place_order` asked for; the other

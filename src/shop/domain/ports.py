@@ -228,10 +228,6 @@ class UserRepository(Protocol):
 
     async def find(self, username: str) -> User | None: ...
 
-    async def is_disabled(self, user_id: int) -> bool:
-        """False for one who is not there, too."""
-        ...
-
     async def lock(self, user_id: int) -> User:
         """Like `get`, and nobody else changes the user until the transaction ends."""
         ...

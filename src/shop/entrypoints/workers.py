@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from granian.server.mp import MPServer
 
-from shop.entrypoints.settings import load_settings
+from shop.entrypoints.settings import Settings
 from shop.entrypoints.slow_readers import SlowReaders
 
 # Not Litestar's name for it, which would be imported by every command.
@@ -71,12 +71,13 @@ class Server(MPServer):
                 self._respawn_workers([worker], spawn_target, target_loader)
 
 
-def loader(port: int) -> Callable[[], Application]:
+def loader(port: int, settings: Settings) -> Callable[[], Application]:
     """What each worker runs before it serves; called in the process that starts them."""
-    return partial(_load, os.getpid(), port)
+    # Their settings are those of the start: `.env` may change before one is started again.
+    return partial(_load, os.getpid(), port, settings)
 
 
-def _load(parent: int, port: int) -> Application:
+def _load(parent: int, port: int, settings: Settings) -> Application:
     # The parent's handlers came along; one that is told to stop before it serves stops at once.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -86,9 +87,8 @@ def _load(parent: int, port: int) -> Application:
     # It says of each part of an answer that the peer is gone.
     logging.getLogger("_granian.asgi.io").setLevel(logging.WARNING)
     threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
-    settings = load_settings()
     SlowReaders(port, seconds_max=settings.send_timeout, rate_min=settings.send_rate_min).watch()
-    return create_app()
+    return create_app(settings)
 
 
 def _end_with(parent: int) -> None:

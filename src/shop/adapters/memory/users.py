@@ -23,10 +23,6 @@ class MemoryUserRepository(UserRepository):
     async def find(self, username: str) -> User | None:
         return next((user for user in self._users.values() if user.username == username), None)
 
-    async def is_disabled(self, user_id: int) -> bool:
-        user = self._users.get(user_id)
-        return user is not None and user.disabled
-
     async def add(self, user: User) -> User:
         if await self.find(user.username) is not None:
             raise UsernameTaken(user.username)

@@ -33,10 +33,6 @@ class SqlUserRepository(UserRepository):
         row = await read_row(self._connection, select(_users).where(_users.c.username == username))
         return None if row is None else User(**row)
 
-    async def is_disabled(self, user_id: int) -> bool:
-        statement = select(_users.c.disabled).where(_users.c.id == user_id)
-        return bool(await self._connection.scalar(statement))
-
     async def add(self, user: User) -> User:
         with refusing(UsernameTaken(user.username)):
             user_id = await self._connection.scalar(

@@ -20,16 +20,15 @@ from shop.entrypoints.http.edge import Edge
 from shop.entrypoints.http.metrics import metrics_text
 from shop.entrypoints.http.requests import check_request
 from shop.entrypoints.logs import set_up_logging
-from shop.entrypoints.settings import load_settings
+from shop.entrypoints.settings import Settings
 
 # What a page of another origin may read beside the body: without them it could not amend an order,
 # nor know when to come again.
 EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-ID", "Allow"]
 
 
-def create_app() -> ASGIApp:
-    """The application of this process, by the environment's settings."""
-    settings = load_settings()
+def create_app(settings: Settings) -> ASGIApp:
+    """The application of this process."""
     set_up_logging(level=settings.log_level, log_format=settings.log_format)
     return build_app(build_container(settings))
 
