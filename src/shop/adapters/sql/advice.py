@@ -4,7 +4,6 @@ Clients are told less (`errors.translated`): they can do nothing about a host or
 """
 
 import errno
-import os
 import re
 import socket
 import sqlite3
@@ -16,7 +15,7 @@ import asyncpg
 from sqlalchemy import URL
 
 from shop.adapters.sql.errors import driver_error
-from shop.adapters.sql.files import no_database
+from shop.adapters.sql.files import missing_right, no_database
 from shop.adapters.sql.urls import database_of, hosts_of, place_of, sqlite_file, user_of
 from shop.domain.errors import StoreUnfit
 
@@ -72,20 +71,20 @@ def _of_sqlite(error: sqlite3.Error, file: Path) -> str | None:
         )
     if code in _UNUSABLE:
         return f"The SQLite database {file} cannot be used: {_reason(file, error)}. {_CHECK}"
+    if code == sqlite3.SQLITE_ERROR and "already exists" in str(error):
+        return _something_else(str(file), str(error))
     return _BY_CODE[code](file, error) if code in _BY_CODE else None
+
+
+def _something_else(place: str, said: str) -> str:
+    return f"There is something else in {place} ({said}); give the shop a database of its own."
 
 
 def _reason(file: Path, error: sqlite3.Error) -> str:
     """What SQLite does not say."""
     if not file.exists():
         return "it cannot be made, since this user may not write to its folder"
-    if not os.access(file, os.R_OK):
-        return "this user may not read it"
-    if not os.access(file, os.W_OK):
-        return "this user may not write to it"
-    if not os.access(file.parent, os.W_OK):
-        return "this user may not write to its folder, where SQLite keeps more files"
-    return str(error)
+    return missing_right(file) or str(error)
 
 
 # --- PostgreSQL ---
@@ -103,7 +102,7 @@ def _of_postgresql(error: asyncpg.PostgresError, url: URL) -> str | None:
             f"database, as by `ALTER DATABASE {database_of(url).strip(_QUOTE)} OWNER TO ...`."
         )
     if state in _TAKEN:
-        return f"There is something else in {place_of(url)} ({said}); give the shop one of its own."
+        return _something_else(place_of(url), said)
     if state == _READ_ONLY:
         return f"No changes can be made in {place_of(url)}: it is a standby, or read-only."
     if state == _TOO_MANY:
@@ -132,7 +131,7 @@ def _of_connection(error: BaseException, url: URL) -> str:
     numbers = _numbers(error)
     if errno.ECONNREFUSED in numbers:
         return f"Nothing answers at {place} (connection refused). {_CHECK}"
-    if errno.ENOENT in numbers:
+    if errno.ENOENT in numbers and place.startswith("/"):
         return f"There is no PostgreSQL at {place} (its socket is not there). {_CHECK}"
     return f"{place} cannot be connected to ({_one_line(error)}). {_CHECK}"
 

@@ -1,7 +1,9 @@
 """The SQLite database as a file: whether there is one, and who may read it."""
 
+import os
+import sqlite3
 import stat
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from shop.domain.errors import StoreUnfit
@@ -22,6 +24,31 @@ def is_there(file: Path) -> bool:
             "SHOP_DATABASE_URL."
         ) from error
     return True
+
+
+def missing_right(file: Path) -> str | None:
+    """Why this user cannot change the database; None if they may."""
+    if not os.access(file, os.R_OK):
+        return "this user may not read it"
+    if not os.access(file, os.W_OK):
+        return "this user may not write to it"
+    if not os.access(file.parent, os.W_OK):
+        return "this user may not write to its folder, where SQLite keeps more files"
+    return None
+
+
+def probe(file: Path, *, writing: bool) -> None:
+    """Open it once by itself. Raises `sqlite3.Error` and `StoreUnfit`.
+
+    Where a connection of the pool cannot be opened, its thread outlives the event loop of a
+    command, and complains. SQLite lets somebody without the right to write begin a change.
+    """
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA schema_version").fetchall()
+    if writing and (missing := missing_right(file)):
+        raise StoreUnfit(
+            f"The SQLite database {file} cannot be used: {missing}. Check SHOP_DATABASE_URL."
+        )
 
 
 def make_private(file: Path) -> None:

@@ -59,6 +59,7 @@ _OF_TLS = {
     "ssl_min_protocol_version",
     "ssl_max_protocol_version",
 }
+_FILES = {"sslcert", "sslkey", "sslrootcert", "sslcrl", "passfile"}
 # And those that the server takes.
 _OF_SERVER = {"application_name", "options"}
 # What other tools put into a URL, and what says it here.
@@ -155,7 +156,8 @@ def _check_postgresql(url: URL) -> None:
     hosts, ports = _addresses(url)
     for host in hosts:
         _check_host(host)
-    if not all(1 <= port <= _PORT_MAX for port in ports):
+    # SQLAlchemy takes port 0 for none.
+    if url.port == 0 or not all(1 <= port <= _PORT_MAX for port in ports):
         raise WrongUrl(f"a port must be from 1 to {_PORT_MAX}")
 
 
@@ -167,6 +169,8 @@ def _check_option(name: str, value: str | tuple[str, ...]) -> None:
         raise WrongUrl(f"the option {name} is there more than once")
     if name == "connect_timeout" and not _is_seconds(str(value)):
         raise WrongUrl("connect_timeout must be a number of seconds from 1 to 3600")
+    if name in _FILES and not Path(str(value)).is_file():
+        raise WrongUrl(f"{name} names no file that is there")
     if name == "prepared_statement_cache_size" and not str(value).isdecimal():
         raise WrongUrl(f"{name} must be a whole number")
 

@@ -20,7 +20,7 @@ async def migrate() -> None:
     Makes the SQLite file of SHOP_DATABASE_URL if it is not there.
     """
     settings = load_settings()
-    async with connected(settings, creates=True) as container:
+    async with connected(settings, creates=True, writing=True) as container:
         await container.schema().upgrade()
         state = await container.schema().state()
     place = place_of(parse_url(settings.database_url))

@@ -10,7 +10,7 @@ import msgspec
 import rich_click as click
 
 from shop.adapters.sql.advice import advice
-from shop.adapters.sql.files import is_there
+from shop.adapters.sql.files import is_there, probe
 from shop.adapters.sql.urls import parse_url, place_of, sqlite_file
 from shop.domain.errors import ShopError, StoreTooNew, StoreUnavailable, StoreUnfit
 from shop.domain.ports import SchemaState
@@ -61,11 +61,14 @@ def run_async(command: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
 
 
 @asynccontextmanager
-async def connected(settings: Settings, *, creates: bool = False) -> AsyncIterator[Container]:
+async def connected(
+    settings: Settings, *, creates: bool = False, writing: bool = False
+) -> AsyncIterator[Container]:
     """The container, over whatever schema the store has.
 
     Refuses the in-memory store, which no command can reach, and for a command that `creates` no
-    database a file that is not there: run in another folder it would find an empty shop.
+    database a file that is not there: run in another folder it would find an empty shop. Of who is
+    `writing` it is known at once that they may not.
     """
     if settings.store == "memory":
         raise SettingsError(
@@ -82,6 +85,8 @@ async def connected(settings: Settings, *, creates: bool = False) -> AsyncIterat
     container = build_container(settings)
     try:
         container.engines()
+        if settings.store == "sqlite":
+            probe(sqlite_file(url), writing=writing)
         try:
             yield container
         finally:
@@ -110,9 +115,9 @@ def _not_there(settings: Settings) -> str:
 async def opened(*, creates: bool = False) -> AsyncIterator[Container]:
     """The container over a store whose schema fits; one that `creates` makes the embedded one."""
     settings = load_settings()
-    creates = creates and settings.is_embedded
-    async with connected(settings, creates=creates) as container:
-        await require_schema(container, migrates=creates)
+    embedded = creates and settings.is_embedded
+    async with connected(settings, creates=embedded, writing=creates) as container:
+        await require_schema(container, migrates=embedded)
         yield container
 
 
