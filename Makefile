@@ -26,10 +26,13 @@ help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
 		/^[a-zA-Z\/_.-]+:.*## / {printf "  make %-30s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+PORT ?= 8000
+
 .PHONY: run
-run: venv ## Serve the shop at http://127.0.0.1:8000 with demo data
-	@$(BIN)/shop demo
-	@exec $(BIN)/shop serve
+run: venv ## Serve the shop at http://127.0.0.1:8000 with demo data (PORT=... for another port)
+	@echo "Making the demo data"
+	@$(BIN)/shop demo --port $(PORT)
+	@exec $(BIN)/shop serve --port $(PORT)
 
 .PHONY: venv
 venv: $(STAMP) ## Build .venv with Python 3.11 or newer (PYTHON=... to choose)
@@ -54,7 +57,9 @@ $(STAMP): requirements-dev.txt pyproject.toml
 		echo "Building $(VENV) with $$("$$found" -V)"; \
 		"$$found" -m venv --clear $(VENV); \
 	fi
+	@echo "Installing the packages of requirements-dev.txt: a minute or two where they are new"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@echo "Installing the shop"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

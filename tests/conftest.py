@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from shop.entrypoints import settings
 from tests.databases import Lender
 from tests.postgresql import TEMPLATE, PostgresServer, running_postgresql
 from tests.stores import Store, memory_store, migrate, sql_store
@@ -30,7 +31,11 @@ _NOT_OF_THE_TESTS = ("SHOP_", "PG", "PROMETHEUS_", "COLUMNS", "LINES", "FORCE_CO
 
 
 def pytest_configure() -> None:
-    """What is set on this machine for a shop, a database or a terminal does not reach the tests."""
+    """What is set on this machine for a shop, a database or a terminal does not reach the tests.
+
+    Nor does a `.env` in the folder that they are run in; their servers run in folders of their own.
+    """
+    settings.ENV_FILE = Path(os.devnull)
     for name in [name for name in os.environ if name.startswith(_NOT_OF_THE_TESTS)]:
         del os.environ[name]
     # All servers of the tests are on this machine: no proxy stands before them.

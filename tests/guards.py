@@ -300,7 +300,7 @@ GUARDS = [
     Guard(
         name="the limit of headers",
         file="entrypoints/cli/serve.py",
-        take="max_buffer_size=HEADERS_BYTES_MAX, ",
+        take="            max_buffer_size=HEADERS_BYTES_MAX,\n",
         put="",
         tests="tests/security/test_server.py tests/concurrency/test_peers.py",
     ),

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from shop.entrypoints.cli.serve import HEADERS_SECONDS_MAX
+from shop.entrypoints.settings import Settings
 from tests.concurrency.conftest import new_database
 from tests.concurrency.deployment import (
     Deployment,
@@ -121,7 +121,7 @@ async def test_slow_peers_are_ended_and_others_are_served_meanwhile(guarded: Dep
     for ending in slow_heads:
         answer, seconds = ending.result()
         assert answer is None or answer.status == 408
-        assert seconds < HEADERS_SECONDS_MAX + SLACK
+        assert seconds < Settings().keep_alive_timeout + SLACK
     # Nothing was ordered by halves, either.
     books = await guarded.books([product])
     assert books.orders.keys() == load.placed.keys()

@@ -1,5 +1,6 @@
 """The `shop` command: every subcommand, its refusals in one sentence, its exit codes."""
 
+import json
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from click.testing import CliRunner, Result
 from shop.adapters.passwords import Argon2Hasher
 from shop.adapters.sql import schema
 from shop.entrypoints.cli.main import main
+from shop.entrypoints.cli.orders import orders
 from shop.entrypoints.settings import Settings, variable
 
 Shop = Callable[..., Result]
@@ -28,13 +30,31 @@ COMMANDS = [
     "makemigrations",
     "create-user",
     "set-password",
+    "set-role",
+    "disable-user",
+    "enable-user",
+    "list-users",
+    "purge-sessions",
     "add-products",
+    "products",
+    "products list",
+    "products create",
+    "products change",
+    "products archive",
     "stock",
     "stock verify",
+    "stock history",
+    "stock adjust",
     "orders",
     "orders list",
     "orders show",
     "orders cancel-unpaid",
+    "orders history",
+    "orders pay",
+    "orders ship",
+    "orders deliver",
+    "orders cancel",
+    "orders return",
     "products restore",
 ]
 ORDER = "00000000-0000-4000-8000-000000000000"
@@ -51,6 +71,11 @@ ON_A_STORE = [
     "orders cancel-unpaid --older-than 2h",
 ]
 PASSWORD = "correct horse"
+EMBEDDED = Path("var/shop.sqlite3")
+PRODUCTION = {
+    "SHOP_ENVIRONMENT": "production",
+    "SHOP_SECRET_KEY": "a key for production that is long enough",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -58,18 +83,25 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def run(command: str, *, stdin: str | None = None, **variables: str) -> Result:
+    """Run a command line with these variables; without any, over the embedded database."""
+    # Nothing is inherited: a variable that is None is not set.
+    own: dict[str, str | None] = {variable(name): None for name in Settings.__struct_fields__}
+    wide = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
+    return CliRunner().invoke(main, shlex.split(command), input=stdin, env=own | wide | variables)
+
+
 @pytest.fixture
-def shop() -> Shop:
-    """Runs a command line with these variables; without any, over the embedded database."""
+def elsewhere() -> Shop:
+    """Runs commands in a folder where no shop is."""
+    return run
 
-    def run(command: str, *, stdin: str | None = None, **variables: str) -> Result:
-        # Nothing is inherited: a variable that is None is not set.
-        own: dict[str, str | None] = {variable(name): None for name in Settings.__struct_fields__}
-        wide = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
-        return CliRunner().invoke(
-            main, shlex.split(command), input=stdin, env=own | wide | variables
-        )
 
+@pytest.fixture
+def shop(migrated_sqlite: Path) -> Shop:
+    """Runs commands in the folder of a shop that has nothing in it."""
+    EMBEDDED.parent.mkdir()
+    shutil.copy(migrated_sqlite, EMBEDDED)
     return run
 
 
@@ -93,9 +125,6 @@ def change(database: Path, statement: str, *values: object) -> None:
     with connection:
         connection.execute(statement, values)
     connection.close()
-
-
-EMBEDDED = Path("var/shop.sqlite3")
 
 
 def insert(table: str, **values: object) -> None:
@@ -155,9 +184,9 @@ def test_the_version_is_that_of_the_package(shop: Shop) -> None:
         "create-user ann --nonsense",
     ],
 )
-def test_wrong_usage_is_exit_code_2(shop: Shop, command: str) -> None:
-    assert "Usage" in refusal(shop(command), exit_code=2)
-    assert not EMBEDDED.exists()
+def test_wrong_usage_is_exit_code_2(elsewhere: Shop, command: str) -> None:
+    assert "Usage" in refusal(elsewhere(command), exit_code=2)
+    assert not list(Path().iterdir())
 
 
 # --- settings and stores ---
@@ -179,29 +208,57 @@ def test_the_in_memory_store_is_refused_with_the_reason(shop: Shop, command: str
 
 
 @pytest.mark.parametrize("command", [c for c in ON_A_STORE if c != "migrate"] + ["serve"])
-def test_a_database_that_is_not_migrated_is_refused_with_the_command(
-    shop: Shop, command: str
+def test_another_database_than_the_embedded_one_is_made_by_migrating_only(
+    elsewhere: Shop, command: str
 ) -> None:
-    url = "sqlite+aiosqlite:///other.sqlite3"
-    message = refusal(shop(command, stdin=PASSWORD, SHOP_DATABASE_URL=url))
-    assert "not migrated" in message
+    url, file = "sqlite+aiosqlite:///other.sqlite3", Path("other.sqlite3")
+    message = refusal(elsewhere(command, stdin=PASSWORD, SHOP_DATABASE_URL=url))
+    assert f"There is no database {file.absolute()}, which SHOP_DATABASE_URL names" in message
     assert "`shop migrate`" in message
-    assert shop("migrate", SHOP_DATABASE_URL=url).exit_code == 0
+    assert not file.exists()
+    file.touch()
+    message = refusal(elsewhere(command, stdin=PASSWORD, SHOP_DATABASE_URL=url))
+    assert f"{file.absolute()} is not migrated to this version; run `shop migrate`." in message
+    assert str(file.absolute()) in elsewhere("migrate", SHOP_DATABASE_URL=url).stdout
     if command != "serve":
-        assert "not migrated" not in shop(command, stdin=PASSWORD, SHOP_DATABASE_URL=url).output
+        again = elsewhere(command, stdin=PASSWORD, SHOP_DATABASE_URL=url)
+        assert again.exit_code == 0 or "There is no " in refusal(again)
+
+
+@pytest.mark.parametrize(
+    "command", [*ON_A_STORE, "products list", "list-users", "makemigrations -m x"]
+)
+def test_a_command_in_another_folder_makes_nothing_there(elsewhere: Shop, command: str) -> None:
+    """Else it would find an empty shop, and say that all is well."""
+    if command.split()[0] in ("demo", "migrate"):
+        assert elsewhere(command).exit_code == 0
+        assert EMBEDDED.exists()
+    else:
+        message = refusal(elsewhere(command, stdin=PASSWORD))
+        assert f"There is no database {EMBEDDED.absolute()}." in message
+        assert "SHOP_DATABASE_URL" in message
+        assert not list(Path().iterdir())
+
+
+def test_a_command_migrates_no_database(elsewhere: Shop) -> None:
+    """Servers of an older version may be at work on it."""
+    EMBEDDED.parent.mkdir()
+    EMBEDDED.touch()
+    assert "run `shop migrate`" in refusal(elsewhere("stock verify"))
+    assert rows(EMBEDDED, "SELECT name FROM sqlite_master") == []
 
 
 @pytest.mark.parametrize("command", [*ON_A_STORE, "serve"])
 def test_a_database_that_is_away_is_one_sentence(shop: Shop, command: str) -> None:
     url = "postgresql+asyncpg://shop:hunter2@/shop?host=/nowhere"
     message = refusal(shop(command, stdin=PASSWORD, SHOP_DATABASE_URL=url))
-    assert "Check SHOP_DATABASE_URL ([Errno 2] No such file or directory)." in message
+    assert "There is no PostgreSQL at /nowhere:5432" in message
     assert "hunter2" not in message
 
 
-def test_the_embedded_database_migrates_itself(shop: Shop) -> None:
-    assert shop("stock verify").exit_code == 0
-    assert EMBEDDED.exists()
+def test_serving_makes_the_embedded_database(elsewhere: Shop, taken_port: int) -> None:
+    assert "Cannot listen" in refusal(elsewhere(f"serve --port {taken_port}"))
+    assert elsewhere("stock verify").exit_code == 0
 
 
 # --- migrations ---
@@ -211,7 +268,7 @@ def test_migrating_says_which_schema_it_is_and_may_be_repeated(shop: Shop) -> No
     for _ in range(2):
         result = shop("migrate")
         assert result.exit_code == 0
-        assert f"schema {schema.head()}" in result.stdout
+        assert result.stdout == f"Schema {schema.head()}: {EMBEDDED.absolute()}\n"
 
 
 def test_a_drafted_migration_holds_the_difference_and_nothing_else(
@@ -422,7 +479,7 @@ def test_a_difference_is_shown_in_a_table(shop: Shop, planted: str) -> None:
     assert "1 differences; --repair writes corrections." in refusal(result)
     [[sku]] = rows(EMBEDDED, "SELECT sku FROM products WHERE id = 3")
     assert str(sku) in result.stdout
-    assert "Sum of movements" in result.stdout
+    assert "\tsum_of_movements\t" in result.stdout
 
 
 # --- orders ---
@@ -461,12 +518,14 @@ def order(shop: Shop) -> str:
 def test_orders_are_listed(shop: Shop) -> None:
     result = shop("orders list")
     assert result.exit_code == 0
-    for shown in (ORDER, "ABCDEFGH1234", "placed", "24.00 EUR", "2026-03-01 12:00:00"):
-        assert shown in result.stdout
-    assert "1 of 1 orders." in result.stdout
-    assert "1 of 1 orders." in shop("orders list --status placed --user 1 --limit 1").stdout
-    assert "0 of 0 orders." in shop("orders list --status paid").stdout
-    assert "0 of 0 orders." in shop("orders list --user 2").stdout
+    assert [line.split("\t") for line in result.stdout.splitlines()] == [
+        ["id", "code", "user", "status", "lines", "total", "currency", "created"],
+        [ORDER, "ABCDEFGH1234", "1", "placed", "1", "24.00", "EUR", "2026-03-01 12:00:00"],
+    ]
+    assert result.stderr == "1 of 1 orders.\n"
+    assert "1 of 1 orders." in shop("orders list --status placed --user 1 --limit 1").stderr
+    assert "0 of 0 orders." in shop("orders list --status paid").stderr
+    assert "0 of 0 orders." in shop("orders list --user 2").stderr
 
 
 def test_an_order_is_shown_with_its_lines(shop: Shop, order: str) -> None:
@@ -496,17 +555,152 @@ def test_orders_that_nobody_pays_are_cancelled(shop: Shop) -> None:
     assert shop("stock verify").exit_code == 0
 
 
-def test_an_order_that_is_not_there_is_refused(shop: Shop) -> None:
-    assert f"There is no order {ORDER}." in refusal(shop(f"orders show {ORDER}"))
+@pytest.mark.parametrize(
+    "read_out", ["ABCDEFGH1234", "abcdefgh1234", "abcd-efgh-1234", "ABCDEFGHI234", ORDER.upper()]
+)
+def test_an_order_is_found_by_what_people_read_out(shop: Shop, read_out: str) -> None:
+    result = shop(f"orders show {read_out}")
+    assert result.exit_code == 0, result.output
+    assert f"Order {ORDER}, code ABCDEFGH1234, of user 1: placed" in result.stdout
+
+
+@pytest.mark.usefixtures("order")
+def test_blanks_in_a_code_are_forgiven(shop: Shop) -> None:
+    read_out = CliRunner().invoke(main, ["orders", "show", " ABCD EFGH 1234 "])
+    assert ORDER in read_out.stdout
+
+
+ORDER_COMMANDS = ["show", "history", "cancel", "pay", "ship", "deliver", "return"]
+
+
+@pytest.mark.parametrize("command", ORDER_COMMANDS)
+def test_an_order_that_is_not_there_is_refused(shop: Shop, command: str) -> None:
+    assert f"There is no order {ORDER}." in refusal(shop(f"orders {command} {ORDER}"))
+    assert "There is no order ABCDEFGH1234." in refusal(shop(f"orders {command} abcdefgh1234"))
+    assert "neither an order's id nor its code" in refusal(shop(f"orders {command} abc"), 2)
+
+
+def test_every_command_about_an_order_is_in_the_list() -> None:
+    assert {*ORDER_COMMANDS, "list"} == set(orders.commands)
+
+
+@pytest.mark.usefixtures("order")
+def test_an_order_is_brought_along_by_its_code(shop: Shop) -> None:
+    change(EMBEDDED, "UPDATE stock SET on_hand = 10 WHERE product_id = 1")
+    [[sku]] = rows(EMBEDDED, "SELECT sku FROM products")
+    for command, said in {
+        "pay abcd-efgh-1234 --reference p1 --note called": "is paid",
+        "ship ABCDEFGH1234": "is shipped",
+        "deliver ABCDEFGH1234": "is delivered",
+        "return ABCDEFGH1234 --item 1 1": "is delivered",
+        "return ABCDEFGH1234 --no-restock": "is returned",
+    }.items():
+        result = shop(f"orders {command}")
+        assert result.stdout.startswith(f"Order ABCDEFGH1234 (24.00 EUR) {said}."), result.output
+        if command.startswith("return"):
+            what = "written off" if "no-restock" in command else "back"
+            assert f"\n{sku}: 1 {what}, 11 on the shelf\n" in result.stdout
+    shown = json.loads(shop("orders show ABCDEFGH1234 --json").stdout)
+    assert (shown["id"], shown["total"], shown["payment_reference"]) == (ORDER, "24.00", "p1")
+    assert [(line["product"], line["quantity"]) for line in shown["lines"]] == [(1, 2)]
+    lines = shop("orders history ABCDEFGH1234").stdout.splitlines()
+    assert lines[0] == "at\tfrom\tto\tuser\tnote"
+    assert lines[1].endswith("\tplaced\tpaid\t\tcalled")
+    history = json.loads(shop("orders history ABCDEFGH1234 --json").stdout)
+    assert [entry["to"] for entry in history] == [
+        *("paid", "shipped", "delivered", "delivered", "returned")
+    ]
+
+
+@pytest.mark.usefixtures("order")
+def test_cancelling_says_what_came_back_and_once(shop: Shop) -> None:
+    change(EMBEDDED, "UPDATE stock SET on_hand = 10 WHERE product_id = 1")
+    [[sku]] = rows(EMBEDDED, "SELECT sku FROM products")
+    assert f"{sku}: 2 back, 12 on the shelf\n" in shop("orders cancel ABCDEFGH1234").stdout
+    again = shop("orders cancel ABCDEFGH1234").stdout
+    assert again == "Order ABCDEFGH1234 (24.00 EUR) is cancelled.\n"
+
+
+# --- lists ---
+
+LISTS = ["products list", "orders list", "list-users", "stock history TEA-1", "orders history {}"]
+
+
+@pytest.mark.usefixtures("order")
+@pytest.mark.parametrize("command", LISTS)
+def test_every_list_is_lines_of_tabs_or_json_with_the_same_names(shop: Shop, command: str) -> None:
+    shop("products create TEA-1 --name Tea --price 3.50 --stock 10")
+    shop(f"orders pay {ORDER}")
+    command = command.format(ORDER)
+    plain = shop(command)
+    header, *lines = [line.split("\t") for line in plain.stdout.splitlines()]
+    objects = json.loads(shop(f"{command} --json").stdout)
+    assert lines
+    assert len(objects) == len(lines)
+    for one, line in zip(objects, lines, strict=True):
+        assert list(one) == header
+        assert len(line) == len(header)
+        for name, cell in zip(header, line, strict=True):
+            if name not in ("at", "created"):
+                assert cell == ("" if one[name] is None else str(one[name]))
+    assert shop(f"{command} --json").stderr == plain.stderr
+
+
+def test_an_empty_list_is_its_header_and_no_object(shop: Shop) -> None:
+    assert shop("list-users").stdout == "id\tname\trole\tstate\tcreated\n"
+    assert json.loads(shop("list-users --json").stdout) == []
+
+
+# --- messages ---
+
+
+def test_messages_name_the_product_and_how_many(shop: Shop) -> None:
+    created = shop("products create TEA-1 --name Tea --price 3.50 --stock 10").stdout
+    assert created == "Created product 1. TEA-1: 'Tea' for 3.50 EUR, 10 on the shelf\n"
+    for command, said in {
+        "stock adjust TEA-1 --delta 5 --reason restock": "TEA-1: 5 added, 15 on the shelf",
+        "stock adjust TEA-1 --delta -3 --reason broken": "TEA-1: 3 taken, 12 on the shelf",
+        "stock adjust TEA-1 --set 20 --expected 12 --reason count": (
+            "TEA-1: 8 added, 20 on the shelf"
+        ),
+        "stock adjust TEA-1 --set 20 --expected 20 --reason count": (
+            "TEA-1: nothing changed, 20 on the shelf"
+        ),
+        "products change TEA-1 --price 4": "Changed. TEA-1: 'Tea' for 4.00 EUR, 20 on the shelf",
+        "products archive TEA-1": "Archived TEA-1, 20 on the shelf",
+    }.items():
+        assert shop(command).stdout == f"{said}\n"
+
+
+def test_what_the_terminal_cannot_show_is_escaped(shop: Shop) -> None:
+    shop("products create TEA-1 --name Żółty --price 3.50")
+    runner = CliRunner(charset="latin-1")
+    result = runner.invoke(main, ["products", "list"])
+    assert result.exit_code == 0, result.output
+    assert "\\u017bó\\u0142ty" in result.stdout
+
+
+# --- roles ---
+
+
+def test_a_role_is_changed(shop: Shop) -> None:
+    shop("create-user ann --password-stdin", stdin=PASSWORD)
+    for role in ("staff", "staff", "customer"):
+        result = shop(f"set-role ann {role}")
+        assert result.stdout == f"ann is {role} now; new access tokens say so.\n"
+        assert rows(EMBEDDED, "SELECT role FROM users") == [(role,)]
+    assert "There is no user bob." in refusal(shop("set-role bob staff"))
+    assert "Usage" in refusal(shop("set-role ann admin"), 2)
 
 
 # --- demo ---
 
 
-def test_demo_makes_what_a_first_session_needs_once(shop: Shop) -> None:
-    for _ in range(2):
-        result = shop("demo")
+def test_demo_makes_what_a_first_session_needs_once(elsewhere: Shop) -> None:
+    for said in ("Added 50 demo products.\n", "Added 0 demo products; all 50 are there.\n"):
+        result = elsewhere("demo")
         assert result.exit_code == 0
+        assert result.stdout.startswith(said)
         assert "demo (customer), password demo-password" in result.stdout
         assert "admin (staff), password admin-password" in result.stdout
     assert len(rows(EMBEDDED, "SELECT * FROM users")) == 2
@@ -514,9 +708,22 @@ def test_demo_makes_what_a_first_session_needs_once(shop: Shop) -> None:
 
 
 def test_production_gets_no_users_with_public_passwords(shop: Shop) -> None:
-    production = {"SHOP_ENVIRONMENT": "production", "SHOP_SECRET_KEY": "k" * 32}
-    assert "SHOP_ENVIRONMENT is production" in refusal(shop("demo", **production))
+    assert "SHOP_ENVIRONMENT is production" in refusal(shop("demo", **PRODUCTION))
     assert rows(EMBEDDED, "SELECT * FROM users") == []
+
+
+def test_demo_says_what_is_true(shop: Shop) -> None:
+    assert "`shop serve` answers on http://127.0.0.1:8000," in shop("demo").stdout
+    shop("disable-user demo")
+    shop("set-role admin customer")
+    said = shop("demo --port 8001").stdout
+    assert "demo is disabled or has another password, and stays so.\n" in said
+    assert "password demo-password" not in said
+    assert "Sign in as admin (customer), password admin-password\n" in said
+    assert "`shop serve --port 8001` answers on http://127.0.0.1:8001," in said
+    assert "at http://127.0.0.1:8001/docs/" in said
+    shop("set-password admin --password-stdin", stdin=PASSWORD)
+    assert "admin-password" not in shop("demo").stdout
 
 
 # --- serve ---
@@ -532,27 +739,27 @@ def taken_port() -> Iterator[int]:
 
 
 def test_production_is_not_served_while_a_demo_password_fits(shop: Shop, taken_port: int) -> None:
-    production = {"SHOP_ENVIRONMENT": "production", "SHOP_SECRET_KEY": "k" * 32}
     serve = f"serve --port {taken_port}"
     shop("demo")
     assert "Cannot listen" in refusal(shop(serve))
-    message = refusal(shop(serve, **production))
+    message = refusal(shop(serve, **PRODUCTION))
     assert "everybody knows the password of demo, admin" in message
     assert "`shop disable-user demo` and `shop disable-user admin`" in message
-    shop("disable-user demo", **production)
-    message = refusal(shop(serve, **production))
+    shop("disable-user demo", **PRODUCTION)
+    message = refusal(shop(serve, **PRODUCTION))
     assert "Run `shop disable-user admin`, or `shop set-password`" in message
-    shop("set-password admin --password-stdin", stdin=PASSWORD, **production)
-    assert "Cannot listen" in refusal(shop(serve, **production))
-    shop("enable-user demo", **production)
-    assert "everybody knows the password of demo from" in refusal(shop(serve, **production))
+    shop("set-password admin --password-stdin", stdin=PASSWORD, **PRODUCTION)
+    assert "Cannot listen" in refusal(shop(serve, **PRODUCTION))
+    shop("enable-user demo", **PRODUCTION)
+    assert "everybody knows the password of demo from" in refusal(shop(serve, **PRODUCTION))
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o000])
-def test_the_database_is_its_owners_alone(shop: Shop, umask: int) -> None:
+def test_the_database_is_its_owners_alone(elsewhere: Shop, taken_port: int, umask: int) -> None:
+    shop = elsewhere
     before = os.umask(umask)
     try:
-        shop("demo")
+        shop(f"serve --port {taken_port}")
         # Somebody has it open, so that all that SQLite makes is there.
         reader = sqlite3.connect(EMBEDDED)
         reader.execute("SELECT * FROM users").fetchall()

@@ -1,14 +1,12 @@
 """Settings: a wrong one stops the start by name, and none leaks."""
 
-import stat
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from shop.entrypoints.settings import Settings, SettingsError, load_settings, variable
 
-KEY = "k" * 32
+KEY = "a key for tests that is long enough"
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 VARIABLES = {variable(field) for field in Settings.__struct_fields__}
 
@@ -79,6 +77,8 @@ WRONG = [
     ("SHOP_REQUEST_DEADLINE", ["0"]),
     ("SHOP_IDEMPOTENCY_KEY_LIFETIME", ["0"]),
     ("SHOP_DRAIN_SECONDS", ["-1", "14.1", "soon"]),
+    ("SHOP_KEEP_ALIVE", ["maybe"]),
+    ("SHOP_KEEP_ALIVE_TIMEOUT", ["0.5", "3601", "10s"]),
     ("SHOP_SEND_TIMEOUT", ["0", "soon"]),
     ("SHOP_SEND_RATE_MIN", ["-1", "fast"]),
     ("SHOP_BODY_MAX", ["1023", "10485761", "1 MB"]),
@@ -110,6 +110,85 @@ def test_every_setting_has_a_wrong_value_in_the_table_above() -> None:
     assert {name for name, _ in WRONG} == VARIABLES - files
 
 
+IN_WORDS = {
+    "SHOP_ENVIRONMENT=prod": "it must be development or production",
+    "SHOP_LOG_LEVEL=loud": "it must be debug, error, info or warning",
+    "SHOP_DATABASE_POOL_SIZE=ten": "it must be a whole number from 1 to 1,000",
+    "SHOP_BODY_MAX=1 MB": "it must be a whole number from 1,024 to 10,485,760",
+    "SHOP_SEND_TIMEOUT=5s": "it must be a number above 0 to 34,560,000, without a unit",
+    "SHOP_TOKEN_LEEWAY=-1": "it must be a number from 0 to 60, without a unit",
+    "SHOP_REGISTRATION=maybe": "it must be true or false, written so or as yes and no",
+    "SHOP_CURRENCY=euro": "it must be three capital letters of ISO 4217",
+    "SHOP_PUBLIC_URL=x": "it must be an address",
+    "SHOP_CORS_ORIGINS=x": "it must be origins without a path",
+    f"SHOP_ISSUER={'i' * 201}": "it must be text of 1 to 200 characters",
+    "SHOP_ISSUER=a\nb": "it must be one line of text in UTF-8",
+    "SHOP_ISSUER=\udcff": "it must be one line of text in UTF-8",
+}
+
+
+@pytest.mark.parametrize(("setting", "words"), IN_WORDS.items())
+def test_what_a_setting_must_be_is_said_in_words(setting: str, words: str) -> None:
+    name, _, value = setting.partition("=")
+    with pytest.raises(SettingsError) as refused:
+        load(**{name: value})
+    assert str(refused.value).startswith(f"{name} is wrong: {words}")
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        *((written, True) for written in ("1", "true", "True", "YES", "yes", "on", " on ")),
+        *((written, False) for written in ("0", "false", "FALSE", "no", "No", "off")),
+    ],
+)
+def test_booleans_are_what_people_write(written: str, value: bool) -> None:
+    assert load(SHOP_REGISTRATION=written).registration is value
+    assert load(SHOP_KEEP_ALIVE=written).keep_alive is value
+
+
+PEM = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIDPU\n-----END PRIVATE KEY-----"
+GOOD = KEY.replace(" ", "-")
+BAD_SECRETS = {
+    "a comma": (f"{GOOD},{GOOD}", "has no comma"),
+    "a blank before": (f" {GOOD}", "begins or ends with a blank"),
+    "a blank after": (f"{GOOD} ", "begins or ends with a blank"),
+    "one byte": ("k" * 32, "is too simple"),
+    "a word again and again": ("changeme" * 4, "is too simple"),
+}
+
+
+@pytest.mark.parametrize(("secret", "words"), BAD_SECRETS.values(), ids=BAD_SECRETS)
+def test_production_takes_good_secrets_only(secret: str, words: str) -> None:
+    own = {"SHOP_ENVIRONMENT": "production", "SHOP_SECRET_KEY": GOOD}
+    for good in (GOOD, "0123456789abcdef" * 2):
+        assert load_settings(own | {"SHOP_SECRET_KEY": good}).secret_key == good
+    assert load_settings(own | {"SHOP_OLD_SECRET_KEYS": f"{GOOD}, {GOOD}"}).old_secrets
+    for field in ("SHOP_SECRET_KEY", "SHOP_OLD_SECRET_KEYS"):
+        if field == "SHOP_SECRET_KEY" or words == "is too simple":
+            with pytest.raises(SettingsError, match=rf"^{field} .*{words}") as refused:
+                load_settings(own | {field: secret})
+            assert secret not in str(refused.value)
+    # Whoever tries the shop is not bothered.
+    assert load_settings({"SHOP_SECRET_KEY": secret}).secret_key == secret
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("SHOP_SECRET_KEY", "belongs into a file that SHOP_SIGNING_KEY_FILE names"),
+        ("SHOP_OLD_SECRET_KEYS", "belongs into a file that SHOP_SIGNING_KEY_FILE names"),
+        ("SHOP_SIGNING_KEY_FILE", "it must name the file of one"),
+        ("SHOP_VERIFICATION_KEYS_FILE", "it must name the file of one"),
+    ],
+)
+def test_a_pem_in_the_wrong_place_is_named_and_not_repeated(name: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name} is wrong: ") as refused:
+        load(**{name: PEM})
+    assert words in str(refused.value)
+    assert "MC4C" not in str(refused.value)
+
+
 def test_production_without_a_key_does_not_start() -> None:
     with pytest.raises(SettingsError, match=r"^SHOP_SECRET_KEY is not set: production needs one"):
         load_settings({"SHOP_ENVIRONMENT": "production"})
@@ -118,7 +197,7 @@ def test_production_without_a_key_does_not_start() -> None:
 
 
 def test_production_does_not_start_on_the_store_with_demo_users() -> None:
-    own = {"SHOP_ENVIRONMENT": "production", "SHOP_SECRET_KEY": "k" * 32}
+    own = {"SHOP_ENVIRONMENT": "production", "SHOP_SECRET_KEY": KEY}
     with pytest.raises(SettingsError, match=r"^SHOP_DATABASE_URL is memory://.* demo users"):
         load_settings(own | {"SHOP_DATABASE_URL": "memory://"})
     assert load_settings(own | {"SHOP_DATABASE_URL": "sqlite+aiosqlite:///x"}).store == "sqlite"
@@ -168,29 +247,6 @@ def test_only_in_production_a_server_that_stops_waits_for_those_who_route_traffi
     assert load(SHOP_ENVIRONMENT="production").seconds_to_drain == 8
     assert load(SHOP_ENVIRONMENT="production", SHOP_DRAIN_SECONDS="0").seconds_to_drain == 0
     assert load(SHOP_DRAIN_SECONDS="1.5").seconds_to_drain == 1.5
-
-
-def test_the_development_key_is_made_once_and_kept_to_its_owner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    first = load_settings({}).secret_key
-    assert load_settings({}).secret_key == first
-    assert len(first) >= 32
-    kept = tmp_path / "var" / "secret_key"
-    assert kept.read_text() == first
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
-    assert [path.name for path in kept.parent.iterdir()] == ["secret_key"]
-
-
-def test_processes_that_start_together_agree_on_the_development_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with ThreadPoolExecutor(8) as threads:
-        keys = set(threads.map(lambda _: load_settings({}).secret_key, range(32)))
-    assert len(keys) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Nothing but an access token of ours, unchanged and in its time, opens a door."""
 
+import stat
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -530,3 +532,40 @@ def test_a_short_secret_stops_the_start_and_is_not_told(field: str) -> None:
     with pytest.raises(SettingsError, match=f"^SHOP_{field.upper()} is too short") as refusal:
         load_keys(load_settings({"SHOP_SECRET_KEY": SECRET_KEY, f"SHOP_{field.upper()}": short}))
     assert short not in str(refusal.value)
+
+
+def test_the_development_key_is_made_once_and_kept_to_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = load_keys(load_settings({})).private_key
+    assert load_keys(load_settings({})).private_key == first
+    assert len(first) >= 32
+    kept = tmp_path / "var" / "secret_key"
+    assert kept.read_text() == first
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
+    assert [path.name for path in kept.parent.iterdir()] == ["secret_key"]
+
+
+def test_processes_that_start_together_agree_on_the_development_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(8) as threads:
+        made = threads.map(lambda _: load_keys(load_settings({})).private_key, range(32))
+        keys = set(made)
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize("kept", [b"", b"short", b"\xff\xfe", None], ids=repr)
+def test_a_development_key_that_is_none_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bytes | None
+) -> None:
+    """An empty file, which a full disk leaves, would else sign with an empty key."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "var" / "secret_key"
+    path.parent.mkdir()
+    path.mkdir() if kept is None else path.write_bytes(kept)
+    with pytest.raises(SettingsError, match=f"^SHOP_SECRET_KEY is not set, and .*{path}"):
+        load_keys(load_settings({}))

@@ -31,7 +31,7 @@ STAFF = """
     restore_product
 """
 OPERATORS = """
-    create_user set_password disable_user enable_user list_users
+    create_user set_password disable_user enable_user set_role list_users
     cancel_unpaid add_products verify_stock repair_stock purge_sessions purge_attempts purge_keys
 """
 # No use cases of their own: the intake calls the one with what `place_order` asked for; the other

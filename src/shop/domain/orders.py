@@ -31,6 +31,7 @@ LINES_MAX = 100
 QUANTITY_MAX = 1_000_000
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
 PAYMENT_REFERENCE_LENGTH_MAX = 100
+CODE_LENGTH = 12
 KEYED_ID_VERSION = 8
 
 
@@ -82,6 +83,18 @@ def draw_transitions() -> str:
             *(f"    {status} --> [*]" for status in ends),
         ]
     )
+
+
+def code_from(text: str) -> str | None:
+    """The order code in what somebody has read out or typed; None if it can be none.
+
+    Codes have no I, L and O, so these are the digits they look like (Crockford's base 32).
+    """
+    code = "".join(text.replace("-", " ").split()).upper().translate(_MISREAD)
+    return code if len(code) == CODE_LENGTH and code.isascii() and code.isalnum() else None
+
+
+_MISREAD = str.maketrans("ILO", "110")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

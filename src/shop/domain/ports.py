@@ -240,10 +240,6 @@ class UserRepository(Protocol):
         """The user that this name stands for (`the_one_called`)."""
         ...
 
-    async def is_disabled(self, user_id: int) -> bool:
-        """False for one who is not there, too."""
-        ...
-
     async def lock(self, user_id: int) -> User:
         """Like `get`, and nobody else changes the user until the transaction ends."""
         ...

@@ -48,6 +48,7 @@ from shop.domain.services.keep_users import (
     ReadUser,
     RegisterUser,
     SetPassword,
+    SetRole,
 )
 from shop.domain.services.place_order import PlaceOrder
 from shop.domain.services.purge import PurgeAttempts, PurgeKeys, PurgeSessions
@@ -208,6 +209,7 @@ class Container(containers.DeclarativeContainer):
     )
     disable_user = providers.Singleton(DisableUser, **_writing)
     enable_user = providers.Singleton(EnableUser, **_reading)
+    set_role = providers.Singleton(SetRole, **_writing)
     check_user = providers.Singleton(CheckUser, **_reading, monotonic=monotonic)
 
     signing_keys = providers.Singleton(load_keys, settings)

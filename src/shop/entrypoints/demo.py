@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from shop.domain.errors import UsernameTaken
-from shop.domain.users import OPERATOR, Role
+from shop.domain.users import OPERATOR, Role, User
 from shop.entrypoints.container import Container
 from shop.entrypoints.samples import sample_products
 
@@ -23,7 +23,7 @@ DEMO_USERS = (
 )
 
 
-async def demo_users_left(container: Container) -> list[str]:
+async def demo_users_left(container: Container) -> list[User]:
     """The demo users who can sign in with the password that everybody knows."""
     left = []
     for demo_user in DEMO_USERS:
@@ -32,12 +32,12 @@ async def demo_users_left(container: Container) -> list[str]:
         if user is None or user.disabled:
             continue
         if await container.hasher().verify(demo_user.password, user.password_hash):
-            left.append(user.username)
+            left.append(user)
     return left
 
 
-async def make_demo(container: Container) -> None:
-    """Make what is not there yet; a second time it changes nothing."""
+async def make_demo(container: Container) -> int:
+    """Make what is not there yet; a second time it changes nothing. How many products it added."""
     for user in DEMO_USERS:
         try:
             await container.create_user()(
@@ -45,7 +45,7 @@ async def make_demo(container: Container) -> None:
             )
         except UsernameTaken:
             continue
-    await container.add_products()(
+    added = await container.add_products()(
         caller=OPERATOR,
         products=sample_products(
             seed=1,
@@ -54,3 +54,4 @@ async def make_demo(container: Container) -> None:
             at=container.clock()(),
         ),
     )
+    return len(added)

@@ -5,8 +5,11 @@ and drop the old one when the last token it signed has expired. Refresh tokens a
 """
 
 import base64
+import contextlib
 import hashlib
 import json
+import secrets as random
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 
-from shop.entrypoints.settings import Settings, SettingsError, variable
+from shop.entrypoints.settings import SECRET_KEY_BYTES_MIN, Settings, SettingsError, variable
 
+DEVELOPMENT_KEY_FILE = Path("var/secret_key")
 RSA_BITS_MIN = 2_048
 _PEM_END = "-----END PUBLIC KEY-----"
 
@@ -56,11 +60,14 @@ class SigningKeys:
 def load_keys(settings: Settings) -> SigningKeys:
     """HS256 by the secret, or EdDSA or RS256 by a PEM file, by the kind of key in it.
 
-    Raises `SettingsError`.
+    With neither, in development, one is made and kept. Raises `SettingsError`.
     """
     secrets = settings.old_secrets
-    if settings.secret_key:
-        secrets.append(settings.secret_key)
+    secret = settings.secret_key
+    if not secret and not settings.signing_key_file:
+        secret = _development_key(DEVELOPMENT_KEY_FILE)
+    if secret:
+        secrets.append(secret)
     verification = [_shared_key(secret) for secret in secrets]
     if settings.verification_keys_file:
         pems = _read("verification_keys_file", settings.verification_keys_file).strip()
@@ -69,11 +76,11 @@ def load_keys(settings: Settings) -> SigningKeys:
             _public_key(_parse_public(pem + _PEM_END))
             for pem in pems.removesuffix(_PEM_END).split(_PEM_END)
         ]
-    private_key: Any = settings.secret_key
+    private_key: Any = secret
     if settings.signing_key_file:
         private_key = _parse_private(_read("signing_key_file", settings.signing_key_file))
         verification.append(_public_key(private_key.public_key()))
-    signing = verification[-1] if settings.signing_key_file else _shared_key(settings.secret_key)
+    signing = verification[-1] if settings.signing_key_file else _shared_key(secret)
     return SigningKeys(
         signing=signing,
         private_key=private_key,
@@ -145,7 +152,35 @@ def _parse_public(pem: str) -> Ed25519PublicKey | RSAPublicKey:
 def _read(field: str, path: str) -> str:
     try:
         return Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise SettingsError(f"{variable(field)} is wrong: {path} holds no text.") from None
+    except OSError as error:
         raise SettingsError(
-            f"{variable(field)} is wrong: {path} cannot be read: {error}."
+            f"{variable(field)} is wrong: {path} cannot be read ({error.strerror})."
         ) from None
+
+
+def _development_key(path: Path) -> str:
+    """A random key, made once and kept, so that restarts sign nobody out."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            # Written aside and linked into place: nobody ever reads half a key.
+            with tempfile.NamedTemporaryFile("w", dir=path.parent) as draft:
+                draft.write(random.token_urlsafe(48))
+                draft.flush()
+                with contextlib.suppress(FileExistsError):
+                    path.hardlink_to(draft.name)
+        key = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it holds no text"
+        raise SettingsError(
+            f"SHOP_SECRET_KEY is not set, and no key can be kept in {path.absolute()} instead "
+            f"({reason})."
+        ) from None
+    if len(key.encode()) < SECRET_KEY_BYTES_MIN:
+        raise SettingsError(
+            f"SHOP_SECRET_KEY is not set, and {path.absolute()} holds no key; delete that file, "
+            "and another is made."
+        )
+    return key

@@ -1,29 +1,28 @@
 """Settings: typed, read once from `SHOP_*` variables; a wrong one stops the start by name."""
 
-import contextlib
 import difflib
 import ipaddress
 import os
-import secrets
-import tempfile
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy.exc import ArgumentError
 
-from shop.adapters.sql.servers import WrongUrl, parse_url
+from shop.adapters.sql.urls import WrongUrl, parse_url
+from shop.entrypoints.env_file import PREFIX, WrongFile, read_env_file
 
-PREFIX = "SHOP_"
+ENV_FILE = Path(".env")
 EMBEDDED_DATABASE_URL = "sqlite+aiosqlite:///var/shop.sqlite3"
 SECRET_KEY_BYTES_MIN = 32
 DRAIN_SECONDS_MAX = 14.0
 """With the seconds that requests under way may take then, a stop takes less than 30."""
 _DRAIN_SECONDS = {"development": 0.0, "production": 8.0}
-_DEVELOPMENT_KEY_FILE = Path("var/secret_key")
+SECRET_KEY_DIFFERENT_MIN = 8
+"""Different bytes; a random key has more, and a word written several times has fewer."""
 _STORES: dict[str, Literal["memory", "sqlite", "postgresql"]] = {
     "sqlite+aiosqlite": "sqlite",
     "postgresql+asyncpg": "postgresql",
@@ -47,8 +46,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     old_secret_keys: str = ""
     signing_key_file: str = ""
     verification_keys_file: str = ""
-    currency: Annotated[str, Meta(pattern="^(?!CLF|UYW)[A-Z]{3}$")] = "EUR"
-    public_url: Annotated[str, Meta(pattern="^(https?://[^/?#]+[^?#]*)?$")] = ""
+    currency: Annotated[
+        str,
+        Meta(
+            pattern="^(?!CLF|UYW)[A-Z]{3}$",
+            description="three capital letters of ISO 4217 with 0 to 3 decimals, such as EUR",
+        ),
+    ] = "EUR"
+    public_url: Annotated[
+        str,
+        Meta(
+            pattern="^(https?://[^/?#]+[^?#]*)?$",
+            description="an address without ? and #, such as https://shop.example",
+        ),
+    ] = ""
 
     database_pool_size: Annotated[int, Meta(ge=1, le=1_000)] = 10
     database_read_pool_size: Annotated[int, Meta(ge=1, le=1_000)] = 4
@@ -73,7 +84,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     trusted_proxies: str = ""
     cors_origins: Annotated[
-        str, Meta(pattern=r"^(https?://[^/,\s]+(,\s*https?://[^/,\s]+)*)?$")
+        str,
+        Meta(
+            pattern=r"^(https?://[^/,\s]+(,\s*https?://[^/,\s]+)*)?$",
+            description="origins without a path, separated by commas, such as https://shop.example",
+        ),
     ] = ""
     registration: bool = False
     check_users: bool = False
@@ -85,6 +100,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     request_deadline: Seconds = 15.0
     idempotency_key_lifetime: Seconds = 86_400.0 * 7
     drain_seconds: Annotated[float, Meta(ge=0, le=DRAIN_SECONDS_MAX)] | None = None
+    keep_alive: bool = True
+    keep_alive_timeout: Annotated[float, Meta(ge=1, le=3_600)] = 10.0
     send_timeout: Seconds = 10.0
     send_rate_min: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_024
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -124,27 +141,63 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Settings from the environment. Raises `SettingsError`."""
-    environ = os.environ if environ is None else environ
+    """Settings from the environment and `.env`, or from these alone. Raises `SettingsError`."""
+    if environ is not None:
+        return _settings_of(_ours(environ))
+    try:
+        of_file = read_env_file(ENV_FILE)
+    except WrongFile as error:
+        raise SettingsError(str(error)) from None
+    of_process = _ours(os.environ)
+    try:
+        return _settings_of({**of_file, **of_process})
+    except SettingsError as error:
+        name = str(error).partition(" ")[0]
+        if name in of_file.keys() - of_process.keys():
+            raise SettingsError(f"{error} It is set in {ENV_FILE.absolute()}.") from None
+        raise
+
+
+def _ours(environ: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+
+
+def _settings_of(variables: Mapping[str, str]) -> Settings:
+    # An empty variable is one that is not set, as compose files write it.
     values = {
-        name.removeprefix(PREFIX).lower(): value
-        for name, value in environ.items()
-        # An empty variable is one that is not set, as compose files write it.
-        if name.startswith(PREFIX) and value
+        name.removeprefix(PREFIX).lower(): value for name, value in variables.items() if value
     }
-    for name in values:
-        if name not in Settings.__struct_fields__:
+    for name, value in values.items():
+        if name not in _RULES:
             raise SettingsError(_unknown(name))
+        _check_text(name, value)
     settings = _convert(values)
     _check_database_url(settings.database_url)
     _check_demo(settings)
-    for secret in settings.old_secrets:
-        check_secret_key("old_secret_keys", secret)
+    _check_secrets(settings)
     try:
         _networks(settings.trusted_proxies)
     except ValueError as error:
         raise SettingsError(f"SHOP_TRUSTED_PROXIES is wrong: {error}.") from None
-    return msgspec.structs.replace(settings, secret_key=_secret_key(settings))
+    return settings
+
+
+_PEM = "-----BEGIN"
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def _check_text(name: str, value: str) -> None:
+    if _PEM in value and name in ("secret_key", "old_secret_keys"):
+        raise SettingsError(
+            f"{variable(name)} is wrong: it holds a key in PEM form, which belongs into a file "
+            "that SHOP_SIGNING_KEY_FILE names."
+        )
+    if _PEM in value:
+        raise SettingsError(
+            f"{variable(name)} is wrong: it holds a key itself; it must name the file of one."
+        )
+    if _NO_TEXT.search(value):
+        raise SettingsError(f"{variable(name)} is wrong: it must be one line of text in UTF-8.")
 
 
 @lru_cache(maxsize=8)
@@ -152,12 +205,53 @@ def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network,
     return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
+_BOOLEANS = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+
+
 def _convert(values: Mapping[str, str]) -> Settings:
+    converted: dict[str, Any] = {
+        name: _BOOLEANS.get(value.strip().lower(), value) if _RULES[name] == _OF_BOOLEANS else value
+        for name, value in values.items()
+    }
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        return msgspec.convert(converted, Settings, strict=False)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$.")
-        raise SettingsError(f"{variable(path.rstrip('`'))} is wrong: {message}.") from None
+        name = str(error).rpartition("`$.")[2].rstrip("`")
+        raise SettingsError(f"{variable(name)} is wrong: it must be {_RULES[name]}.") from None
+
+
+_OF_BOOLEANS = "true or false, written so or as yes and no, on and off, or 1 and 0"
+
+
+def _rule(kind: msgspec.inspect.Type) -> str:
+    """What a setting must be, in words."""
+    if isinstance(kind, msgspec.inspect.Metadata):
+        description = (kind.extra_json_schema or {}).get("description")
+        return str(description) if description else _rule(kind.type)
+    if isinstance(kind, msgspec.inspect.BoolType):
+        return _OF_BOOLEANS
+    if isinstance(kind, msgspec.inspect.LiteralType):
+        *others, last = map(str, kind.values)
+        return f"{', '.join(others)} or {last}"
+    if isinstance(kind, msgspec.inspect.IntType):
+        return f"a whole number from {kind.ge:,} to {kind.le:,}"
+    if isinstance(kind, msgspec.inspect.FloatType):
+        lowest = f"above {kind.gt:,}" if kind.ge is None else f"from {kind.ge:,}"
+        return f"a number {lowest} to {kind.le:,}, without a unit"
+    assert isinstance(kind, msgspec.inspect.StrType)
+    return f"text of {kind.min_length} to {kind.max_length} characters"
+
+
+def _rules() -> dict[str, str]:
+    kind = msgspec.inspect.type_info(Settings)
+    assert isinstance(kind, msgspec.inspect.StructType)
+    return {field.name: _rule(field.type) for field in kind.fields}
+
+
+_RULES = _rules()
 
 
 def variable(field: str) -> str:
@@ -173,20 +267,9 @@ def _unknown(name: str) -> str:
 
 def _check_database_url(url: str) -> None:
     try:
-        parsed = parse_url(url)
+        parse_url(url)
     except WrongUrl as error:
         raise SettingsError(f"SHOP_DATABASE_URL is wrong: {error}.") from None
-    except (ArgumentError, ValueError):
-        parsed = None
-    if parsed is None or parsed.drivername not in _STORES:
-        raise SettingsError(
-            "SHOP_DATABASE_URL is wrong: it must start with sqlite+aiosqlite:///, "
-            "postgresql+asyncpg:// or memory://."
-        )
-    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise SettingsError(
-            "SHOP_DATABASE_URL is wrong: SQLite needs a file; memory:// is the store without one."
-        )
 
 
 def _check_demo(settings: Settings) -> None:
@@ -198,36 +281,35 @@ def _check_demo(settings: Settings) -> None:
         )
 
 
-def _secret_key(settings: Settings) -> str:
-    key = settings.secret_key
-    if not key and settings.signing_key_file:
-        return ""
-    if not key and settings.environment == "production":
+def _check_secrets(settings: Settings) -> None:
+    in_production = settings.environment == "production"
+    if in_production and not settings.secret_key and not settings.signing_key_file:
         raise SettingsError(
             f"SHOP_SECRET_KEY is not set: production needs one of at least {SECRET_KEY_BYTES_MIN} "
             "bytes, the same for all processes, such as from `openssl rand -base64 48`."
         )
-    if not key:
-        return _development_key(_DEVELOPMENT_KEY_FILE)
-    check_secret_key("secret_key", key)
-    return key
+    if settings.secret_key:
+        _check_secret("secret_key", settings.secret_key, in_production=in_production)
+    for secret in settings.old_secrets:
+        _check_secret("old_secret_keys", secret, in_production=in_production)
 
 
-def check_secret_key(field: str, key: str) -> None:
-    if len(key.encode()) < SECRET_KEY_BYTES_MIN:
+def _check_secret(field: str, secret: str, *, in_production: bool) -> None:
+    name = variable(field)
+    if len(secret.encode()) < SECRET_KEY_BYTES_MIN:
         raise SettingsError(
-            f"{variable(field)} is too short: a key needs at least {SECRET_KEY_BYTES_MIN} bytes."
+            f"{name} is too short: a key needs at least {SECRET_KEY_BYTES_MIN} bytes."
         )
-
-
-def _development_key(path: Path) -> str:
-    """A random key, made once and kept, so that restarts sign nobody out."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists():
-        # Written aside and linked into place: nobody ever reads half a key.
-        with tempfile.NamedTemporaryFile("w", dir=path.parent) as draft:
-            draft.write(secrets.token_urlsafe(48))
-            draft.flush()
-            with contextlib.suppress(FileExistsError):
-                path.hardlink_to(draft.name)
-    return path.read_text()
+    if not in_production:
+        return
+    if "," in secret:
+        raise SettingsError(
+            f"{name} is wrong: a key has no comma, which separates those of SHOP_OLD_SECRET_KEYS."
+        )
+    if secret != secret.strip():
+        raise SettingsError(f"{name} is wrong: it begins or ends with a blank.")
+    if len(set(secret.encode())) < SECRET_KEY_DIFFERENT_MIN:
+        raise SettingsError(
+            f"{name} is too simple: a key needs at least {SECRET_KEY_DIFFERENT_MIN} different "
+            "bytes, such as one from `openssl rand -base64 48`."
+        )

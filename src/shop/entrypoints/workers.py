@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from granian.server.mp import MPServer, WorkerProcess
 
 from shop.entrypoints.logs import set_up_logging
-from shop.entrypoints.settings import load_settings
+from shop.entrypoints.settings import Settings
 from shop.entrypoints.slow_readers import SlowReaders
 
 # Not Litestar's name for it, which would be imported by every command.
@@ -128,12 +128,13 @@ def _tell(worker: WorkerProcess, order: signal.Signals) -> None:
             os.kill(worker.inner.pid, order)
 
 
-def loader(port: int) -> Callable[[], Application]:
+def loader(port: int, settings: Settings) -> Callable[[], Application]:
     """What each worker runs before it serves; called in the process that starts them."""
-    return partial(_load, os.getpid(), port)
+    # Their settings are those of the start: `.env` may change before one is started again.
+    return partial(_load, os.getpid(), port, settings)
 
 
-def _load(parent: int, port: int) -> Application:
+def _load(parent: int, port: int, settings: Settings) -> Application:
     _listen_to_parent()
     # Here, so that the process that only starts workers stays small.
     from shop.entrypoints.container import build_container
@@ -142,7 +143,6 @@ def _load(parent: int, port: int) -> Application:
     # It says of each part of an answer that the peer is gone.
     logging.getLogger("_granian.asgi.io").setLevel(logging.WARNING)
     threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
-    settings = load_settings()
     SlowReaders(port, seconds_max=settings.send_timeout, rate_min=settings.send_rate_min).watch()
     set_up_logging(level=settings.log_level, log_format=settings.log_format)
     container = build_container(settings)

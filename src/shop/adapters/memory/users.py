@@ -25,10 +25,6 @@ class MemoryUserRepository(UserRepository):
     async def find(self, username: str) -> User | None:
         return the_one_called(username, self._users.values(), attrgetter("username"))
 
-    async def is_disabled(self, user_id: int) -> bool:
-        user = self._users.get(user_id)
-        return user is not None and user.disabled
-
     async def add(self, user: User) -> User:
         taken = {folded(other.username) for other in self._users.values()}
         if folded(user.username) in taken:

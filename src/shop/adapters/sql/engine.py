@@ -2,18 +2,17 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import URL, Connection, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from shop.adapters.sql.servers import Servers, parse_url, set_up_in_transaction
+from shop.adapters.sql.files import make_private
+from shop.adapters.sql.servers import Servers, set_up_in_transaction
+from shop.adapters.sql.urls import parse_url, split_options, sqlite_file
 from shop.adapters.turns import UserTurns
-from shop.domain.errors import StoreUnavailable
 
 # An error names its statement, not the values in it: password hashes are among them.
 _QUIET: dict[str, Any] = {"hide_parameters": True}
@@ -93,6 +92,7 @@ _READ_PLANS = _PLANS | {"max_parallel_workers_per_gather": "0"}
 
 def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
     servers = Servers()
+    url, of_url = split_options(url)
     writing = _limits(options, options.statement_timeout) | _PLANS
     reading = _limits(options, options.read_statement_timeout) | _READ_PLANS
 
@@ -100,7 +100,7 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         made = create_async_engine(
             url,
             isolation_level="AUTOCOMMIT",
-            connect_args=_connect_args(options, settings, timeout),
+            connect_args=_connect_args(options, settings, timeout, of_url),
             **pool,
             **_QUIET,
         )
@@ -151,18 +151,24 @@ def _begin_with(settings: Mapping[str, str]) -> str:
 
 
 def _connect_args(
-    options: DatabaseOptions, settings: Mapping[str, str], timeout: float | None
+    options: DatabaseOptions,
+    settings: Mapping[str, str],
+    timeout: float | None,
+    of_url: Mapping[str, Any],
 ) -> dict[str, Any]:
+    """What asyncpg's `connect` is told; the options of the URL have the last word."""
+    named = {"application_name": options.application_name, **of_url.get("server_settings", {})}
     args: dict[str, Any] = {
         "timeout": options.connect_timeout,
         # The driver's own limit stands behind the server's, for a server that is gone.
         "command_timeout": timeout and timeout + 1,
-        "server_settings": {"application_name": options.application_name, **settings},
+        **of_url,
+        "server_settings": {**named, **settings},
     }
     if options.pgbouncer:
         # A server connection is ours for one transaction only: nothing may be left on it, so no
         # statement stays prepared, names never repeat, and settings are made in the transaction.
-        args["server_settings"] = {"application_name": options.application_name}
+        args["server_settings"] = named
         args["statement_cache_size"] = 0
         args["prepared_statement_cache_size"] = 0
         args["prepared_statement_name_func"] = lambda: f"shop_{uuid4().hex}"
@@ -178,8 +184,7 @@ _BEGIN_IMMEDIATE = "BEGIN IMMEDIATE"
 
 def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
     """SQLite has one writer at a time: with a pool of one they queue fairly for it."""
-    if url.database and not url.database.startswith("file:"):
-        _make_private(Path(url.database))
+    make_private(sqlite_file(url))
     connect_args = {"timeout": options.lock_timeout}
     write, read = (
         create_async_engine(
@@ -212,26 +217,6 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
         commit_seconds_max=options.statement_timeout,
         reading=_turns(options),
     )
-
-
-def _make_private(file: Path) -> None:
-    """The folder, if there is none, and the file are their owner's alone, whatever the umask.
-
-    SQLite gives what it makes beside the file, such as `-wal`, the permissions of the file.
-    """
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"The folder {file.parent} of the SQLite database cannot be made ({error.strerror}); "
-            "set SHOP_DATABASE_URL to a place that can be written."
-        ) from error
-    # What cannot be made or is somebody else's SQLite will tell, if it cannot be used either.
-    with suppress(OSError):
-        file.touch(mode=0o600, exist_ok=False)
-    for made in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
-        with suppress(OSError):
-            made.chmod(made.stat().st_mode & ~0o077)
 
 
 _LOG_BYTES_MAX = 16 * 1024 * 1024

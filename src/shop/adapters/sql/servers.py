@@ -1,63 +1,12 @@
-"""PostgreSQL's servers: the URL that names them, and what their failures mean for connections."""
+"""PostgreSQL's servers: which of them is connected to, and what their failures mean."""
 
-import re
 from typing import Any
 
-from sqlalchemy import URL, Dialect, PoolProxiedConnection, event, make_url
-from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy import Dialect, PoolProxiedConnection, event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-# `prefer-standby` is left out: the shop writes.
-_TARGETS = ("any", "primary", "read-write", "standby", "read-only")
-
-_SEVERAL_HOSTS = re.compile(
-    r"(?P<before>postgresql\+asyncpg://(?:[^:/?#@]*(?::[^@]*)?@)?)"
-    r"(?P<hosts>[^/?#@]*,[^/?#@]*)(?P<after>(?:[/?].*)?)",
-    re.DOTALL,
-)
-_HOST = re.compile(r"(?:\[(?P<address>[^\]]+)\]|(?P<name>[^\[\]:]+))(?::(?P<port>[0-9]+))?")
-_PORT = "5432"
-
 _GENERATION = "shop_generation"
-
-
-class WrongUrl(ArgumentError):
-    """Says in a sentence without a password what is wrong."""
-
-
-def parse_url(text: str) -> URL:
-    """A database URL, which may name several hosts of PostgreSQL as libpq takes them.
-
-    `postgresql+asyncpg://user:password@one:5432,two:5432/database` is what SQLAlchemy spells
-    `postgresql+asyncpg://user:password@/database?host=one:5432&host=two:5432`. Raises `WrongUrl`,
-    or another `ArgumentError` or `ValueError` whose text may have parts of the URL.
-    """
-    found = _SEVERAL_HOSTS.fullmatch(text)
-    url = make_url(found["before"] + found["after"]) if found else make_url(text)
-    if found:
-        hosts = [_HOST.fullmatch(host) for host in found["hosts"].split(",")]
-        named = [host for host in hosts if host is not None]
-        if len(named) < len(hosts):
-            raise WrongUrl("each of several hosts must be name:port, or [address]:port of IPv6")
-        url = url.update_query_dict(
-            {
-                "host": ",".join(host["address"] or host["name"] for host in named),
-                "port": ",".join(host["port"] or _PORT for host in named),
-            }
-        )
-    if url.query.get("target_session_attrs", "any") not in _TARGETS:
-        raise WrongUrl("target_session_attrs must be one of " + ", ".join(_TARGETS))
-    if url.get_backend_name() == "postgresql":
-        _check_hosts(url)
-    return url
-
-
-def _check_hosts(url: URL) -> None:
-    """SQLAlchemy would say it when it connects."""
-    try:
-        url.get_dialect()().create_connect_args(url)
-    except (ArgumentError, ValueError):
-        raise WrongUrl("each host needs a port, as in ?host=one:5432&host=two:5432") from None
 
 
 class Servers:

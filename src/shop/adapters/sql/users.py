@@ -38,10 +38,6 @@ class SqlUserRepository(UserRepository):
         rows = await read_rows(self._connection, select(*_USER_COLUMNS).where(is_alike))
         return the_one_called(username, [User(**row) for row in rows], attrgetter("username"))
 
-    async def is_disabled(self, user_id: int) -> bool:
-        statement = select(_users.c.disabled).where(_users.c.id == user_id)
-        return bool(await self._connection.scalar(statement))
-
     async def add(self, user: User) -> User:
         with refusing(UsernameTaken(user.username)):
             user_id = await self._connection.scalar(

@@ -62,6 +62,15 @@ async def active_user_of(uow: UnitOfWork, caller: Caller) -> User:
 
 
 async def require_active(uow: UnitOfWork, caller: Caller) -> None:
-    """Raises `InvalidToken`: the access token of a disabled user lives on, but changes nothing."""
-    if caller.actor_id is not None and await uow.users.is_disabled(caller.actor_id):
+    """Raises `InvalidToken` for who is disabled, or says to be staff and is not any more.
+
+    Their access token lives on for minutes, but changes nothing.
+    """
+    if caller.actor_id is None:
+        return
+    try:
+        user = await uow.users.get(caller.actor_id)
+    except UserNotFound:
+        return  # what they change would name them, which the store refuses
+    if user.disabled or (caller.is_staff and user.role is not caller.role):
         raise InvalidToken

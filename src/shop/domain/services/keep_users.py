@@ -248,6 +248,33 @@ class EnableUser:
         return user
 
 
+@dataclass(frozen=True, kw_only=True)
+class SetRole:
+    """Make a user staff, or staff a customer."""
+
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
+
+    @retrying
+    async def __call__(self, *, caller: Caller, username: str, role: Role) -> User:
+        """The user in that role; one who has it already, as they are.
+
+        A change of it ends all sessions: one that was stolen from a customer must not become one of
+        staff. Raises `OperatorOnly` and `UserNotFound`.
+        """
+        caller.require_operator()
+        async with self.unit_of_work() as uow:
+            user = await _lock_named(uow, username)
+            if user.role is role:
+                return user
+            changed = replace(user, role=role)
+            await uow.users.save(changed)
+            await uow.sessions.end_all(user.id, self.clock())
+            uow.record(_event("user.role_changed", changed, role=role.value))
+            await uow.commit()
+        return changed
+
+
 async def _nothing(_uow: UnitOfWork) -> None:
     """What registering looks for in the transaction that counts it."""
 

@@ -5,23 +5,30 @@ from alembic import command
 from sqlalchemy import Connection
 
 from shop.adapters.sql import schema
+from shop.adapters.sql.urls import parse_url, place_of
 from shop.domain.errors import StoreTooNew
 from shop.domain.ports import SchemaState
 from shop.entrypoints.cli.running import connected, opened, run_async
+from shop.entrypoints.settings import load_settings
 
 
 @click.command()
 @run_async
 async def migrate() -> None:
-    """Bring the database's schema up to date; run it before serving a new version."""
-    async with connected() as container:
+    """Bring the database's schema up to date; run it before serving a new version.
+
+    Makes the SQLite file of SHOP_DATABASE_URL if it is not there.
+    """
+    settings = load_settings()
+    async with connected(settings, creates=True, writing=True) as container:
         await container.schema().upgrade()
         await container.schema().claim_currency(container.settings().currency)
         state = await container.schema().state()
+    place = place_of(parse_url(settings.database_url))
     if state is SchemaState.COMPATIBLE:
-        click.echo("The database is newer than this program, which can work on it as it is.")
+        click.echo(f"Newer than this program, which can work on it as it is: {place}")
     else:
-        click.echo(f"The database has schema {schema.head()}.")
+        click.echo(f"Schema {schema.head()}: {place}")
 
 
 @click.command()

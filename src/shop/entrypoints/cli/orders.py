@@ -1,20 +1,30 @@
 """`shop orders`: what was ordered, and what becomes of it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import rich_click as click
 from rich.console import Console
 from rich.progress import Progress
 
-from shop.domain.orders import Order, OrderItem, OrderQuery, OrderStatus
+from shop.domain.errors import OrderNotFound
+from shop.domain.orders import Order, OrderItem, OrderQuery, OrderStatus, code_from
 from shop.domain.pages import Window
 from shop.domain.services.cancel_unpaid import unpaid
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.running import opened, run_async
-from shop.entrypoints.cli.tables import show_table
+from shop.entrypoints.cli.tables import (
+    json_option,
+    limit_option,
+    objects_of,
+    show_count,
+    show_json,
+    show_table,
+)
+from shop.entrypoints.container import Container
 
 # With --dry-run; the number of all is said anyway.
 SHOWN_MAX = 100
@@ -22,30 +32,32 @@ SHOWN_MAX = 100
 
 @click.group()
 def orders() -> None:
-    """Look at orders, and bring them to their next status."""
+    """Look at orders, and bring them to their next status.
+
+    ORDER is an order's id, or its code as somebody reads it out: `shop orders show abcd-efgh-1234`.
+    """
 
 
 @orders.command("list")
 @click.option("--status", type=click.Choice([status.value for status in OrderStatus]))
 @click.option("--user", type=click.IntRange(1), help="Only this user's, by id.")
-@click.option(
-    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many to show."
-)
+@limit_option
+@json_option
 @run_async
-async def list_orders(status: str | None, user: int | None, limit: int) -> None:
+async def list_orders(status: str | None, user: int | None, limit: int, as_json: bool) -> None:
     """List orders, the newest first."""
     query = OrderQuery(status=OrderStatus(status) if status else None, user_id=user)
     async with opened() as container:
         page = await container.list_orders()(
             caller=OPERATOR, query=query, window=Window(limit=limit)
         )
-    _show_orders(page.items)
-    click.echo(f"{len(page.items)} of {page.count} orders.")
+    _show_orders(page.items, as_json=as_json)
+    show_count(len(page.items), page.count, "orders")
 
 
-def _show_orders(orders: Sequence[Order]) -> None:
+def _show_orders(orders: Sequence[Order], *, as_json: bool) -> None:
     show_table(
-        ["Id", "Code", "User", "Status", "Lines", "Total", "Created"],
+        ["Id", "Code", "User", "Status", "Lines", "Total", "Currency", "Created"],
         (
             [
                 order.id,
@@ -53,36 +65,114 @@ def _show_orders(orders: Sequence[Order]) -> None:
                 order.user_id,
                 order.status,
                 len(order.lines),
-                f"{order.total} {order.currency}",
-                f"{order.created_at:%Y-%m-%d %H:%M:%S}",
+                order.total,
+                order.currency,
+                order.created_at,
             ]
             for order in orders
         ),
+        as_json=as_json,
     )
+
+
+class _OrderReference(click.ParamType[UUID | str]):
+    """An order's id, or its code."""
+
+    name = "order"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> UUID | str:
+        try:
+            return UUID(value)
+        except ValueError:
+            code = code_from(value)
+        if code is None:
+            self.fail(f"{value!r} is neither an order's id nor its code of 12 characters.")
+        return code
+
+
+_order = click.argument("order", type=_OrderReference())
+
+
+async def _id_of(order: UUID | str, container: Container) -> UUID:
+    """Raises `OrderNotFound`."""
+    if isinstance(order, UUID):
+        return order
+    query, window = OrderQuery(code=order), Window(limit=1)
+    page = await container.list_orders()(caller=OPERATOR, query=query, window=window, count=0)
+    if not page.items:
+        raise OrderNotFound(order)
+    return page.items[0].id
+
+
+_LINES = ["Product", "Name", "Price", "Quantity", "Total"]
+
+
+def _lines_of(order: Order) -> list[list[object]]:
+    return [
+        [line.product_id, line.name, line.price, line.quantity, line.total] for line in order.lines
+    ]
 
 
 @orders.command()
-@click.argument("order_id", type=click.UUID)
+@_order
+@json_option
 @run_async
-async def show(order_id: UUID) -> None:
-    """Show the order ORDER_ID with its lines."""
+async def show(order: UUID | str, as_json: bool) -> None:
+    """Show the order ORDER with its lines."""
     async with opened() as container:
-        order = await container.read_order()(caller=OPERATOR, order_id=order_id)
-    click.echo(f"Order {order.id}, code {order.code}, of user {order.user_id}: {order.status}")
-    click.echo(f"Placed {order.created_at:%Y-%m-%d %H:%M:%S} UTC")
+        found = await container.read_order()(
+            caller=OPERATOR, order_id=await _id_of(order, container)
+        )
+    if as_json:
+        show_json(_as_object(found))
+        return
+    click.echo(f"Order {found.id}, code {found.code}, of user {found.user_id}: {found.status}")
+    click.echo(f"Placed {found.created_at:%Y-%m-%d %H:%M:%S} UTC")
+    show_table(_LINES, _lines_of(found))
+    click.echo(f"Total {found.total} {found.currency}")
+    if found.payment_reference:
+        click.echo(f"Paid by {found.payment_reference}")
+
+
+def _as_object(order: Order) -> Mapping[str, object]:
+    return {
+        "id": order.id,
+        "code": order.code,
+        "user": order.user_id,
+        "status": order.status,
+        "total": str(order.total),
+        "currency": order.currency,
+        "payment_reference": order.payment_reference,
+        "created": order.created_at,
+        "modified": order.modified_at,
+        "lines": objects_of(_LINES, _lines_of(order)),
+    }
+
+
+@orders.command()
+@_order
+@limit_option
+@json_option
+@run_async
+async def history(order: UUID | str, limit: int, as_json: bool) -> None:
+    """Show what happened to the order ORDER, the oldest change first."""
+    async with opened() as container:
+        page = await container.read_history()(
+            caller=OPERATOR, order_id=await _id_of(order, container), window=Window(limit=limit)
+        )
     show_table(
-        ["Product", "Name", "Price", "Quantity", "Total"],
+        ["At", "From", "To", "User", "Note"],
         (
-            [line.product_id, line.name, line.price, line.quantity, line.total]
-            for line in order.lines
+            [entry.at, entry.from_status, entry.to_status, entry.actor_id, entry.note]
+            for entry in page.items
         ),
+        as_json=as_json,
     )
-    click.echo(f"Total {order.total} {order.currency}")
-    if order.payment_reference:
-        click.echo(f"Paid by {order.payment_reference}")
+    show_count(len(page.items), page.count, "changes")
 
 
-_order_id = click.argument("order_id", type=click.UUID)
 _note = click.option("--note", default="", help="For the history and the ledger.")
 _no_restock = click.option(
     "--no-restock", is_flag=True, help="Write off what comes back, instead of restocking it."
@@ -90,17 +180,21 @@ _no_restock = click.option(
 
 
 @orders.command()
-@_order_id
+@_order
 @_note
 @_no_restock
 @run_async
-async def cancel(order_id: UUID, note: str, no_restock: bool) -> None:
-    """Cancel the order ORDER_ID, which is not shipped yet."""
+async def cancel(order: UUID | str, note: str, no_restock: bool) -> None:
+    """Cancel the order ORDER, which is not shipped yet."""
     async with opened() as container:
-        order = await container.cancel_order()(
+        order_id = await _id_of(order, container)
+        before = await container.read_order()(caller=OPERATOR, order_id=order_id)
+        cancelled = await container.cancel_order()(
             caller=OPERATOR, order_id=order_id, restock=not no_restock, note=note
         )
-    _say(order)
+        _say(cancelled)
+        if before.status is not cancelled.status:
+            await _say_what_came_back(before.out, container, restock=not no_restock)
 
 
 _AGE = re.compile(r"([0-9]{1,5})([mhd])", re.ASCII)
@@ -124,8 +218,9 @@ def _age(text: str) -> timedelta:
     help="How long ago they were placed, such as 30m, 2h or 7d.",
 )
 @click.option("--dry-run", is_flag=True, help="Show which they are, and cancel none.")
+@json_option
 @run_async
-async def cancel_unpaid(older_than: timedelta, dry_run: bool) -> None:
+async def cancel_unpaid(older_than: timedelta, dry_run: bool, as_json: bool) -> None:
     """Cancel the orders that nobody has paid, so that their stock can be sold.
 
     Each is cancelled by itself; when the command is stopped, the rest is left for the next time.
@@ -145,53 +240,58 @@ async def cancel_unpaid(older_than: timedelta, dry_run: bool) -> None:
                 count += len(step)
                 shown += step[: SHOWN_MAX - len(shown)]
                 progress.advance(task, len(step))
-    if dry_run and shown:
-        _show_orders(shown)
-    click.echo(f"{'Would cancel' if dry_run else 'Cancelled'} {count} unpaid orders.")
+    if dry_run:
+        _show_orders(shown, as_json=as_json)
+        click.echo(f"Would cancel {count} unpaid orders.", err=True)
+    else:
+        click.echo(f"Cancelled {count} unpaid orders.")
 
 
 @orders.command()
-@_order_id
+@_order
 @_note
 @click.option("--reference", help="What the payment is called where it was made; unique.")
 @run_async
-async def pay(order_id: UUID, note: str, reference: str | None) -> None:
-    """Record that the order ORDER_ID is paid."""
+async def pay(order: UUID | str, note: str, reference: str | None) -> None:
+    """Record that the order ORDER is paid."""
     async with opened() as container:
-        order = await container.pay_order()(
-            caller=OPERATOR, order_id=order_id, reference=reference, note=note
+        paid = await container.pay_order()(
+            caller=OPERATOR,
+            order_id=await _id_of(order, container),
+            reference=reference,
+            note=note,
         )
-    _say(order)
+    _say(paid)
 
 
 @orders.command()
-@_order_id
+@_order
 @_note
 @run_async
-async def ship(order_id: UUID, note: str) -> None:
-    """Record that the order ORDER_ID is shipped."""
-    await _advance(order_id, OrderStatus.SHIPPED, note)
+async def ship(order: UUID | str, note: str) -> None:
+    """Record that the order ORDER is shipped."""
+    await _advance(order, OrderStatus.SHIPPED, note)
 
 
 @orders.command()
-@_order_id
+@_order
 @_note
 @run_async
-async def deliver(order_id: UUID, note: str) -> None:
-    """Record that the order ORDER_ID is delivered."""
-    await _advance(order_id, OrderStatus.DELIVERED, note)
+async def deliver(order: UUID | str, note: str) -> None:
+    """Record that the order ORDER is delivered."""
+    await _advance(order, OrderStatus.DELIVERED, note)
 
 
-async def _advance(order_id: UUID, to: OrderStatus, note: str) -> None:
+async def _advance(order: UUID | str, to: OrderStatus, note: str) -> None:
     async with opened() as container:
-        order = await container.advance_order()(
-            caller=OPERATOR, order_id=order_id, to=to, note=note
+        advanced = await container.advance_order()(
+            caller=OPERATOR, order_id=await _id_of(order, container), to=to, note=note
         )
-    _say(order)
+    _say(advanced)
 
 
 @orders.command("return")
-@_order_id
+@_order
 @click.option(
     "--item",
     "items",
@@ -204,20 +304,34 @@ async def _advance(order_id: UUID, to: OrderStatus, note: str) -> None:
 @_no_restock
 @run_async
 async def return_(
-    order_id: UUID, items: tuple[tuple[int, int], ...], note: str, no_restock: bool
+    order: UUID | str, items: tuple[tuple[int, int], ...], note: str, no_restock: bool
 ) -> None:
-    """Take the shipped order ORDER_ID back, whole or in part."""
+    """Take the shipped order ORDER back, whole or in part."""
     wanted = [OrderItem(product_id=product_id, quantity=many) for product_id, many in items]
     async with opened() as container:
-        order = await container.return_order()(
+        order_id = await _id_of(order, container)
+        before = await container.read_order()(caller=OPERATOR, order_id=order_id)
+        returned = await container.return_order()(
             caller=OPERATOR,
             order_id=order_id,
             items=wanted or None,
             restock=not no_restock,
             note=note,
         )
-    _say(order)
+        _say(returned)
+        came = {one: many - returned.out.get(one, 0) for one, many in before.out.items()}
+        await _say_what_came_back(came, container, restock=not no_restock)
 
 
 def _say(order: Order) -> None:
-    click.echo(f"Order {order.id} is {order.status.value}.")
+    click.echo(f"Order {order.code} ({order.total} {order.currency}) is {order.status}.")
+
+
+async def _say_what_came_back(
+    quantities: Mapping[int, int], container: Container, *, restock: bool
+) -> None:
+    for product_id, quantity in quantities.items():
+        if quantity:
+            product = await container.read_product()(caller=OPERATOR, product_id=product_id)
+            what = "back" if restock else "written off"
+            click.echo(f"{product.sku}: {quantity} {what}, {product.stock} on the shelf")

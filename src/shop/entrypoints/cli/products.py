@@ -5,10 +5,10 @@ from rich.progress import track
 
 from shop.domain.money import Money
 from shop.domain.pages import Window
-from shop.domain.products import NO_MAX, ProductQuery, ProductSort
+from shop.domain.products import NO_MAX, Product, ProductQuery, ProductSort
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.running import opened, run_async
-from shop.entrypoints.cli.tables import show_table
+from shop.entrypoints.cli.tables import json_option, limit_option, show_count, show_table
 from shop.entrypoints.samples import sample_products
 
 PER_STEP = 1_000
@@ -57,11 +57,10 @@ def products() -> None:
 @products.command("list")
 @click.option("--search", default="", help="Found anywhere in name or SKU.")
 @click.option("--archived", is_flag=True, help="Those that are archived, in place of the others.")
-@click.option(
-    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many to show."
-)
+@limit_option
+@json_option
 @run_async
-async def list_products(search: str, archived: bool, limit: int) -> None:
+async def list_products(search: str, archived: bool, limit: int, as_json: bool) -> None:
     """List products by name."""
     query = ProductQuery(search=search, archived=archived, sort=ProductSort.NAME)
     async with opened() as container:
@@ -69,19 +68,21 @@ async def list_products(search: str, archived: bool, limit: int) -> None:
             caller=OPERATOR, query=query, window=Window(limit=limit)
         )
     show_table(
-        ["Id", "SKU", "Name", "Price", "Stock"],
+        ["Id", "SKU", "Name", "Price", "Currency", "Stock"],
         (
             [
                 product.id,
                 product.sku,
                 product.name,
-                f"{product.price} {product.price.currency}",
+                product.price,
+                product.price.currency,
                 product.stock,
             ]
             for product in page.items
         ),
+        as_json=as_json,
     )
-    click.echo(f"{len(page.items)} of {page.count} products.")
+    show_count(len(page.items), page.count, "products")
 
 
 @products.command()
@@ -106,7 +107,7 @@ async def create(
             stock=stock,
             max_per_order=max_per_order,
         )
-    click.echo(f"Created product {product.id}, {product.sku}.")
+    click.echo(f"Created product {product.id}. {_in_words(product)}")
 
 
 @products.command()
@@ -135,7 +136,7 @@ async def change(
     async with opened() as container:
         product = await container.find_product()(caller=OPERATOR, sku=sku)
         currency = container.settings().currency
-        await container.change_product()(
+        changed = await container.change_product()(
             caller=OPERATOR,
             product_id=product.id,
             name=name,
@@ -143,7 +144,12 @@ async def change(
             description=description,
             max_per_order=max_per_order,
         )
-    click.echo(f"Changed {product.sku}.")
+    click.echo(f"Changed. {_in_words(changed)}")
+
+
+def _in_words(product: Product) -> str:
+    price = f"{product.price} {product.price.currency}"
+    return f"{product.sku}: {product.name!r} for {price}, {product.stock} on the shelf"
 
 
 @products.command()
@@ -154,7 +160,7 @@ async def archive(sku: str) -> None:
     async with opened() as container:
         product = await container.find_product()(caller=OPERATOR, sku=sku)
         await container.archive_product()(caller=OPERATOR, product_id=product.id)
-    click.echo(f"Archived {product.sku}.")
+    click.echo(f"Archived {product.sku}, {product.stock} on the shelf")
 
 
 @products.command()
@@ -165,4 +171,4 @@ async def restore(sku: str) -> None:
     async with opened() as container:
         product = await container.find_product()(caller=OPERATOR, sku=sku)
         await container.restore_product()(caller=OPERATOR, product_id=product.id)
-    click.echo(f"Restored {product.sku}.")
+    click.echo(f"Restored {product.sku}, {product.stock} on the shelf")

@@ -9,6 +9,9 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 import rich_click as click
 
+from shop.adapters.sql.advice import advice
+from shop.adapters.sql.files import is_there, probe
+from shop.adapters.sql.urls import parse_url, place_of, sqlite_file
 from shop.domain.errors import ShopError, StoreTooNew, StoreUnavailable, StoreUnfit
 from shop.domain.ports import SchemaState
 from shop.entrypoints.container import Container, build_container
@@ -16,6 +19,20 @@ from shop.entrypoints.settings import Settings, SettingsError, load_settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+HOST = "127.0.0.1"
+"""Where `shop serve` listens if it is not told."""
+
+
+def port_option(text: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    return click.option(
+        "--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help=text
+    )
+
+
+def address_of(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class ShopGroup(click.RichGroup):
@@ -28,7 +45,7 @@ class ShopGroup(click.RichGroup):
             raise click.ClickException(str(error)) from error
         except StoreUnavailable as error:
             reason = f" ({error.__cause__})" if error.__cause__ else ""
-            raise click.ClickException(f"{error} Check SHOP_DATABASE_URL{reason}.") from error
+            raise click.ClickException(f"{error}{reason}") from error
         except (SettingsError, ShopError) as error:
             raise click.ClickException(str(error)) from error
 
@@ -44,51 +61,79 @@ def run_async(command: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
 
 
 @asynccontextmanager
-async def connected(settings: Settings | None = None) -> AsyncIterator[Container]:
+async def connected(
+    settings: Settings, *, creates: bool = False, writing: bool = False
+) -> AsyncIterator[Container]:
     """The container, over whatever schema the store has.
 
-    Refuses the in-memory store, which no command can reach.
+    Refuses the in-memory store, which no command can reach, and for a command that `creates` no
+    database a file that is not there: run in another folder it would find an empty shop. Of who is
+    `writing` it is known at once that they may not.
     """
-    settings = settings or load_settings()
     if settings.store == "memory":
         raise SettingsError(
             "SHOP_DATABASE_URL is memory://, which lives only inside `shop serve`; "
             "set it to a SQLite file or a PostgreSQL server."
         )
+    url = parse_url(settings.database_url)
+    if settings.store == "sqlite" and not creates and not is_there(sqlite_file(url)):
+        raise SettingsError(_not_there(settings))
     # Nobody else waits for an operator's reads: they may take as long as any statement.
     settings = msgspec.structs.replace(
         settings, database_read_statement_timeout=settings.database_statement_timeout
     )
     container = build_container(settings)
     try:
-        yield container
-    finally:
-        await container.engines().dispose()
+        container.engines()
+        if settings.store == "sqlite":
+            probe(sqlite_file(url), writing=writing)
+        try:
+            yield container
+        finally:
+            await container.engines().dispose()
+    except Exception as error:
+        if (sentence := advice(error, url)) is not None:
+            raise click.ClickException(sentence) from error
+        raise
+
+
+def _not_there(settings: Settings) -> str:
+    path = place_of(parse_url(settings.database_url))
+    if settings.is_embedded:
+        return (
+            f"There is no database {path}. Run this in the folder of the shop, set "
+            "SHOP_DATABASE_URL, or make a new database by `shop migrate`, `shop demo` or "
+            "`shop serve`."
+        )
+    return (
+        f"There is no database {path}, which SHOP_DATABASE_URL names; `shop migrate` makes a new "
+        "one there."
+    )
 
 
 @asynccontextmanager
-async def opened() -> AsyncIterator[Container]:
-    """The container over a store whose schema fits."""
-    async with connected() as container:
-        await require_schema(container)
+async def opened(*, creates: bool = False) -> AsyncIterator[Container]:
+    """The container over a store whose schema fits; one that `creates` makes the embedded one."""
+    settings = load_settings()
+    embedded = creates and settings.is_embedded
+    async with connected(settings, creates=embedded, writing=creates) as container:
+        await require_schema(container, migrates=embedded)
         yield container
 
 
-async def require_schema(container: Container) -> None:
-    """The embedded database is migrated on the spot; any other must have been.
-
-    And its prices must be in the currency of the settings.
-    """
+async def require_schema(container: Container, *, migrates: bool) -> None:
+    """A schema that fits, and prices in the currency of the settings."""
     schema = container.schema()
     await schema.check_encoding()
     state = await schema.state()
     if state is SchemaState.TOO_NEW:
         raise StoreTooNew
     if not state.is_fit:
-        if not container.settings().is_embedded:
+        place = place_of(parse_url(container.settings().database_url))
+        if not migrates:
             raise SettingsError(
-                "The database of SHOP_DATABASE_URL is not migrated to this version; "
-                "run `shop migrate`."
+                f"The schema of {place} is not migrated to this version; run `shop migrate`."
             )
+        click.echo(f"Migrating {place}", err=True)
         await schema.upgrade()
     await schema.claim_currency(container.settings().currency)

@@ -13,29 +13,22 @@ import rich_click as click
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
-from shop.entrypoints.cli.running import connected, require_schema
+from shop.entrypoints.cli.running import HOST, address_of, opened, port_option
 from shop.entrypoints.container import Container
 from shop.entrypoints.demo import demo_users_left
 from shop.entrypoints.keys import load_keys
 from shop.entrypoints.metrics import MULTIPROCESS_VARIABLE, reserve_files
-from shop.entrypoints.settings import SettingsError, load_settings
+from shop.entrypoints.settings import Settings, SettingsError, load_settings
 from shop.entrypoints.workers import STOP_SECONDS_MAX, Server, loader
 
 HEADERS_BYTES_MAX = 32_768
-HEADERS_SECONDS_MAX = 10
 _FILES_MIN = 4_096
 """A worker holds up to 1,024 connections, beside the database's and its own files."""
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    default=8000,
-    show_default=True,
-    type=click.IntRange(1, 65535),
-    help="Port to listen on.",
-)
+@click.option("--host", default=HOST, show_default=True, help="Address to listen on.")
+@port_option("Port to listen on.")
 @click.option(
     "--workers",
     default=1,
@@ -60,11 +53,12 @@ def serve(host: str, port: int, workers: int) -> None:
     _check_port(host, port)
     _allow_files()
     with _shared_metrics(workers):
-        _serve(host, port, workers, drain_seconds=settings.seconds_to_drain)
+        _serve(settings, host, port, workers)
 
 
-def _serve(host: str, port: int, workers: int, *, drain_seconds: float) -> None:
-    click.echo(f"Shop on http://{host}:{port} (docs: http://{host}:{port}/docs/)", err=True)
+def _serve(settings: Settings, host: str, port: int, workers: int) -> None:
+    address = address_of(host, port)
+    click.echo(f"Shop on {address} (docs: {address}/docs/)", err=True)
     Server(
         "shop",
         address=host,
@@ -77,9 +71,12 @@ def _serve(host: str, port: int, workers: int, *, drain_seconds: float) -> None:
         log_access=False,
         workers_kill_timeout=STOP_SECONDS_MAX,
         http1_settings=HTTP1Settings(
-            max_buffer_size=HEADERS_BYTES_MAX, header_read_timeout=HEADERS_SECONDS_MAX * 1000
+            max_buffer_size=HEADERS_BYTES_MAX,
+            keep_alive=settings.keep_alive,
+            # For the next head of a connection that is kept as well as for the first.
+            header_read_timeout=int(settings.keep_alive_timeout * 1000),
         ),
-    ).run(loader(port), drain_seconds=drain_seconds)
+    ).run(loader(port, settings), drain_seconds=settings.seconds_to_drain)
 
 
 @contextmanager
@@ -111,14 +108,13 @@ def _allow_files() -> None:
 
 async def _check_store() -> None:
     """Fail here, with one sentence, rather than in every worker."""
-    async with connected() as container:
-        await require_schema(container)
+    async with opened(creates=True) as container:
         if container.settings().environment == "production":
             await _refuse_demo_users(container)
 
 
 async def _refuse_demo_users(container: Container) -> None:
-    if left := await demo_users_left(container):
+    if left := [user.username for user in await demo_users_left(container)]:
         commands = " and ".join(f"`shop disable-user {name}`" for name in left)
         raise SettingsError(
             f"SHOP_ENVIRONMENT is production, but everybody knows the password of {', '.join(left)}"
@@ -134,7 +130,9 @@ def _check_port(host: str, port: int) -> None:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        # A name with an empty or a long part is refused before anybody is asked for it.
+        reason = error.strerror if isinstance(error, OSError) else "no such name"
         raise click.ClickException(
-            f"Cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port."
+            f"Cannot listen on {host}:{port}: {reason}; choose another --host or --port."
         ) from error

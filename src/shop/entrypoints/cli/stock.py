@@ -13,7 +13,7 @@ from shop.domain.services.verify_stock import ProductsChecked
 from shop.domain.stock import OrderAudit, StockAudit
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.running import opened, run_async
-from shop.entrypoints.cli.tables import show_table
+from shop.entrypoints.cli.tables import json_option, limit_option, show_count, show_table
 from shop.entrypoints.container import Container
 
 # A table of more says no more.
@@ -110,11 +110,10 @@ def _show(found: Differences) -> None:
 
 @stock.command()
 @click.argument("sku")
-@click.option(
-    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many to show."
-)
+@limit_option
+@json_option
 @run_async
-async def history(sku: str, limit: int) -> None:
+async def history(sku: str, limit: int, as_json: bool) -> None:
     """Show the ledger of the product SKU, the newest movement first."""
     async with opened() as container:
         product = await container.find_product()(caller=OPERATOR, sku=sku)
@@ -125,18 +124,19 @@ async def history(sku: str, limit: int) -> None:
         ["At", "Quantity", "Balance", "Reason", "Order", "User", "Note"],
         (
             [
-                f"{movement.at:%Y-%m-%d %H:%M:%S}",
-                f"{movement.quantity:+d}",
+                movement.at,
+                movement.quantity,
                 movement.balance,
                 movement.reason,
-                movement.order_id or "",
-                movement.actor_id or "",
+                movement.order_id,
+                movement.actor_id,
                 movement.note,
             ]
             for movement in page.items
         ),
+        as_json=as_json,
     )
-    click.echo(f"{len(page.items)} of {page.count} movements; {product.stock} on hand.")
+    show_count(len(page.items), page.count, f"movements of {product.sku}, {product.stock} on hand")
 
 
 @stock.command()
@@ -162,4 +162,6 @@ async def adjust(
             quantity=quantity,
             expected=expected,
         )
-    click.echo(f"{changed.sku}: {changed.stock} on hand.")
+    by = delta if delta is not None else changed.stock - (expected or 0)
+    what = f"{by} added" if by > 0 else f"{-by} taken" if by else "nothing changed"
+    click.echo(f"{changed.sku}: {what}, {changed.stock} on the shelf")

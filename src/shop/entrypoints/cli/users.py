@@ -6,6 +6,7 @@ import rich_click as click
 
 from shop.domain.users import OPERATOR, Role
 from shop.entrypoints.cli.running import opened, run_async
+from shop.entrypoints.cli.tables import json_option, show_table
 
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, not a prompt."
@@ -71,15 +72,41 @@ async def enable_user(name: str) -> None:
     click.echo(f"Enabled {user.username}.")
 
 
-@click.command("list-users")
+@click.command("set-role")
+@click.argument("name")
+@click.argument("role", type=click.Choice([role.value for role in Role]))
 @run_async
-async def list_users() -> None:
+async def set_role(name: str, role: str) -> None:
+    """Make the user NAME staff or customer, and sign them out everywhere.
+
+    Who is staff no more changes nothing as staff from now on.
+    """
+    async with opened() as container:
+        user = await container.set_role()(caller=OPERATOR, username=name, role=Role(role))
+    click.echo(f"{user.username} is {user.role.value} now; new access tokens say so.")
+
+
+@click.command("list-users")
+@json_option
+@run_async
+async def list_users(as_json: bool) -> None:
     """List all users."""
     async with opened() as container:
-        async for users in container.list_users()(caller=OPERATOR):
-            for user in users:
-                state = "disabled" if user.disabled else "active"
-                click.echo(f"{user.id}\t{user.username}\t{user.role.value}\t{state}")
+        users = [user async for step in container.list_users()(caller=OPERATOR) for user in step]
+    show_table(
+        ["Id", "Name", "Role", "State", "Created"],
+        (
+            [
+                user.id,
+                user.username,
+                user.role,
+                "disabled" if user.disabled else "active",
+                user.created_at,
+            ]
+            for user in users
+        ),
+        as_json=as_json,
+    )
 
 
 @click.command("purge-sessions")

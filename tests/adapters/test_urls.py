@@ -2,7 +2,7 @@
 
 import pytest
 
-from shop.adapters.sql.servers import WrongUrl, parse_url
+from shop.adapters.sql.urls import WrongUrl, parse_url
 
 START = "postgresql+asyncpg://"
 
