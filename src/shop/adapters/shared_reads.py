@@ -24,6 +24,11 @@ Read = Callable[[Sequence[Q]], Awaitable[Sequence[A]]]
 NOBODY = 0
 
 
+async def once_for_all(reads: Sequence[Callable[[], Awaitable[A]]]) -> Sequence[A]:
+    """The answer of the first for all of them: in each line they are to read the same."""
+    return [await reads[0]()] * len(reads)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadLimits:
     batch_max: int = 256

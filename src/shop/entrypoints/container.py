@@ -17,7 +17,7 @@ from shop.adapters.memory.schema import MemorySchema
 from shop.adapters.memory.unit_of_work import MemoryUnitOfWork
 from shop.adapters.passwords import Argon2Hasher, is_common_password
 from shop.adapters.rates import PerMinute
-from shop.adapters.shared_reads import ReadLimits, SharedReads
+from shop.adapters.shared_reads import ReadLimits, SharedReads, once_for_all
 from shop.adapters.sql.engine import DatabaseOptions, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.schema import SqlSchema
@@ -151,6 +151,12 @@ class Container(containers.DeclarativeContainer):
     read_order = providers.Singleton(ReadOrder, look_up=shared_orders)
     list_orders = providers.Singleton(ListOrders, **_reading)
 
+    # Whole answers, which only http/ knows.
+    shared_lists = providers.Singleton(
+        SharedReads,
+        providers.Object(once_for_all),
+        providers.Singleton(ReadLimits, led_max=database_options.provided.reads_of_one_user),
+    )
     list_products = providers.Singleton(ListProducts, **_reading)
     look_up_products = providers.Singleton(LookUpProducts, **_reading)
     shared_products = providers.Singleton(SharedReads, look_up_products)
