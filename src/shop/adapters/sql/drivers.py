@@ -1,13 +1,14 @@
-"""Statements that go straight to the drivers, on a connection of the pool.
+"""Reads that go straight to the drivers, on a connection of the pool.
 
-Each is written in SQLAlchemy Core, as all others are, and compiled once. What SQLAlchemy does
-besides for each execution costs several times what a short read needs (docs/performance.md), and
-with SQLite several trips to the connection's thread instead of one. It pays for what many wait for.
+Their statements are written in SQLAlchemy Core, as all others are, but once for each shape, with
+named parameters; so the statement itself is what its compiled text is found by. What SQLAlchemy
+does besides for each execution costs several times what a short read needs, and with SQLite several
+trips to the connection's thread instead of one (docs/performance.md).
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 import aiosqlite
@@ -18,12 +19,15 @@ from sqlalchemy import (
     ColumnElement,
     Dialect,
     Select,
+    Text,
+    TypeDecorator,
     any_,
     bindparam,
     func,
     make_url,
     select,
 )
+from sqlalchemy.types import TypeEngine
 
 from shop.adapters.sql.rows import Columns, ReadRow
 
@@ -31,51 +35,42 @@ from shop.adapters.sql.rows import Columns, ReadRow
 Driver: TypeAlias = "asyncpg.Connection[asyncpg.Record] | aiosqlite.Connection"
 
 
-class ReadByIds:
-    """Reads columns of the rows whose `key` is among some ids."""
-
-    def __init__(
-        self,
-        columns: Sequence[Column[Any]],
-        key: Column[Any],
-        build: Callable[[Select[Any]], Select[Any]],
-    ) -> None:
-        """`build` adds to the selected columns what they are selected from, and in which order."""
-        self._columns, self._key, self._build = columns, key, build
-        self._compiled = cache(self._compile)
-
-    async def __call__(self, driver: Driver, ids: Collection[Any]) -> Iterable[ReadRow]:
-        compiled = self._compiled(_dialect_of(driver))
-        stored = compiled.stored(ids)
-        if isinstance(driver, aiosqlite.Connection):
-            rows: Iterable[Any] = await driver.execute_fetchall(compiled.sql, [json.dumps(stored)])
-        else:
-            rows = await driver.fetch(compiled.sql, stored)
-        return compiled.columns.read(rows)
-
-    def _compile(self, dialect: Dialect) -> "_Compiled":
-        statement = self._build(select(*self._columns)).where(_is_one_of(self._key, dialect))
-        return _Compiled(
-            sql=str(statement.compile(dialect=dialect)),
-            columns=Columns(self._columns, dialect),
-            store=self._key.type.dialect_impl(dialect).bind_processor(dialect),
-        )
+async def read_from(
+    driver: Driver, statement: Select[Any], parameters: Mapping[str, Any]
+) -> Sequence[ReadRow]:
+    """The rows of a statement that is made once and kept; its columns have names of their own."""
+    if isinstance(driver, aiosqlite.Connection):
+        compiled = _compiled(statement, "sqlite+aiosqlite://")
+        rows = await driver.execute_fetchall(compiled.sql, compiled.values(parameters))
+        return list(compiled.columns.read(rows))
+    compiled = _compiled(statement, "postgresql+asyncpg://")
+    records = await driver.fetch(compiled.sql, *compiled.values(parameters))
+    columns = compiled.columns
+    return records if columns.is_read_as_it_comes else list(columns.read(records))
 
 
 class _Compiled:
-    def __init__(self, *, sql: str, columns: Columns, store: Callable[[Any], Any] | None) -> None:
-        self.sql, self.columns, self._store = sql, columns, store
+    def __init__(self, statement: Select[Any], dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        self.sql = str(compiled)
+        self.columns = Columns(
+            {name: column.type for name, column in statement.selected_columns.items()}, dialect
+        )
+        self._written: Mapping[str, Any] = compiled.params
+        """Those that stand in the statement."""
+        self._store = [
+            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+            for name in compiled.positiontup or ()
+        ]
 
-    def stored(self, ids: Collection[Any]) -> list[Any]:
-        return list(ids) if self._store is None else [self._store(each) for each in ids]
+    def values(self, parameters: Mapping[str, Any]) -> list[Any]:
+        given = {**self._written, **parameters}
+        return [given[name] if store is None else store(given[name]) for name, store in self._store]
 
 
-def _is_one_of(column: Column[Any], dialect: Dialect) -> ColumnElement[bool]:
-    """In one parameter, so that the statement is the same for any number of ids."""
-    if dialect.name == "sqlite":
-        given = func.json_each(bindparam("ids")).table_valued("value")
-        return column.in_(select(given.c.value))
-    return column == any_(bindparam("ids", type_=ARRAY(column.type)))
+@lru_cache(maxsize=1_000)
+def _compiled(statement: Select[Any], url: str) -> _Compiled:
+    return _Compiled(statement, _dialect(url))
 
 
 @cache
@@ -83,6 +78,37 @@ def _dialect(url: str) -> Dialect:
     return make_url(url).get_dialect()()
 
 
-def _dialect_of(driver: Driver) -> Dialect:
-    is_sqlite = isinstance(driver, aiosqlite.Connection)
-    return _dialect("sqlite+aiosqlite://" if is_sqlite else "postgresql+asyncpg://")
+class _Ids(TypeDecorator[Sequence[Any]]):
+    """Any number of ids in one parameter, so that the statement is the same for all numbers."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, each: TypeEngine[Any]) -> None:
+        super().__init__()
+        self.each = each
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else ARRAY(self.each))
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        if dialect.name != "sqlite":
+            return None
+        store = self.each.dialect_impl(dialect).bind_processor(dialect)
+        return lambda ids: json.dumps([each if store is None else store(each) for each in ids])
+
+
+class ReadByIds:
+    """Reads the rows of some ids: a statement for SQLite, and one for PostgreSQL."""
+
+    def __init__(self, statement: Select[Any], key: Column[Any]) -> None:
+        ids = bindparam("ids", type_=_Ids(key.type))
+        given = func.json_each(ids).table_valued("value")
+        self._of_sqlite = statement.where(key.in_(select(given.c.value)))
+        is_one: ColumnElement[bool] = key == any_(ids)
+        self._of_postgresql = statement.where(is_one)
+
+    async def __call__(self, driver: Driver, ids: Sequence[Any]) -> Sequence[ReadRow]:
+        is_sqlite = isinstance(driver, aiosqlite.Connection)
+        statement = self._of_sqlite if is_sqlite else self._of_postgresql
+        return await read_from(driver, statement, {"ids": ids})

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from sqlalchemy import Column, ColumnElement, Dialect, Executable, RowMapping, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
 
 Row = dict[str, Any]
 
@@ -41,14 +42,22 @@ def row_maker(table: Table) -> Callable[[object], Row]:
 _Convert = Callable[[Any], Any]
 
 
+def types_of(columns: Iterable[Column[Any]]) -> dict[str, TypeEngine[Any]]:
+    return {column.name: column.type for column in columns}
+
+
 class Columns:
     """Columns by name, with what their types have to do between Python and a driver."""
 
-    def __init__(self, columns: Iterable[Column[Any]], dialect: Dialect) -> None:
-        types = {column.name: column.type.dialect_impl(dialect) for column in columns}
+    def __init__(self, types: Mapping[str, TypeEngine[Any]], dialect: Dialect) -> None:
+        types = {name: type_.dialect_impl(dialect) for name, type_ in types.items()}
         self.names = list(types)
         self._storing = _needed({n: t.bind_processor(dialect) for n, t in types.items()})
         self._reading = _needed({n: t.result_processor(dialect, None) for n, t in types.items()})
+
+    @property
+    def is_read_as_it_comes(self) -> bool:
+        return not self._reading
 
     def store(self, rows: Iterable[Row]) -> Iterator[tuple[Any, ...]]:
         # By position: SQLite's driver takes several times as long for parameters by name.
@@ -58,7 +67,7 @@ class Columns:
                 row[name] = convert(row[name])
             yield values_of(row)
 
-    def read(self, rows: Iterable[Sequence[Any]]) -> Iterator[Row]:
+    def read(self, rows: Iterable[Iterable[Any]]) -> Iterator[Row]:
         for values in rows:
             row = dict(zip(self.names, values, strict=True))
             for name, convert in self._reading:

@@ -16,7 +16,7 @@ from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.orders import line_rows, order_row
 from shop.adapters.sql.products import PRODUCT_COLUMNS, product_from
-from shop.adapters.sql.rows import Columns, Row, written_columns
+from shop.adapters.sql.rows import Columns, Row, types_of, written_columns
 from shop.adapters.sql.stock import last_balances, movement_row
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.errors import InvalidToken
@@ -35,7 +35,7 @@ class _Insert:
     """An INSERT of many rows, for the driver."""
 
     def __init__(self, table: Table) -> None:
-        self.columns = Columns(written_columns(table), sqlite.dialect())
+        self.columns = Columns(types_of(written_columns(table)), sqlite.dialect())
         names = self.columns.names
         self.sql = (
             f"INSERT INTO {table.name} ({', '.join(names)})"  # noqa: S608 - names of our own
@@ -43,7 +43,7 @@ class _Insert:
         )
 
 
-_PRODUCT = Columns(PRODUCT_COLUMNS, sqlite.dialect())
+_PRODUCT = Columns(types_of(PRODUCT_COLUMNS), sqlite.dialect())
 
 # The transaction holds the only write lock there is from its start. The left join gives a row even
 # if no product is there.
