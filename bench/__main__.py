@@ -19,6 +19,8 @@ from bench.candidates import SIGNING_IN_CANDIDATE, Case, Measurement, create_wor
 from bench.guarding import WORKLOADS as GUARDED
 from bench.guarding import measure_guarding
 from bench.page import write_page
+from bench.reads import BESIDE, Library, measure_beside, measure_reading, select_p50
+from bench.reads import WORKLOADS as READ
 from bench.report import Report, show
 from tests.postgresql import PostgresServer, running_postgresql
 
@@ -85,6 +87,8 @@ def _run(options: argparse.Namespace) -> Report:
         if any(text in str(case) for text in wanted)
     ]
     guarded = [each for each in GUARDED if any(text in f"guarding, {each}" for text in wanted)]
+    read = [each for each in READ if any(text in f"reading, {each}" for text in wanted)]
+    beside = any(text in BESIDE for text in wanted)
     folder = Path(tempfile.mkdtemp(prefix="shop-bench-"))
     try:
         with running_postgresql(durable=True) as postgres:
@@ -96,7 +100,8 @@ def _run(options: argparse.Namespace) -> Report:
                 measurements=[],
             )
             print("Filling the stores", flush=True)
-            world = create_world(postgres, folder)
+            world = create_world(postgres, folder, filled=bool(cases or guarded or beside))
+            library = Library(world)
             for number in range(1, options.rounds + 1):
                 # To and fro, so that a machine that gets slower favours nobody.
                 for case in cases if number % 2 else reversed(cases):
@@ -107,6 +112,19 @@ def _run(options: argparse.Namespace) -> Report:
                     guarding = measure_guarding(world, workload, number=number)
                     report.guarding.append(guarding)
                     print(f"{number}/{options.rounds} {guarding}", flush=True)
+                for name in read if number % 2 else reversed(read):
+                    reading = measure_reading(
+                        world, library, name, number=number, seconds=options.seconds
+                    )
+                    report.readings.append(reading)
+                    print(f"{number}/{options.rounds} {reading}", flush=True)
+                if "product detail, one reader" in read:
+                    report.selects.append(select_p50(library.url("1,000")))
+                if beside:
+                    report.beside.append(
+                        measure_beside(world, library, number=number, seconds=options.seconds)
+                    )
+                    print(f"{number}/{options.rounds} {report.beside[-1]}", flush=True)
                 report = replace(report, rounds=number)
                 _save(report)
     finally:

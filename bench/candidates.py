@@ -88,7 +88,8 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite+aiosqlite:///{path}"
 
 
-def create_world(postgres: PostgresServer, folder: Path) -> World:
+def create_world(postgres: PostgresServer, folder: Path, *, filled: bool) -> World:
+    """`filled`: with the stores that orders are placed in."""
     world = World(
         postgres=postgres,
         folder=folder,
@@ -96,6 +97,8 @@ def create_world(postgres: PostgresServer, folder: Path) -> World:
         sqlite=folder / "filled.sqlite3",
     )
     write_tokens(world.tokens)
+    if not filled:
+        return world
     asyncio.run(fill(postgres.create_database(TEMPLATE)))
     postgres.execute((TRANSACTIONS / "functions.sql").read_text(), database=TEMPLATE)
     asyncio.run(fill(sqlite_url(world.sqlite)))

@@ -69,17 +69,17 @@ async def fill(url: str) -> None:
     """Schema, buyers, products and old orders, all through the shop's own use cases."""
     async with opened(url) as container:
         await container.schema().upgrade()
-        await _add_buyers(container)
+        await add_buyers(container)
         await _add_products(container)
         dice = random.Random(1)  # noqa: S311  # baskets, not secrets
         for start in range(0, OLD_ORDERS, _PER_STEP):
             await container.decide_orders()([_old_order(container, dice) for _ in range(_PER_STEP)])
             if start == 0:
-                await _analyze(container)
-        await _analyze(container)
+                await analyze(container)
+        await analyze(container)
 
 
-async def _add_buyers(container: Container) -> None:
+async def add_buyers(container: Container) -> None:
     password_hash = await container.hasher().hash(PASSWORD)
     async with container.unit_of_work() as uow:
         for number in range(1, BUYERS + 1):
@@ -131,7 +131,7 @@ def _old_order(container: Container, dice: random.Random) -> OrderRequest:
     )
 
 
-async def _analyze(container: Container) -> None:
+async def analyze(container: Container) -> None:
     # In autocommit mode, as VACUUM asks for.
     async with container.engines().write.connect() as connection:
         is_postgresql = connection.dialect.name == "postgresql"

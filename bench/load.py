@@ -14,6 +14,7 @@ TIMEOUT_SECONDS = 60
 SIGNING_IN_SECONDS = 600
 """Longer than any measurement."""
 _ORDERS = Path(__file__).with_name("orders.lua")
+_READS = Path(__file__).with_name("reads.lua")
 _SIGN_INS = Path(__file__).with_name("sign_ins.lua")
 
 
@@ -45,6 +46,27 @@ def send_orders(
     arguments = [str(tokens), workload, str(PRODUCTS), str(LINES_MAX), str(seed)]
     run = subprocess.run(
         [*_wrk(url, _ORDERS, connections, seconds), *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return msgspec.json.decode(run.stdout.splitlines()[-1], type=Load)
+
+
+def send_reads(
+    url: str,
+    *,
+    tokens: Path,
+    addresses: Path,
+    connections: int,
+    seconds: int,
+    seed: int,
+    delay: int = 0,
+) -> Load:
+    """Each connection waits `delay` milliseconds before it asks again."""
+    arguments = [str(tokens), str(addresses), str(seed), str(delay)]
+    run = subprocess.run(
+        [*_wrk(url, _READS, connections, seconds), *arguments],
         check=True,
         capture_output=True,
         text=True,

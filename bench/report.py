@@ -1,6 +1,6 @@
 """What the measurements say: tables and the targets, for the terminal and for the docs."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from bench.candidates import Case, Measurement
 from bench.guarding import WORKLOADS, Guarding
+from bench.reads import Beside, Reading
 
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN, END = "<!-- bench: begin -->\n", "<!-- bench: end -->\n"
@@ -25,6 +26,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     measurements: list[Measurement]
     guarding: list[Guarding] = []
+    readings: list[Reading] = []
+    beside: list[Beside] = []
+    selects: list[float] = []
+    """The p50 of a bare SELECT by key, in milliseconds, of each round."""
 
     def of(self, case: Case) -> list[Measurement]:
         return [each for each in self.measurements if each.case == case]
@@ -35,15 +40,28 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def problems(self) -> list[str]:
-        return [
-            f"{each.case}, round {each.round}: {problem}"
-            for each in self.measurements
-            for problem in each.problems
-        ] + [
-            f"guarding, {each.workload}, round {each.round}: {problem}"
-            for each in self.guarding
-            for problem in each.problems
-        ]
+        return (
+            [
+                f"{each.case}, round {each.round}: {problem}"
+                for each in self.measurements
+                for problem in each.problems
+            ]
+            + [
+                f"guarding, {each.workload}, round {each.round}: {problem}"
+                for each in self.guarding
+                for problem in each.problems
+            ]
+            + [
+                f"reading, {each.workload}, round {each.round}: {load.refused} refused, "
+                f"{load.broken} without an answer"
+                for each in self.readings
+                for load in (each.load, each.bare)
+                if load.refused or load.broken
+            ]
+        )
+
+    def reading(self, workload: str) -> list[Reading]:
+        return [each for each in self.readings if each.workload == workload]
 
 
 class Grid(msgspec.Struct, frozen=True):
@@ -150,7 +168,81 @@ def targets(report: Report) -> list[Target]:
         Target("p99 to p50, hot", 2.5, False, [m.load.p99 / m.load.p50 for m in report.of(hot)]),
         *(_latency_target(report, kind) for kind in ("separate", "cte")),
     ]
-    return [target for target in found if target.ratios]
+    return [target for target in [*found, *_reading_targets(report)] if target.ratios]
+
+
+# Of the rate of a bare handler that answers the same bytes as a constant.
+_READING_GOALS = {
+    "product detail of 1,000": 0.3,
+    "product detail of 1,000,000": 0.3,
+    "first page of 1,000": 0.3,
+    "pages that all differ": 0.05,
+    "order detail": 0.2,
+    "orders page of an owner of 75,000": 0.03,
+    "product detail on SQLite": 0.25,
+    "first page on SQLite": 0.25,
+}
+# Milliseconds.
+_READING_P99 = {
+    "pages that all differ": 150,
+    "search, rare words": 60,
+    "search, common words": 250,
+}
+
+
+def _reading_targets(report: Report) -> list[Target]:
+    def of(name: str, value: Callable[[Reading], float]) -> list[float]:
+        return [value(each) for each in report.reading(name)]
+
+    def to(name: str, other: str, value: Callable[[Reading], float]) -> list[float]:
+        return [a / b for a, b in zip(of(name, value), of(other, value), strict=False)]
+
+    def rate(reading: Reading) -> float:
+        return reading.load.rate
+
+    def p50(reading: Reading) -> float:
+        return reading.load.p50
+
+    alone = [
+        each.load.p50 / (select + each.bare.p50)
+        for each, select in zip(
+            report.reading("product detail, one reader"), report.selects, strict=False
+        )
+    ]
+    whose = "orders page of an owner of 75,000"
+    return [
+        *(
+            Target(f"{name}, to a constant", goal, True, of(name, lambda each: each.ratio))
+            for name, goal in _READING_GOALS.items()
+        ),
+        *(
+            Target(f"{name}, p99 in ms", goal, False, of(name, lambda each: each.load.p99))
+            for name, goal in _READING_P99.items()
+        ),
+        Target(
+            "first page at 1,000,000 products, to the same at 1,000",
+            0.9,
+            True,
+            to("first page of 1,000,000", "first page of 1,000", rate),
+        ),
+        Target(
+            "one reader: deep pages by link, to the first page",
+            0.8,
+            True,
+            to("deep pages, one reader", "first page, one reader", rate),
+        ),
+        *(
+            Target(f"{name}: time, to the owner's", 2, False, to(name, whose, p50))
+            for name in ("staff's page of 300,000 orders", "staff's page of paid orders")
+        ),
+        Target("one reader, detail: p50 to that of a SELECT + a constant", 1.6, False, alone),
+        Target(
+            "orders beside half as many reads, to orders alone",
+            0.7,
+            True,
+            [each.kept for each in report.beside],
+        ),
+    ]
 
 
 def _pgbench(kind: str, workload: str, clients: int) -> Case:
@@ -197,7 +289,34 @@ def _target_grid(report: Report) -> Grid:
 
 def grids(report: Report) -> list[Grid]:
     workloads = dict.fromkeys(case.workload for case in report.cases)
-    return [*(_workload_grid(report, workload) for workload in workloads), _target_grid(report)]
+    read = [_reading_grid(report)] if report.readings else []
+    return [
+        *(_workload_grid(report, workload) for workload in workloads),
+        *read,
+        _target_grid(report),
+    ]
+
+
+def _reading_grid(report: Report) -> Grid:
+    header = ["", "answers/s", "range", "of a constant", "p50 ms", "p99 ms"]
+    rows = []
+    for workload in dict.fromkeys(each.workload for each in report.readings):
+        of_workload = report.reading(workload)
+        loads = [each.load for each in of_workload]
+        measured = [load.rate for load in loads]
+        rows.append(
+            [
+                workload,
+                f"{median(measured):,.0f}",
+                f"{min(measured):,.0f} to {max(measured):,.0f}",
+                f"{median(each.ratio for each in of_workload):.3f}",
+                _number([load.p50 for load in loads], "{:.1f}"),
+                _number([load.p99 for load in loads], "{:.1f}"),
+                _number([each.server_cpu for each in of_workload], "{:.0f}"),
+                _number([each.postgres_cpu for each in of_workload], "{:.0f}"),
+            ]
+        )
+    return Grid("Reading", [*header, "server CPU us", "PostgreSQL CPU us"], rows)
 
 
 def show(report: Report) -> None:

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import httpx
 
+_ROOT = Path(__file__).parent.parent
 START_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 30
 SHOP = (str(Path(sys.executable).with_name("shop")), "serve")
 CONSTANT = (sys.executable, "-m", "bench.variants", "constant")
 DIRECT = (sys.executable, "-m", "bench.variants", "direct")
+BARE = (sys.executable, "-m", "bench.variants", "bare")
 NAIVE = (sys.executable, "-m", "bench.variants", "naive")
 
 
@@ -39,7 +41,8 @@ def serving(
             cwd=folder,
             env={
                 "PATH": os.environ["PATH"],
-                "PYTHONPATH": str(Path(__file__).parent.parent),
+                # The code beside this, wherever the command is installed from.
+                "PYTHONPATH": f"{_ROOT / 'src'}:{_ROOT}",
                 **environment,
             },
             stdout=log,

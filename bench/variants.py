@@ -3,13 +3,15 @@
 `python -m bench.variants constant --port 8000` is `shop serve --port 8000` but for that part.
 """
 
+import os
 import sys
-from functools import partial
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from dependency_injector import providers
-from granian.server import Server
+from litestar import Litestar, get
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 
 from bench.data import LINES_MAX
@@ -146,14 +148,31 @@ def create_naive() -> ASGIApp:
     return build_app(container)
 
 
+BARE_BODY = "BENCH_BARE_BODY"
+"""The file whose bytes are the constant."""
+
+
+def create_bare() -> ASGIApp:
+    """No part of the shop: what Litestar and the server cost for one answer."""
+    body = Path(os.environ[BARE_BODY]).read_bytes()
+
+    @get("/", media_type="application/json", sync_to_thread=False)
+    def constant() -> bytes:
+        return body
+
+    @get("/health/ready", sync_to_thread=False)
+    def ready() -> None:
+        return None
+
+    return Litestar([constant, ready], openapi_config=None, logging_config=None)
+
+
 def main(variant: str, *arguments: str) -> None:
-    """`shop serve` as it is, but the application that its server imports is the variant."""
-    with patch("shop.entrypoints.cli.serve.Server", partial(_serve_variant, variant)):
+    """`shop serve` as it is, but its workers serve the variant."""
+    # By the module's own name, under which the workers find it, too.
+    create = getattr(import_module("bench.variants"), f"create_{variant}")
+    with patch("shop.entrypoints.cli.serve.loader", lambda _port: create):
         serve(list(arguments))
-
-
-def _serve_variant(variant: str, _target: str, **options: Any) -> Any:
-    return Server(f"bench.variants:create_{variant}", **options)
 
 
 if __name__ == "__main__":

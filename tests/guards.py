@@ -124,7 +124,7 @@ GUARDS = [
     ),
     Guard(
         name="the worker's task is not its caller's",
-        file=INTAKE,
+        file="adapters/lines.py",
         take="            self._worker = asyncio.create_task(self._serve_queue())\n",
         put="            self._worker = asyncio.create_task(self._serve_queue())\n"
         "            caller = asyncio.current_task()\n"

@@ -34,9 +34,9 @@ OPERATORS = """
     create_user set_password disable_user enable_user set_role list_users
     cancel_unpaid add_products verify_stock repair_stock purge_sessions purge_attempts purge_keys
 """
-# No use cases of their own: the intake calls the one with what `place_order` asked for; the other
-# surrounds whatever must not be guessed.
-INSIDE = "decide_orders throttle_sign_in"
+# No use cases of their own: the intake calls the first with what `place_order` asked for, shared
+# reads the next two with what many want to see; the last surrounds whatever must not be guessed.
+INSIDE = "decide_orders look_up_orders look_up_products throttle_sign_in"
 
 # Those of all of them that change nothing.
 READS = """

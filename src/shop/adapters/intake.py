@@ -7,13 +7,13 @@ since a COMMIT was lost, goes on in a second line, so that it holds up nobody el
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from shop.adapters.deadlines import Deadlines
+from shop.adapters.lines import Call, Line
 from shop.domain.backoff import growing
 from shop.domain.errors import (
     LockTimeout,
@@ -70,10 +70,7 @@ class IntakeObserver:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class _Call(Generic[Q, A]):
-    request: Q
-    answer: asyncio.Future[A]
-    since: float
+class _Call(Call[Q, A]):
     under_way: bool = False
     """Whether a batch with it may be committed at any moment."""
     lost: bool = False
@@ -81,70 +78,17 @@ class _Call(Generic[Q, A]):
     waits_for: int | None = None
     """What somebody else held locked when it was last tried."""
 
-    def succeed(self, answer: A) -> None:
-        if not self.answer.done():
-            self.answer.set_result(answer)
-
     def fail(self, error: BaseException) -> None:
-        if self.answer.done():
-            return
         if self.lost and isinstance(error, Unavailable):
             error = OutcomeUnknown()
-        self.answer.set_exception(error)
+        # By name: a dataclass with slots is another class than the one `super()` means.
+        Call.fail(self, error)
 
     def give_up(self, why: str) -> None:
-        unsure = self.lost or self.under_way
-        self.fail(OutcomeUnknown() if unsure else Overloaded(f"{why}; nothing was done."))
-
-
-class _Line(Generic[Q, A]):
-    """Calls in a queue, and a task of its own that serves them batch by batch."""
-
-    def __init__(
-        self, serve: Callable[[list[_Call[Q, A]]], Awaitable[None]], batch_max: int
-    ) -> None:
-        self._serve = serve
-        self._batch_max = batch_max
-        self._queue: deque[_Call[Q, A]] = deque()
-        self._worker: asyncio.Task[None] | None = None
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether somebody serves, or would serve the next call."""
-        return self._worker is None or not self._worker.done()
-
-    def add(self, *calls: _Call[Q, A]) -> None:
-        self._queue.extend(calls)
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._serve_queue())
-
-    async def drain(self) -> None:
-        """Until all that wait are served."""
-        if self._worker is not None:
-            await asyncio.wait([self._worker])
-
-    async def _serve_queue(self) -> None:
-        batch: list[_Call[Q, A]] = []
-        try:
-            while batch := self._next_batch():
-                await self._serve(batch)
-        finally:
-            self._worker = None
-            # None are left, unless this task was cancelled or broke; then nobody may wait in vain.
-            for call in (*batch, *self._queue):
-                call.give_up("Interrupted")
-            self._queue.clear()
-
-    def _next_batch(self) -> list[_Call[Q, A]]:
-        batch: list[_Call[Q, A]] = []
-        while self._queue and len(batch) < self._batch_max:
-            call = self._queue.popleft()
-            if not call.answer.done():
-                batch.append(call)
-        return batch
+        if self.lost or self.under_way:
+            self.fail(OutcomeUnknown())
+        else:
+            Call.give_up(self, why)
 
 
 class Intake(Generic[Q, A]):
@@ -166,8 +110,8 @@ class Intake(Generic[Q, A]):
         self._after_loss = after_loss
         self._limits = limits or IntakeLimits()
         self._observer = observer or IntakeObserver()
-        self._arriving = _Line[Q, A](self._serve, self._limits.batch_max)
-        self._waiting = _Line[Q, A](self._serve_waiting, self._limits.batch_max)
+        self._arriving = Line[_Call[Q, A]](self._serve, self._limits.batch_max)
+        self._waiting = Line[_Call[Q, A]](self._serve_waiting, self._limits.batch_max)
         self._deadlines = Deadlines[_Call[Q, A]](self._expire)
         self._around_until = 0.0
         self._turn = 0

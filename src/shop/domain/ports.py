@@ -68,6 +68,12 @@ EventListener = Callable[[Sequence[Event]], None]
 OrderIntake = Callable[[OrderRequest], Awaitable[Placed]]
 """Places one order among many: raises its `ShopError`, or `Overloaded` when too many wait."""
 
+ProductLookUp = Callable[[int], Awaitable[Product | None]]
+"""The product with this id as it is now, archived or not, read together with those of others."""
+
+OrderLookUp = Callable[[UUID], Awaitable[Order | None]]
+"""The order with this id as it is now, whoever's it is, read together with those of others."""
+
 
 class ProductRepository(Listable[ProductQuery, Product], Protocol):
     async def get(self, product_id: int) -> Product:
@@ -203,6 +209,18 @@ class BatchRepository(Protocol):
 
         Raises `WriteConflict` when an id or code is taken, `InvalidToken` when a user is unknown.
         """
+        ...
+
+
+class DetailRepository(Protocol):
+    """What many ask for at once by ids, each kind in one go. Unknown ids are left out."""
+
+    async def products(self, ids: Collection[int]) -> dict[int, Product]:
+        """Archived ones too."""
+        ...
+
+    async def orders(self, ids: Collection[UUID]) -> dict[UUID, Order]:
+        """With their lines, both of one moment."""
         ...
 
 
@@ -347,6 +365,8 @@ class UnitOfWork(Protocol):
     @property
     def batch(self) -> BatchRepository: ...
     @property
+    def details(self) -> DetailRepository: ...
+    @property
     def keys(self) -> KeyRepository: ...
     @property
     def history(self) -> HistoryRepository: ...
@@ -393,9 +413,10 @@ class UnitOfWorkFactory(Protocol):
         """A new unit of work. A read-only one costs less; each of its reads sees its own moment.
 
         It names its caller, who may have only so many at once: entering it raises `Overloaded`
-        when the others do not end in time. One for a batch of orders waits for no connection of
-        others, and for a lock only a moment, with `LockTimeout`. One with a key begins with
-        claiming it: entering it raises `AlreadyDone` or `IdempotencyKeyReused`.
+        when the others do not end in time. One for a batch, of orders or of what is looked up,
+        waits for no connection of others, and for a lock only a moment, with `LockTimeout`. One
+        with a key begins with claiming it: entering it raises `AlreadyDone` or
+        `IdempotencyKeyReused`.
         """
         ...
 

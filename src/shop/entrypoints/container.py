@@ -17,6 +17,7 @@ from shop.adapters.memory.schema import MemorySchema
 from shop.adapters.memory.unit_of_work import MemoryUnitOfWork
 from shop.adapters.passwords import Argon2Hasher, is_common_password
 from shop.adapters.rates import PerMinute
+from shop.adapters.shared_reads import ReadLimits, SharedReads, once_for_all
 from shop.adapters.sql.engine import DatabaseOptions, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.schema import SqlSchema
@@ -50,6 +51,7 @@ from shop.domain.services.keep_users import (
     SetPassword,
     SetRole,
 )
+from shop.domain.services.look_up import LookUpOrders, LookUpProducts
 from shop.domain.services.place_order import PlaceOrder
 from shop.domain.services.purge import PurgeAttempts, PurgeKeys, PurgeSessions
 from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
@@ -147,11 +149,24 @@ class Container(containers.DeclarativeContainer):
     pay_order = providers.Singleton(PayOrder, **_writing)
     return_order = providers.Singleton(ReturnOrder, **_writing)
     read_history = providers.Singleton(ReadHistory, **_reading)
-    read_order = providers.Singleton(ReadOrder, **_reading)
+    look_up_orders = providers.Singleton(LookUpOrders, **_reading)
+    # An order may have a hundred lines.
+    shared_orders = providers.Singleton(
+        SharedReads, look_up_orders, providers.Singleton(ReadLimits, batch_max=64)
+    )
+    read_order = providers.Singleton(ReadOrder, look_up=shared_orders)
     list_orders = providers.Singleton(ListOrders, **_reading)
 
+    # Whole answers, which only http/ knows.
+    shared_lists = providers.Singleton(
+        SharedReads,
+        providers.Object(once_for_all),
+        providers.Singleton(ReadLimits, led_max=database_options.provided.reads_of_one_user),
+    )
     list_products = providers.Singleton(ListProducts, **_reading)
-    read_product = providers.Singleton(ReadProduct, **_reading)
+    look_up_products = providers.Singleton(LookUpProducts, **_reading)
+    shared_products = providers.Singleton(SharedReads, look_up_products)
+    read_product = providers.Singleton(ReadProduct, look_up=shared_products)
     find_product = providers.Singleton(FindProduct, **_reading)
     create_product = providers.Singleton(CreateProduct, **_writing)
     add_products = providers.Singleton(AddProducts, **_reading)

@@ -8,6 +8,7 @@ from shop.adapters.listeners import RecordedEvents
 from shop.adapters.memory.attempts import MemoryAttemptRepository
 from shop.adapters.memory.batch import MemoryBatchRepository
 from shop.adapters.memory.database import MemoryDatabase, Tables
+from shop.adapters.memory.details import MemoryDetailRepository
 from shop.adapters.memory.history import MemoryHistoryRepository
 from shop.adapters.memory.keys import MemoryKeyRepository
 from shop.adapters.memory.leases import MemoryLeaseRepository
@@ -99,6 +100,10 @@ class MemoryUnitOfWork(UnitOfWork):
     @property
     def batch(self) -> MemoryBatchRepository:
         return MemoryBatchRepository(self._open)
+
+    @property
+    def details(self) -> MemoryDetailRepository:
+        return MemoryDetailRepository(self._open)
 
     @property
     def keys(self) -> MemoryKeyRepository:

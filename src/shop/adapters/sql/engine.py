@@ -25,7 +25,8 @@ class DatabaseOptions:
     pool_size: int = 10
     """Connections for changes; the order intake has two more."""
     read_pool_size: int = 4
-    """Connections for reads: so many run at once, of one user at most a quarter."""
+    """Connections for reads: so many run at once, of one user at most a quarter. Two more are for
+    looking up what many ask for, products and orders."""
     pool_timeout: float = 5.0
     connect_timeout: float = 3.0
     statement_timeout: float = 10.0
@@ -34,6 +35,10 @@ class DatabaseOptions:
     application_name: str = "shop"
     pgbouncer: bool = False
     """Whether connections go through PgBouncer in transaction mode."""
+
+    @property
+    def reads_of_one_user(self) -> int:
+        return max(1, self.read_pool_size // 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,8 @@ class Engines:
     write: AsyncEngine
     intake: AsyncEngine
     read: AsyncEngine
+    look_up: AsyncEngine
+    """For short reads on behalf of many, which shall not wait for long ones."""
     patient: AsyncEngine
     """These begin transactions."""
     begin: str
@@ -64,7 +71,7 @@ class Engines:
 
     async def dispose(self) -> None:
         # SQLite has one writer, so there the first two are the same.
-        for engine in {self.write, self.intake, self.read}:
+        for engine in {self.write, self.intake, self.read, self.look_up}:
             await engine.dispose()
 
 
@@ -125,6 +132,8 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         # One for each of the intake's lines.
         intake=pooled(writing, options.statement_timeout, 2),
         read=pooled(reading, options.read_statement_timeout, options.read_pool_size),
+        # One for products and one for orders.
+        look_up=pooled(reading, options.read_statement_timeout, 2),
         patient=engine({}, None, poolclass=NullPool).execution_options(
             isolation_level="READ COMMITTED"
         ),
@@ -176,7 +185,7 @@ def _connect_args(
 
 
 def _turns(options: DatabaseOptions) -> UserTurns:
-    return UserTurns(at_once=max(1, options.read_pool_size // 4), seconds_max=options.pool_timeout)
+    return UserTurns(at_once=options.reads_of_one_user, seconds_max=options.pool_timeout)
 
 
 _BEGIN_IMMEDIATE = "BEGIN IMMEDIATE"
@@ -186,7 +195,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
     """SQLite has one writer at a time: with a pool of one they queue fairly for it."""
     make_private(sqlite_file(url))
     connect_args = {"timeout": options.lock_timeout}
-    write, read = (
+    write, read, look_up = (
         create_async_engine(
             url,
             pool_size=pool_size,
@@ -198,18 +207,20 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
             connect_args=connect_args,
             **_QUIET,
         )
-        for pool_size in (1, options.read_pool_size)
+        for pool_size in (1, options.read_pool_size, 2)
     )
     patient = create_async_engine(url, poolclass=NullPool, connect_args=connect_args, **_QUIET)
-    for engine in (write, read, patient):
+    for engine in (write, read, look_up, patient):
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
-    event.listen(read.sync_engine, "connect", _refuse_writes)
+    for engine in (read, look_up):
+        event.listen(engine.sync_engine, "connect", _refuse_writes)
     event.listen(patient.sync_engine, "begin", _begin_immediate)
     # A transaction that reads first and writes later could lose the lock in between: take it first.
     return Engines(
         write=write,
         intake=write,
         read=read,
+        look_up=look_up,
         patient=patient,
         begin=_BEGIN_IMMEDIATE,
         begin_briefly=_BEGIN_IMMEDIATE,

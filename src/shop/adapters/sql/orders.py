@@ -6,13 +6,13 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Select, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.pages import count_rows, select_window
-from shop.adapters.sql.rows import Row, lock_row, read_rows
+from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_rows
 from shop.domain.errors import OrderNotFound, PaymentReferenceTaken
 from shop.domain.money import Money
 from shop.domain.orders import Order, OrderLine, OrderQuery
@@ -20,7 +20,7 @@ from shop.domain.pages import Window
 from shop.domain.ports import OrderRepository
 
 _orders, _lines = tables.orders, tables.order_lines
-_LINE_COLUMNS = [column for column in _lines.columns if column.name not in ("order_id", "position")]
+LINE_COLUMNS = [column for column in _lines.columns if column.name not in ("order_id", "position")]
 
 
 class SqlOrderRepository(OrderRepository):
@@ -70,14 +70,14 @@ class SqlOrderRepository(OrderRepository):
         some = chosen.subquery("some")
         rows = await read_rows(
             self._connection,
-            select(some, *_LINE_COLUMNS)
+            select(some, *LINE_COLUMNS)
             .join_from(some, _lines, some.c.id == _lines.c.order_id)
             .order_by(some.c.created_at.desc(), some.c.id.desc(), _lines.c.position),
         )
-        return [_order_from(list(group)) for _, group in groupby(rows, key=itemgetter("id"))]
+        return [order_from(list(group)) for _, group in groupby(rows, key=itemgetter("id"))]
 
 
-def _order_from(rows: Sequence[RowMapping]) -> Order:
+def order_from(rows: Sequence[ReadRow]) -> Order:
     """The order of rows that all have its columns, and each those of a line."""
     row = rows[0]
     return Order(
@@ -110,7 +110,7 @@ def order_row(order: Order) -> Row:
     }
 
 
-def _line_from(row: RowMapping) -> OrderLine:
+def _line_from(row: ReadRow) -> OrderLine:
     return OrderLine(
         product_id=row["product_id"],
         name=row["name"],

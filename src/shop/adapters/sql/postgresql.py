@@ -14,12 +14,13 @@ import msgspec
 from sqlalchemy import LargeBinary, Table, make_url
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.drivers import Driver
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.orders import line_rows, order_row
 from shop.adapters.sql.products import PRODUCT_COLUMNS, product_from
 from shop.adapters.sql.rows import written_columns
 from shop.adapters.sql.stock import last_balances
-from shop.adapters.sql.unit_of_work import Driver, SqlUnitOfWork
+from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.errors import InvalidToken, OutcomeUnknown, StoreUnavailable
 from shop.domain.orders import Order
 from shop.domain.ports import Batch, BatchRepository

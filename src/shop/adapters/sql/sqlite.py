@@ -5,20 +5,18 @@ parameters cost more on top; see `postgresql.py`, whose twin this is, and docs/d
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from operator import itemgetter
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
 import aiosqlite
-from sqlalchemy import Column, Table
+from sqlalchemy import Table
 from sqlalchemy.dialects import sqlite
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.orders import line_rows, order_row
 from shop.adapters.sql.products import PRODUCT_COLUMNS, product_from
-from shop.adapters.sql.rows import Row, written_columns
+from shop.adapters.sql.rows import Columns, Row, types_of, written_columns
 from shop.adapters.sql.stock import last_balances, movement_row
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.errors import InvalidToken
@@ -33,44 +31,11 @@ class SqliteUnitOfWork(SqlUnitOfWork):
         return SqliteBatch(self)
 
 
-_Convert = Callable[[Any], Any]
-
-
-class _Columns:
-    """Columns by name, with what their types have to do between Python and SQLite."""
-
-    def __init__(self, columns: Iterable[Column[Any]]) -> None:
-        dialect = sqlite.dialect()
-        types = {column.name: column.type.dialect_impl(dialect) for column in columns}
-        self.names = list(types)
-        self._storing = _needed({n: t.bind_processor(dialect) for n, t in types.items()})
-        self._reading = _needed({n: t.result_processor(dialect, None) for n, t in types.items()})
-
-    def store(self, rows: Iterable[Row]) -> Iterator[tuple[Any, ...]]:
-        # By position: SQLite's driver takes several times as long for parameters by name.
-        values_of = itemgetter(*self.names)
-        for row in rows:
-            for name, convert in self._storing:
-                row[name] = convert(row[name])
-            yield values_of(row)
-
-    def read(self, rows: Iterable[Sequence[Any]]) -> Iterator[Row]:
-        for values in rows:
-            row = dict(zip(self.names, values, strict=True))
-            for name, convert in self._reading:
-                row[name] = convert(row[name])
-            yield row
-
-
-def _needed(converters: Mapping[str, _Convert | None]) -> list[tuple[str, _Convert]]:
-    return [(name, convert) for name, convert in converters.items() if convert is not None]
-
-
 class _Insert:
     """An INSERT of many rows, for the driver."""
 
     def __init__(self, table: Table) -> None:
-        self.columns = _Columns(written_columns(table))
+        self.columns = Columns(types_of(written_columns(table)), sqlite.dialect())
         names = self.columns.names
         self.sql = (
             f"INSERT INTO {table.name} ({', '.join(names)})"  # noqa: S608 - names of our own
@@ -78,7 +43,7 @@ class _Insert:
         )
 
 
-_PRODUCT = _Columns(PRODUCT_COLUMNS)
+_PRODUCT = Columns(types_of(PRODUCT_COLUMNS), sqlite.dialect())
 
 # The transaction holds the only write lock there is from its start. The left join gives a row even
 # if no product is there.

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self
 
 import aiosqlite
 import asyncpg
@@ -15,6 +15,8 @@ from sqlalchemy.util import greenlet_spawn
 
 from shop.adapters.listeners import RecordedEvents
 from shop.adapters.sql.attempts import SqlAttemptRepository
+from shop.adapters.sql.details import SqlDetailRepository
+from shop.adapters.sql.drivers import Driver
 from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import (
     driver_error,
@@ -42,9 +44,6 @@ ABANDONED_MAX = 20
 """How many COMMITs may be under way with nobody waiting, each on a connection of its own."""
 
 logger = logging.getLogger("shop.sql")
-
-# A string: asyncpg's class is generic for type checkers only.
-Driver: TypeAlias = "asyncpg.Connection[asyncpg.Record] | aiosqlite.Connection"
 
 
 class PooledConnection:
@@ -120,7 +119,8 @@ class SqlUnitOfWork(UnitOfWork):
         self._key = key
         self._begin: str | None
         if read_only:
-            self._engine, self._begin = engines.read, engines.begin_reading
+            self._engine = engines.look_up if batch else engines.read
+            self._begin = engines.begin_reading
         elif batch:
             self._engine, self._begin = engines.intake, engines.begin_briefly
         else:
@@ -294,6 +294,10 @@ class SqlUnitOfWork(UnitOfWork):
     @property
     def batch(self) -> BatchRepository:
         raise NotImplementedError("each database has its own way of placing orders")
+
+    @property
+    def details(self) -> SqlDetailRepository:
+        return SqlDetailRepository(self.driver)
 
     @property
     def keys(self) -> SqlKeyRepository:

@@ -8,7 +8,7 @@ from shop.domain.events import Event
 from shop.domain.keys import KeyedRequest
 from shop.domain.money import Money, require_same_currency
 from shop.domain.pages import Page, Window, read_page
-from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
+from shop.domain.ports import Clock, ProductLookUp, UnitOfWork, UnitOfWorkFactory
 from shop.domain.products import STOCK_MAX, Product, ProductQuery, clean_sku
 from shop.domain.services.check_user import require_active
 from shop.domain.services.retrying import retrying
@@ -37,14 +37,12 @@ class ListProducts:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadProduct:
-    unit_of_work: UnitOfWorkFactory
+    look_up: ProductLookUp
 
-    @retrying
     async def __call__(self, *, caller: Caller, product_id: int) -> Product:
         """Raises `ProductNotFound`; for archived ones too, unless the caller is staff."""
-        async with self.unit_of_work(read_only=True, caller=caller) as uow:
-            product = await uow.products.get(product_id)
-        if product.archived and not caller.is_staff:
+        product = await self.look_up(product_id)
+        if product is None or (product.archived and not caller.is_staff):
             raise ProductNotFound(product_id)
         return product
 

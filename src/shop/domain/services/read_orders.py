@@ -3,22 +3,23 @@
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from shop.domain.errors import OrderNotFound
 from shop.domain.orders import HistoryEntry, HistoryQuery, Order, OrderQuery
 from shop.domain.pages import Page, Window, read_page
-from shop.domain.ports import UnitOfWorkFactory
+from shop.domain.ports import OrderLookUp, UnitOfWorkFactory
 from shop.domain.services.retrying import retrying
 from shop.domain.users import Caller
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOrder:
-    unit_of_work: UnitOfWorkFactory
+    look_up: OrderLookUp
 
-    @retrying
     async def __call__(self, *, caller: Caller, order_id: UUID) -> Order:
         """Raises `OrderNotFound`."""
-        async with self.unit_of_work(read_only=True, caller=caller) as uow:
-            order = await uow.orders.get(order_id)
+        order = await self.look_up(order_id)
+        if order is None:
+            raise OrderNotFound(order_id)
         order.require_visible(caller)
         return order
 

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
@@ -45,6 +45,11 @@ _HEADERS = (
 _CLOSE = (b"connection", b"close")
 _NO_STORE = (b"cache-control", b"no-store")
 _PRIVATE = ("/api/token", "/api/users")
+# Said by a route (`opt=`) whose answers have an `ETag`, for who is signed in: nobody else may keep
+# them, and who does asks whether they are still so. Pages of links differ by who asks, too.
+_REVALIDATE = (b"cache-control", b"private, no-cache")
+REVALIDATED: dict[str, Any] = {"headers": (_REVALIDATE,)}
+REVALIDATED_BY_CALLER: dict[str, Any] = {"headers": (_REVALIDATE, (b"vary", b"authorization"))}
 # A browser runs nothing that is in an answer and shows it in no frame. A page's route says what
 # the page needs (`opt`, "policy").
 _POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -196,9 +201,11 @@ def _in_parts(message: HTTPResponseBodyEvent) -> Iterable[HTTPResponseBodyEvent]
 
 @lru_cache(256)
 def _headers_of(path_template: str | None, route_handler: BaseRouteHandler | None) -> Headers:
-    policy = route_handler.opt.get("policy", _POLICY) if route_handler else _POLICY
+    opt = route_handler.opt if route_handler else {}
+    policy: str = opt.get("policy", _POLICY)
     private = (_NO_STORE,) if (path_template or "").startswith(_PRIVATE) else ()
-    return (*_HEADERS, (b"content-security-policy", policy.encode()), *private)
+    own: Headers = opt.get("headers", private)
+    return (*_HEADERS, (b"content-security-policy", policy.encode()), *own)
 
 
 def announced_length(headers: Iterable[tuple[bytes, bytes]]) -> int:

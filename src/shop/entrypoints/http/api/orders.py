@@ -1,5 +1,7 @@
 """Orders over HTTP: `/api/orders/`."""
 
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
@@ -33,6 +35,7 @@ from shop.domain.stock import NOTE_LENGTH_MAX
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer
+from shop.entrypoints.http.api.etags import versions_in
 from shop.entrypoints.http.api.idempotency import Change, IdempotencyKey, Once
 from shop.entrypoints.http.api.pagination import (
     KeyNumber,
@@ -46,13 +49,17 @@ from shop.entrypoints.http.api.parameters import (
     ID_MAX,
     LINE_PATTERN,
     LOCATION,
+    NOT_MODIFIED,
     TEXT_PATTERN,
     IfMatch,
+    IfNoneMatch,
     Time,
-    parse_if_match,
     parse_time,
 )
+from shop.entrypoints.http.api.plain_details import Shown, plain_detail, respond_shown
 from shop.entrypoints.http.api.problems import problems
+from shop.entrypoints.http.api.shared_answers import own_for_each_customer, shared_by
+from shop.entrypoints.http.edge import REVALIDATED_BY_CALLER
 
 OrderId = Annotated[UUID, PathParameter(description="The order's id, a UUID.")]
 
@@ -206,6 +213,23 @@ def _respond(order: Order) -> Response[OrderOut]:
     return JSONAnswer(OrderOut.of(order), headers={"ETag": _etag(order)})
 
 
+async def show_order(read_order: ReadOrder, caller: Caller, order_id: UUID) -> Shown:
+    order = await read_order(caller=caller, order_id=order_id)
+    return Shown(OrderOut.of(order), _etag(order))
+
+
+_PLAIN_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def show_plain_order(
+    read_order: Callable[[], ReadOrder], caller: Caller, named: Mapping[str, str]
+) -> Awaitable[Shown] | None:
+    order_id = named["order_id"]
+    if not _PLAIN_ID.fullmatch(order_id):
+        return None
+    return show_order(read_order(), caller, UUID(order_id))
+
+
 class PlacedAnswer(msgspec.Struct):
     """What is answered to a placed order, before it is known how it is sent."""
 
@@ -278,7 +302,9 @@ class OrderController(Controller):
     @get(
         operation_id="listOrders",
         summary="A page of orders, the newest first: one's own; for staff, everybody's",
-        responses=problems(401, 404, 406, 503),
+        opt=shared_by(own_for_each_customer) | REVALIDATED_BY_CALLER,
+        responses=problems(401, 404, 406, 503) | NOT_MODIFIED,
+        response_headers=[ETAG],
     )
     async def list_orders(
         self,
@@ -293,6 +319,7 @@ class OrderController(Controller):
             int | None,
             QueryParameter(ge=1, le=ID_MAX, description="Staff: only this user's orders."),
         ] = None,
+        if_none_match: IfNoneMatch = None,  # `SharedAnswers` reads it
     ) -> PageOut[OrderOut]:
         query = OrderQuery(
             user_id=user,
@@ -307,7 +334,8 @@ class OrderController(Controller):
         "/{order_id:str}",
         operation_id="readOrder",
         summary="One order, for its owner and staff",
-        responses=problems(401, 404, 406, 503),
+        opt=plain_detail("order") | REVALIDATED_BY_CALLER,
+        responses=problems(401, 404, 406, 503) | NOT_MODIFIED,
         response_headers=[ETAG],
     )
     async def read_order(
@@ -315,8 +343,10 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         order_id: OrderId,
         read_order: NamedDependency[ReadOrder],
+        if_none_match: IfNoneMatch = None,
     ) -> Response[OrderOut]:
-        return _respond(await read_order(caller=request.user, order_id=order_id))
+        order = await show_order(read_order, request.user, order_id)
+        return respond_shown(order, if_none_match)
 
     @post(
         operation_id="placeOrder",
@@ -414,7 +444,7 @@ class OrderController(Controller):
             caller=request.user,
             order_id=order_id,
             items=data.order_items(),
-            expected_versions=parse_if_match(if_match),
+            expected_versions=versions_in(if_match),
         )
         return await once(change, _respond)
 
@@ -501,7 +531,7 @@ class OrderController(Controller):
             items=None if wanted.items is None else _order_items(wanted.items),
             restock=wanted.restock,
             note=wanted.note,
-            expected_versions=parse_if_match(if_match),
+            expected_versions=versions_in(if_match),
         )
         return await once(change, _respond)
 

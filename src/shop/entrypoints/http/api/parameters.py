@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from litestar.datastructures import ResponseHeader
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from shop.domain.errors import InvalidField
@@ -19,6 +20,7 @@ ProductId = Annotated[int, PathParameter(ge=1, le=ID_MAX, description="The produ
 ETAG = ResponseHeader(
     name="ETag", value='"1"', documentation_only=True, description="Changes with what is shown."
 )
+NOT_MODIFIED = {304: ResponseSpec(None, description="It is still what `If-None-Match` names")}
 LOCATION = ResponseHeader(
     name="Location", value="/", documentation_only=True, description="Where it is."
 )
@@ -31,7 +33,10 @@ IfMatch = Annotated[
         description="The `ETag` that was read; if it is another by now, 412 and no change.",
     ),
 ]
-_TAG = re.compile(r'(?:W/)?"([0-9]{1,18})(?:-[0-9]{1,18})?"')
+IfNoneMatch = Annotated[
+    str | None,
+    HeaderParameter(name="If-None-Match", description="Answers 304 to this `ETag`."),
+]
 
 Time = Annotated[
     str | None,
@@ -67,13 +72,3 @@ def parse_time(field: str, text: str | None) -> datetime | None:
         return datetime.fromisoformat(text.replace(" ", "+").upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidField(field, "must be a time such as 2026-01-31T12:00:00Z") from None
-
-
-def parse_if_match(header: str | None) -> set[int] | None:
-    """The versions in an `If-Match` header; None if any version will do.
-
-    A tag that the shop did not make matches no version.
-    """
-    if header is None or header.strip() == "*":
-        return None
-    return {int(match[1]) for match in _TAG.finditer(header)}

@@ -1,5 +1,7 @@
 """Products over HTTP: `/api/products/`."""
 
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -9,7 +11,7 @@ import msgspec
 from litestar import Controller, Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter, JSONBody, QueryParameter
+from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
 from shop.domain.money import Money
@@ -38,6 +40,7 @@ from shop.domain.stock import NOTE_LENGTH_MAX, Reason, StockMovement
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer
+from shop.entrypoints.http.api.etags import versions_in
 from shop.entrypoints.http.api.idempotency import Once
 from shop.entrypoints.http.api.pagination import (
     KeyNumber,
@@ -52,13 +55,17 @@ from shop.entrypoints.http.api.parameters import (
     LINE_PATTERN,
     LINES_PATTERN,
     LOCATION,
+    NOT_MODIFIED,
     PRICE_PATTERN,
     TEXT_PATTERN,
     IfMatch,
+    IfNoneMatch,
     ProductId,
-    parse_if_match,
 )
+from shop.entrypoints.http.api.plain_details import Shown, plain_detail, respond_shown
 from shop.entrypoints.http.api.problems import problems
+from shop.entrypoints.http.api.shared_answers import same_for_each_role, shared_by
+from shop.entrypoints.http.edge import REVALIDATED
 from shop.entrypoints.http.requests import null_is_text
 from shop.entrypoints.settings import Settings
 
@@ -232,6 +239,23 @@ def _respond(product: Product, *, status_code: int = 200, **headers: str) -> Res
     )
 
 
+async def show_product(read_product: ReadProduct, caller: Caller, product_id: int) -> Shown:
+    product = await read_product(caller=caller, product_id=product_id)
+    return Shown(ProductOut.of(product), product_etag(product))
+
+
+_PLAIN_ID = re.compile("[1-9][0-9]{0,14}")
+
+
+def show_plain_product(
+    read_product: Callable[[], ReadProduct], caller: Caller, named: Mapping[str, str]
+) -> Awaitable[Shown] | None:
+    product_id = named["product_id"]
+    if not _PLAIN_ID.fullmatch(product_id):
+        return None
+    return show_product(read_product(), caller, int(product_id))
+
+
 def _created(product: Product) -> Response[ProductOut]:
     return _respond(product, status_code=201, Location=f"/api/products/{product.id}/")
 
@@ -247,8 +271,9 @@ class ProductController(Controller):
     @get(
         operation_id="listProducts",
         summary="A page of products",
-        opt=null_is_text("search"),
-        responses=problems(401, 403, 404, 406, 503),
+        opt=null_is_text("search") | shared_by(same_for_each_role) | REVALIDATED,
+        responses=problems(401, 403, 404, 406, 503) | NOT_MODIFIED,
+        response_headers=[ETAG],
     )
     async def list_products(
         self,
@@ -278,6 +303,7 @@ class ProductController(Controller):
         ] = "false",
         price_min: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
         price_max: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
+        if_none_match: IfNoneMatch = None,  # `SharedAnswers` reads it
     ) -> PageOut[ProductOut]:
         query = ProductQuery(
             search=search,
@@ -296,8 +322,8 @@ class ProductController(Controller):
         "/{product_id:str}",
         operation_id="readProduct",
         summary="One product",
-        responses=problems(401, 404, 406, 503)
-        | {304: ResponseSpec(None, description="It is still what `If-None-Match` names")},
+        opt=plain_detail("product") | REVALIDATED,
+        responses=problems(401, 404, 406, 503) | NOT_MODIFIED,
         response_headers=[ETAG],
     )
     async def read_product(
@@ -305,16 +331,10 @@ class ProductController(Controller):
         request: Request[Caller, str, Any],
         product_id: ProductId,
         read_product: NamedDependency[ReadProduct],
-        if_none_match: Annotated[
-            str | None,
-            HeaderParameter(name="If-None-Match", description="Answers 304 to this `ETag`."),
-        ] = None,
+        if_none_match: IfNoneMatch = None,
     ) -> Response[ProductOut]:
-        product = await read_product(caller=request.user, product_id=product_id)
-        tag = product_etag(product)
-        if if_none_match is not None and (tag in if_none_match or if_none_match.strip() == "*"):
-            return Response(None, status_code=304, headers={"ETag": tag})  # type: ignore[arg-type]
-        return _respond(product)
+        product = await show_product(read_product, request.user, product_id)
+        return respond_shown(product, if_none_match)
 
     @post(
         operation_id="createProduct",
@@ -373,7 +393,7 @@ class ProductController(Controller):
             max_per_order=None
             if data.max_per_order is msgspec.UNSET
             else data.max_per_order or NO_MAX,
-            expected_versions=parse_if_match(if_match),
+            expected_versions=versions_in(if_match),
         )
         return await once(change, _respond)
 
@@ -398,7 +418,7 @@ class ProductController(Controller):
             archive_product,
             caller=request.user,
             product_id=product_id,
-            expected_versions=parse_if_match(if_match),
+            expected_versions=versions_in(if_match),
         )
         return await once(change, _archived)
 
@@ -423,7 +443,7 @@ class ProductController(Controller):
             restore_product,
             caller=request.user,
             product_id=product_id,
-            expected_versions=parse_if_match(if_match),
+            expected_versions=versions_in(if_match),
         )
         return await once(change, _respond)
 

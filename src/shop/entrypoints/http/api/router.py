@@ -1,6 +1,7 @@
 """The API as one part of the application: its routes, and what is true for its clients only."""
 
 from collections.abc import Callable
+from functools import partial
 
 from litestar import Router
 from litestar.di import Provide
@@ -12,11 +13,13 @@ from shop.entrypoints.http.api.bodies import StrictJSON
 from shop.entrypoints.http.api.clients import CheckClient
 from shop.entrypoints.http.api.health import HealthController
 from shop.entrypoints.http.api.idempotency import provide_once
-from shop.entrypoints.http.api.orders import OrderController
+from shop.entrypoints.http.api.orders import OrderController, show_plain_order
 from shop.entrypoints.http.api.pagination import provide_paging
+from shop.entrypoints.http.api.plain_details import PlainDetails
 from shop.entrypoints.http.api.plain_orders import PlainOrders
 from shop.entrypoints.http.api.problems import EXCEPTION_HANDLERS
-from shop.entrypoints.http.api.products import ProductController
+from shop.entrypoints.http.api.products import ProductController, show_plain_product
+from shop.entrypoints.http.api.shared_answers import SharedAnswers
 from shop.entrypoints.http.api.tokens import TokenController, jwks, revoke_all
 from shop.entrypoints.http.api.users import UserController
 
@@ -60,4 +63,16 @@ def _middleware(container: Container) -> list[Callable[[ASGIApp], ASGIApp]]:
     def plain_orders(app: ASGIApp) -> ASGIApp:
         return PlainOrders(app, place_order=container.place_order, body_max=settings.body_max)
 
-    return [check_client, plain_orders]
+    def plain_details(app: ASGIApp) -> ASGIApp:
+        return PlainDetails(
+            app,
+            {
+                "product": partial(show_plain_product, container.read_product),
+                "order": partial(show_plain_order, container.read_order),
+            },
+        )
+
+    def shared_answers(app: ASGIApp) -> ASGIApp:
+        return SharedAnswers(app, share=container.shared_lists())
+
+    return [check_client, plain_orders, plain_details, shared_answers]

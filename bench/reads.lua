@@ -1,0 +1,48 @@
+-- What wrk sends to those who read: addresses at random, each with a token at random.
+-- Arguments: the file of access tokens, the file of addresses, the seed, and how many milliseconds
+-- to wait before each request (0: none).
+
+local REQUESTS = 4096
+local requests = {}
+local next_request = 0
+local wait = 0
+
+local function lines_of(path)
+  local lines = {}
+  for line in io.lines(path) do
+    lines[#lines + 1] = line
+  end
+  return lines
+end
+
+function init(args)
+  local tokens, addresses = lines_of(args[1]), lines_of(args[2])
+  math.randomseed(tonumber(args[3]))
+  wait = tonumber(args[4])
+  for i = 1, REQUESTS do
+    local headers = { ["Authorization"] = "Bearer " .. tokens[math.random(#tokens)] }
+    requests[i] = wrk.format("GET", addresses[math.random(#addresses)], headers)
+  end
+end
+
+function delay()
+  return wait
+end
+
+function request()
+  next_request = next_request % REQUESTS + 1
+  return requests[next_request]
+end
+
+function done(summary, latency, _)
+  local errors = summary.errors
+  io.write(string.format(
+    '\n{"requests":%d,"seconds":%f,"refused":%d,"broken":%d,"p50":%f,"p99":%f}\n',
+    summary.requests,
+    summary.duration / 1e6,
+    errors.status,
+    errors.connect + errors.read + errors.write + errors.timeout,
+    latency:percentile(50) / 1e3,
+    latency:percentile(99) / 1e3
+  ))
+end

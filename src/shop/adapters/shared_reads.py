@@ -1,0 +1,122 @@
+"""Shared reads: who asks while a read is under way waits for the next one, which serves all.
+
+A read begins after all whom it answers have asked. So everybody sees what was answered before they
+asked, as if each had read alone, and nothing is kept that could be stale.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from shop.adapters.deadlines import Deadlines
+from shop.adapters.lines import Call, Line
+from shop.domain.errors import Overloaded
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+Read = Callable[[Sequence[Q]], Awaitable[Sequence[A]]]
+"""Answers each of some requests, in their order."""
+
+NOBODY = 0
+
+
+async def once_for_all(reads: Sequence[Callable[[], Awaitable[A]]]) -> Sequence[A]:
+    """The answer of the first for all of them: in each line they are to read the same."""
+    return [await reads[0]()] * len(reads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLimits:
+    batch_max: int = 256
+    queue_max: int = 4_096
+    deadline: float = 8.0
+    """Seconds from a call to its answer."""
+    led_max: int = 1
+    """How many reads that others may wait for are read at once on behalf of one asker."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Call(Call[Q, A]):
+    asker: int
+
+
+class SharedReads(Generic[Q, A]):
+    """Call it with a request. Requests of the same line are read together, one read at a time.
+
+    A read that costs something is done on behalf of one of those who wait for it, its leader, and
+    waits for its turn (`turns`). So it is led by somebody who leads no other: else a user whose
+    turns are taken by slow reads would hold up whoever asks for the same as he does. Where nobody
+    else is there, he waits in a line of his own.
+    """
+
+    def __init__(self, read: Read[Q, A], limits: ReadLimits | None = None) -> None:
+        self._read = read
+        self._limits = limits or ReadLimits()
+        self._lines: dict[tuple[Hashable, int], Line[_Call[Q, A]]] = {}
+        self._deadlines = Deadlines[_Call[Q, A]](
+            lambda call: call.give_up("There was no answer in time")
+        )
+        self._leading: Counter[int] = Counter()
+        self._waiting = 0
+
+    async def __call__(self, request: Q, *, line: Hashable = None, asker: int = NOBODY) -> A:
+        """The answer. Raises what the read does, and `Overloaded`.
+
+        Who is cancelled leaves the read to the others.
+        """
+        if self._waiting >= self._limits.queue_max:
+            raise Overloaded("Too many are waiting; try again shortly.")
+        loop = asyncio.get_running_loop()
+        call: _Call[Q, A] = _Call(
+            request=request, answer=loop.create_future(), since=loop.time(), asker=asker
+        )
+        self._join(call, line, NOBODY)
+        self._deadlines.watch(call, call.since + self._limits.deadline)
+        self._waiting += 1
+        try:
+            return await call.answer
+        finally:
+            self._waiting -= 1
+            self._deadlines.forget(call)
+
+    def _join(self, call: _Call[Q, A], name: Hashable, owner: int) -> None:
+        key = (name, owner)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(
+                partial(self._serve, name, owner),
+                self._limits.batch_max,
+                ended=partial(self._lines.pop, key),
+            )
+        line.add(call)
+
+    async def _serve(self, name: Hashable, owner: int, batch: list[_Call[Q, A]]) -> None:
+        leader = owner or next((call.asker for call in batch if self._may_lead(call.asker)), None)
+        if leader is None:
+            for call in batch:
+                self._join(call, name, call.asker)
+            return
+        # The leader first: what is read once for all is read on behalf of the first.
+        batch.sort(key=lambda call: call.asker != leader)
+        self._leading[leader] += 1
+        try:
+            answers = await self._read([call.request for call in batch])
+            if len(answers) != len(batch):
+                raise RuntimeError(f"{len(answers)} answers to {len(batch)} requests")
+        except Exception as error:
+            for call in batch:
+                call.fail(error)
+        else:
+            for call, answer in zip(batch, answers, strict=True):
+                call.succeed(answer)
+        finally:
+            self._leading[leader] -= 1
+            if not self._leading[leader]:
+                del self._leading[leader]
+
+    def _may_lead(self, asker: int) -> bool:
+        return asker == NOBODY or self._leading[asker] < self._limits.led_max

@@ -1,0 +1,114 @@
+"""Reads that go straight to the drivers, on a connection of the pool.
+
+Their statements are written in SQLAlchemy Core, as all others are, but once for each shape, with
+named parameters; so the statement itself is what its compiled text is found by. What SQLAlchemy
+does besides for each execution costs several times what a short read needs, and with SQLite several
+trips to the connection's thread instead of one (docs/performance.md).
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any, TypeAlias
+
+import aiosqlite
+import asyncpg
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    Dialect,
+    Select,
+    Text,
+    TypeDecorator,
+    any_,
+    bindparam,
+    func,
+    make_url,
+    select,
+)
+from sqlalchemy.types import TypeEngine
+
+from shop.adapters.sql.rows import Columns, ReadRow
+
+# A string: asyncpg's class is generic for type checkers only.
+Driver: TypeAlias = "asyncpg.Connection[asyncpg.Record] | aiosqlite.Connection"
+
+
+async def read_from(
+    driver: Driver, statement: Select[Any], parameters: Mapping[str, Any]
+) -> Sequence[ReadRow]:
+    """The rows of a statement that is made once and kept; its columns have names of their own."""
+    if isinstance(driver, aiosqlite.Connection):
+        compiled = _compiled(statement, "sqlite+aiosqlite://")
+        rows = await driver.execute_fetchall(compiled.sql, compiled.values(parameters))
+        return list(compiled.columns.read(rows))
+    compiled = _compiled(statement, "postgresql+asyncpg://")
+    records = await driver.fetch(compiled.sql, *compiled.values(parameters))
+    columns = compiled.columns
+    return records if columns.is_read_as_it_comes else list(columns.read(records))
+
+
+class _Compiled:
+    def __init__(self, statement: Select[Any], dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        self.sql = str(compiled)
+        self.columns = Columns(
+            {name: column.type for name, column in statement.selected_columns.items()}, dialect
+        )
+        self._written: Mapping[str, Any] = compiled.params
+        """Those that stand in the statement."""
+        self._store = [
+            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+            for name in compiled.positiontup or ()
+        ]
+
+    def values(self, parameters: Mapping[str, Any]) -> list[Any]:
+        given = {**self._written, **parameters}
+        return [given[name] if store is None else store(given[name]) for name, store in self._store]
+
+
+@lru_cache(maxsize=1_000)
+def _compiled(statement: Select[Any], url: str) -> _Compiled:
+    return _Compiled(statement, _dialect(url))
+
+
+@cache
+def _dialect(url: str) -> Dialect:
+    return make_url(url).get_dialect()()
+
+
+class _Ids(TypeDecorator[Sequence[Any]]):
+    """Any number of ids in one parameter, so that the statement is the same for all numbers."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, each: TypeEngine[Any]) -> None:
+        super().__init__()
+        self.each = each
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else ARRAY(self.each))
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        if dialect.name != "sqlite":
+            return None
+        store = self.each.dialect_impl(dialect).bind_processor(dialect)
+        return lambda ids: json.dumps([each if store is None else store(each) for each in ids])
+
+
+class ReadByIds:
+    """Reads the rows of some ids: a statement for SQLite, and one for PostgreSQL."""
+
+    def __init__(self, statement: Select[Any], key: Column[Any]) -> None:
+        ids = bindparam("ids", type_=_Ids(key.type))
+        given = func.json_each(ids).table_valued("value")
+        self._of_sqlite = statement.where(key.in_(select(given.c.value)))
+        is_one: ColumnElement[bool] = key == any_(ids)
+        self._of_postgresql = statement.where(is_one)
+
+    async def __call__(self, driver: Driver, ids: Sequence[Any]) -> Sequence[ReadRow]:
+        is_sqlite = isinstance(driver, aiosqlite.Connection)
+        statement = self._of_sqlite if is_sqlite else self._of_postgresql
+        return await read_from(driver, statement, {"ids": ids})
