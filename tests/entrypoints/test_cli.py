@@ -398,6 +398,18 @@ def test_an_order_is_shown_with_its_lines(shop: Shop, order: str) -> None:
         assert shown in result.stdout
 
 
+def test_what_came_back_is_said_and_shown(shop: Shop, order: str) -> None:
+    change(EMBEDDED, "UPDATE orders SET status = 'shipped'")
+    result = shop(f"orders return {order} --item 1 1 --note broken")
+    assert result.exit_code == 0, result.output
+    assert "is shipped" in result.stdout
+    assert "1 of 2 of product 1 (Teapot, 12.00 EUR) came back." in result.stdout
+    shown = shop(f"orders show {order}").stdout
+    assert "Returned" in shown
+    assert "Without what came back 12.00 EUR" in shown
+    assert "Total 24.00 EUR" in shown
+
+
 def test_an_order_that_is_not_there_is_refused(shop: Shop) -> None:
     assert f"There is no order {ORDER}." in refusal(shop(f"orders show {ORDER}"))
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Self
 
 from shop.domain.errors import InvalidField
@@ -49,6 +50,11 @@ class Money:
                 field, f"must be at most {cls(amount=AMOUNT_MAX, currency=currency)}"
             )
         return cls(amount=amount, currency=currency)
+
+    @property
+    def decimal(self) -> Decimal:
+        """In the currency's own units: what is written as 12, 12.0 or 12.00 is the same."""
+        return Decimal(str(self))
 
     def __str__(self) -> str:
         digits = currency_digits(self.currency)

@@ -87,6 +87,8 @@ class DecideOrders:
         if refusal := refusal_of(request.items, request.wanted, shelf):
             return refusal
         order = Order.place(request, shelf.products, code=self.new_order_code(), at=now)
+        if unexpected := order.refusal_unless(request.expected_total):
+            return unexpected
         for product_id, quantity in request.wanted.items():
             shelf.move(
                 product_id,

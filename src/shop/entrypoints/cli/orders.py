@@ -58,13 +58,15 @@ async def show(order_id: UUID) -> None:
     click.echo(f"Order {order.id}, code {order.code}, of user {order.user_id}: {order.status}")
     click.echo(f"Placed {order.created_at:%Y-%m-%d %H:%M:%S} UTC")
     show_table(
-        ["Product", "Name", "Price", "Quantity", "Total"],
+        ["Product", "Name", "Price", "Quantity", "Returned", "Total"],
         (
-            [line.product_id, line.name, line.price, line.quantity, line.total]
+            [line.product_id, line.name, line.price, line.quantity, line.returned, line.total]
             for line in order.lines
         ),
     )
     click.echo(f"Total {order.total} {order.currency}")
+    if order.kept_total != order.total:
+        click.echo(f"Without what came back {order.kept_total} {order.currency}")
     if order.payment_reference:
         click.echo(f"Paid by {order.payment_reference}")
 
@@ -157,6 +159,9 @@ async def return_(
             note=note,
         )
     _say(order)
+    for line in order.lines:
+        what = f"product {line.product_id} ({line.name}, {line.price} {order.currency})"
+        click.echo(f"{line.returned} of {line.quantity} of {what} came back.")
 
 
 def _say(order: Order) -> None:

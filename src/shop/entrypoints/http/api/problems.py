@@ -40,6 +40,13 @@ class LineProblem(msgspec.Struct):
     available: int
 
 
+class PricedItem(msgspec.Struct):
+    product_id: int
+    quantity: int
+    price: str
+    total: str
+
+
 class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
     """An error: RFC 9457, `application/problem+json`."""
 
@@ -59,6 +66,10 @@ class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
     actual: int | None = None
     order_status: str = ""
     allowed: list[str] = []
+    items: list[PricedItem] = []
+    """What the order would consist of, at the prices of today."""
+    total: str = ""
+    currency: str = ""
 
 
 def shop_error(_: Request[Any, Any, Any], error: ShopError) -> Response[Any]:
