@@ -24,6 +24,7 @@ from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.errors import InvalidToken
 from shop.domain.orders import Order
 from shop.domain.ports import Batch, BatchRepository
+from shop.domain.products import Product
 from shop.domain.stock import StockMovement
 
 
@@ -131,7 +132,14 @@ class SqliteBatch(BatchRepository):
             disabled=json.loads(rows[0][1]),
         )
 
-    async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
+    async def add(
+        self,
+        orders: Sequence[Order],
+        movements: Sequence[StockMovement],
+        *,
+        products: Mapping[int, Product],
+    ) -> None:
+        """Products cannot have changed: the transaction has the only write lock."""
         # Each is awaited before the next: when the disk is full SQLite gives the transaction up by
         # itself, and a statement that is on its way then would stand alone and be committed.
         balances = last_balances(movements)
