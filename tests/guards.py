@@ -88,6 +88,50 @@ GUARDS = [
         tests="tests/contracts/test_placing.py -k 'postgresql'",
     ),
     Guard(
+        name="an order that waited is written only if its products are as it read them",
+        file=POSTGRES,
+        take='"WHERE (SELECT are_current FROM products_read)"',
+        put='"WHERE true"',
+        tests="tests/contracts/test_price_changes.py -k 'postgresql or written or overtaken'",
+    ),
+    Guard(
+        name="a batch whose products changed is decided again",
+        file=DECIDE,
+        take="            except StaleProducts:\n",
+        put="            except ZeroDivisionError:\n",
+        tests="tests/contracts/test_price_changes.py -k postgresql",
+    ),
+    Guard(
+        name="who changes a product locks its stock first",
+        file="adapters/sql/products.py",
+        take="lock_row(self._connection, _stock.c.product_id, product_id)",
+        put="lock_row(self._connection, _products.c.id, product_id)",
+        tests="tests/contracts/test_price_changes.py -k postgresql",
+    ),
+    Guard(
+        name="products are read when their stock is locked",
+        file="adapters/sql/stock.py",
+        take="""        await self._connection.execute(
+            select(_stock.c.product_id)
+            .where(are_these)
+            .order_by(_stock.c.product_id)
+            .with_for_update(key_share=True)
+        )
+        rows = await read_rows(
+            self._connection, select_products().where(are_these).order_by(_stock.c.product_id)
+        )
+""",
+        put="""        rows = await read_rows(
+            self._connection,
+            select_products()
+            .where(are_these)
+            .order_by(_stock.c.product_id)
+            .with_for_update(key_share=True, of=_stock),
+        )
+""",
+        tests="tests/contracts/test_price_changes.py -k postgresql",
+    ),
+    Guard(
         name="what is locked is gone around",
         file=POSTGRES,
         take='_LOCK.format(skip="SKIP LOCKED")',

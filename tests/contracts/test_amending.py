@@ -1,4 +1,6 @@
-"""Amending an order: the difference moves, all or nothing, and kept lines keep their price."""
+"""Amending an order: the difference moves, all or nothing, and kept pieces keep their price."""
+
+from decimal import Decimal
 
 import pytest
 
@@ -10,8 +12,9 @@ from shop.domain.errors import (
     OrderNotFound,
     OutOfStock,
     OverMaxPerOrder,
+    PriceChanged,
 )
-from shop.domain.orders import Order
+from shop.domain.orders import Order, OrderStatus
 from shop.domain.products import STOCK_MAX, Product
 from shop.domain.stock import Reason
 from shop.domain.users import OPERATOR, Caller
@@ -105,7 +108,7 @@ async def test_a_product_taken_off_the_order_goes_back_on_the_shelf(
     assert await shop.differences() == []
 
 
-async def test_kept_lines_keep_name_and_price_and_new_ones_have_todays(
+async def test_kept_pieces_keep_name_and_price_and_added_ones_have_todays(
     shop: UseCases, owner: Caller, products: list[Product], order: Order
 ) -> None:
     teapot, cup, saucer = products
@@ -119,11 +122,112 @@ async def test_kept_lines_keep_name_and_price_and_new_ones_have_todays(
     assert [(line.name, line.price) for line in amended.lines] == [
         ("Teapot", money(1000)),
         ("New", money(3000)),
+        ("New", money(3000)),
     ]
-    assert amended.total == money(8000)
+    assert [line.quantity for line in amended.lines] == [4, 1, 1]
+    assert amended.total == money(10000)
+    assert await shop.read_order(caller=owner, order_id=order.id) == amended
     # A line that was given up has lost its price.
     again = await shop.amend_order(caller=owner, order_id=order.id, items=items((cup.id, 1)))
     assert again.lines[0].price == money(3000)
+
+
+async def at_three_prices(shop: UseCases, owner: Caller, teapot: Product, order: Order) -> Order:
+    """Four teapots at 10.00, two at 12.00, and one at 11.00."""
+    for price, quantity in ((1200, 6), (1100, 7)):
+        await shop.change_product(caller=OPERATOR, product_id=teapot.id, price=money(price))
+        order = await shop.amend_order(
+            caller=owner, order_id=order.id, items=items((teapot.id, quantity))
+        )
+    assert [(line.price.amount, line.quantity) for line in order.lines] == [
+        (1000, 4),
+        (1200, 2),
+        (1100, 1),
+    ]
+    return order
+
+
+async def test_what_is_taken_away_was_added_last(
+    shop: UseCases, owner: Caller, products: list[Product], order: Order
+) -> None:
+    teapot = products[0]
+    order = await at_three_prices(shop, owner, teapot, order)
+    assert order.out == {teapot.id: 7}
+    for quantity, left in ((5, [(1000, 4), (1200, 1)]), (3, [(1000, 3)])):
+        order = await shop.amend_order(
+            caller=owner, order_id=order.id, items=items((teapot.id, quantity))
+        )
+        assert [(line.price.amount, line.quantity) for line in order.lines] == left
+    assert await stocks(shop, products) == [7, 10, 10]
+    assert await shop.differences() == []
+
+
+async def test_all_lines_of_a_product_are_given_back(
+    shop: UseCases, owner: Caller, products: list[Product], order: Order
+) -> None:
+    order = await at_three_prices(shop, owner, products[0], order)
+    assert await shop.differences() == []
+    cancelled = await shop.cancel_order(caller=owner, order_id=order.id)
+    assert (cancelled.out, cancelled.kept_total) == ({}, money(0))
+    assert await stocks(shop, products) == [10, 10, 10]
+    assert await shop.differences() == []
+
+
+async def test_what_comes_back_was_added_last(
+    shop: UseCases, owner: Caller, products: list[Product], order: Order
+) -> None:
+    teapot = products[0]
+    order = await at_three_prices(shop, owner, teapot, order)
+    boss = await shop.given_staff()
+    await shop.pay_order(caller=boss, order_id=order.id)
+    await shop.advance_order(caller=boss, order_id=order.id, to=OrderStatus.SHIPPED)
+    some = await shop.return_order(caller=boss, order_id=order.id, items=items((teapot.id, 2)))
+    assert [line.returned for line in some.lines] == [0, 1, 1]
+    assert (some.total, some.kept_total) == (money(7500), money(5200))
+    assert await shop.read_order(caller=owner, order_id=order.id) == some
+    assert await shop.differences() == []
+    whole = await shop.return_order(caller=boss, order_id=order.id)
+    assert (whole.status, whole.kept_total) == (OrderStatus.RETURNED, money(0))
+    assert await stocks(shop, products) == [10, 10, 10]
+    assert [event.returned for event in await shop.history_of(order.id)][-3:] == [
+        (),
+        items((teapot.id, 2)),
+        items((teapot.id, 5)),
+    ]
+    assert await shop.differences() == []
+
+
+async def test_an_amended_order_comes_to_what_is_expected_or_stays(
+    shop: UseCases, store: Store, owner: Caller, products: list[Product], order: Order
+) -> None:
+    teapot, cup, _ = products
+    await shop.change_product(caller=OPERATOR, product_id=teapot.id, price=money(3000))
+    wanted = items((teapot.id, 5), (cup.id, 2))
+    for unexpected in (Decimal("70.00"), Decimal(0)):
+        with pytest.raises(PriceChanged) as refused:
+            await shop.amend_order(
+                caller=owner, order_id=order.id, items=wanted, expected_total=unexpected
+            )
+        assert refused.value.context["total"] == "90.00"
+        assert [line["price"] for line in refused.value.context["items"]] == [
+            "10.00",
+            "30.00",
+            "10.00",
+        ]
+    with pytest.raises(PriceChanged):
+        # What it would be left as is not what is expected either.
+        await shop.amend_order(
+            caller=owner,
+            order_id=order.id,
+            items=items((teapot.id, 4), (cup.id, 2)),
+            expected_total=Decimal(61),
+        )
+    await assert_untouched(shop, store, order, products)
+    for _ in range(2):
+        amended = await shop.amend_order(
+            caller=owner, order_id=order.id, items=wanted, expected_total=Decimal(90)
+        )
+        assert (amended.version, amended.total) == (2, money(9000))
 
 
 async def test_repeated_lines_add_up(

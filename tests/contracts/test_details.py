@@ -39,7 +39,7 @@ async def test_orders_by_their_ids_with_their_lines_in_order(shop: UseCases, sto
         for number in range(1, 21)
     ]
     async with store.unit_of_work() as uow:
-        await uow.batch.add(orders, [])
+        await uow.batch.add(orders, [], products={})
         await uow.commit()
     async with store.unit_of_work(read_only=True, batch=True) as uow:
         ids = [order_id(404), *(each.id for each in reversed(orders))]

@@ -55,7 +55,7 @@ from shop.domain.orders import (
 from shop.domain.pages import Window
 from shop.domain.stock import LedgerPosition, OrderAudit, StockAudit
 from shop.domain.users import OPERATOR, Caller
-from tests.builders import items, order_id
+from tests.builders import items, money, order_id
 from tests.contracts.changes import keyed
 from tests.databases import Lender
 from tests.stores import Store, memory_store, sql_store
@@ -108,13 +108,24 @@ class ModelOrder:
     def adopt(self, order: Order) -> None:
         self.status = order.status
         self.version = order.version
-        self.lines = {line.product_id: (line.quantity, line.returned) for line in order.lines}
+        self.lines = [
+            (line.product_id, line.price.amount, line.quantity, line.returned)
+            for line in order.lines
+        ]
 
     @property
     def out(self) -> dict[int, int]:
-        if self.status in GIVEN_BACK:
-            return {}
-        return {product: n - back for product, (n, back) in self.lines.items() if n > back}
+        out: Counter[int] = Counter()
+        for product, _, quantity, back in () if self.status in GIVEN_BACK else self.lines:
+            out[product] += quantity - back
+        return {product: quantity for product, quantity in out.items() if quantity}
+
+    def pieces(self) -> dict[int, list[int]]:
+        """The price of each piece by product, in the order of the lines."""
+        pieces: dict[int, list[int]] = {}
+        for product, price, quantity, _ in self.lines:
+            pieces.setdefault(product, []).extend([price] * quantity)
+        return pieces
 
 
 class Trade(RuleBasedStateMachine):
@@ -124,6 +135,7 @@ class Trade(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.stock: dict[int, int] = {}
+        self.prices: dict[int, int] = {}
         self.archived: set[int] = set()
         self.orders: dict[UUID, ModelOrder] = {}
         self.sent: list[Attempt] = []
@@ -165,6 +177,16 @@ class Trade(RuleBasedStateMachine):
     def a_product_is_added(self, stock: int) -> None:
         product = self.run(self.shop.given_product(stock))
         self.stock[product.id] = stock
+        self.prices[product.id] = product.price.amount
+
+    @rule(number=st.integers(0, 2), price=st.sampled_from([1000, 1200]))
+    def a_price_is_changed(self, number: int, price: int) -> None:
+        product_id = self.product(number)
+        if product_id not in self.archived:
+            self.run(
+                self.shop.change_product(caller=OPERATOR, product_id=product_id, price=money(price))
+            )
+            self.prices[product_id] = price
 
     @rule(number=st.integers(0, 2), delta=st.integers(-4, 6).filter(bool))
     def stock_is_changed(self, number: int, delta: int) -> None:
@@ -336,8 +358,13 @@ class Trade(RuleBasedStateMachine):
                 x["product_id"]: x["available"] for x in refused.value.context["lines"]
             } == short
         else:
+            before = order.pieces()
             self.follow(order, self.run(amend))
             assert order.out == wanted
+            for product_id, pieces in order.pieces().items():
+                kept = before.get(product_id, [])[: len(pieces)]
+                added = [self.prices[product_id]] * (len(pieces) - len(kept))
+                assert Counter(pieces) == Counter(kept + added)
 
     @precondition(lambda self: self.orders)
     @rule(choice=st.integers(0, 99), basket=small_baskets, restock=st.booleans())
@@ -415,7 +442,10 @@ class Trade(RuleBasedStateMachine):
                 order.user_id,
                 order.status,
                 order.version,
-                {line.product_id: (line.quantity, line.returned) for line in order.lines},
+                [
+                    (line.product_id, line.price.amount, line.quantity, line.returned)
+                    for line in order.lines
+                ],
             )
             for order in orders
         } == {
@@ -553,7 +583,8 @@ class Trade(RuleBasedStateMachine):
 
     def take(self, attempt: Attempt, answer: Placed) -> None:
         wanted = self.wanted(attempt.basket)
-        self.orders[answer.order.id] = ModelOrder(answer.order, wanted)
+        order = self.orders[answer.order.id] = ModelOrder(answer.order, wanted)
+        assert order.pieces() == {p: [self.prices[p]] * n for p, n in wanted.items()}
         for product_id, quantity in wanted.items():
             self.stock[product_id] -= quantity
             assert self.stock[product_id] >= 0

@@ -30,7 +30,7 @@ async def orders(shop: UseCases, store: Store) -> list[Order]:
         for number in (7, 3, 11, 1, 9, 5, 12, 2, 10, 4, 8, 6)
     ]
     async with store.unit_of_work() as uow:
-        await uow.batch.add(orders, [])
+        await uow.batch.add(orders, [], products={})
         await uow.commit()
     return sorted(orders, key=lambda order: order.key, reverse=True)
 

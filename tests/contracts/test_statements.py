@@ -15,9 +15,9 @@ from tests.use_cases import UseCases
 # One that reads and locks; PostgreSQL writes four tables in one statement.
 PLACING = {"sqlite": 5, "postgresql": 2}
 # Each looks, in the same transaction, whether who asks is disabled.
-CANCELLING = 8
-AMENDING = 10
-RETURNING = 10
+CANCELLING = 9
+AMENDING = 11
+RETURNING = 11
 MOVING = 5
 
 

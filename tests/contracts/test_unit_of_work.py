@@ -49,7 +49,7 @@ async def write_everything(uow: UnitOfWork) -> None:
     shelf = Shelf(await uow.stock.lock([teapot.id]))
     shelf.move(teapot.id, -1, Reason.ORDER, at=NOON, order_id=order_id(1))
     placed = order(1, user_id=user.id, lines=(order_line(teapot.id),))
-    await uow.batch.add([placed], shelf.movements)
+    await uow.batch.add([placed], shelf.movements, products=shelf.products)
 
 
 async def is_empty(store: Store) -> bool:
@@ -271,6 +271,7 @@ async def test_an_order_id_or_code_in_use_is_a_race_lost(shop: UseCases, store: 
                     for number, code in numbers_and_codes
                 ],
                 [],
+                products={},
             )
             await uow.commit()
 

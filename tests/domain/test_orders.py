@@ -1,9 +1,13 @@
 """Orders: what may be asked for, what counts as the same request, and where an order may go."""
 
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from uuid import RFC_4122, UUID
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shop.domain.errors import (
     InvalidField,
@@ -21,6 +25,7 @@ from shop.domain.orders import (
     OWNER_TRANSITIONS,
     QUANTITY_MAX,
     TRANSITIONS,
+    Order,
     OrderStatus,
     add_up,
     keyed_order_id,
@@ -90,11 +95,108 @@ def test_only_a_placed_order_gets_other_lines(status: S) -> None:
         assert (after.version, after.digest) == (2, before.digest)
         assert after.lines == (
             order_line(2, quantity=7, price=products[2].price),
-            order_line(1, quantity=3, price=money(900)),
+            order_line(1, quantity=1, price=money(900)),
+            order_line(1, quantity=2, price=products[1].price),
         )
     else:
         with pytest.raises(NotAmendable):
             before.amended({2: 7}, products, at=NOON)
+
+
+def test_pieces_of_equal_price_are_one_line_whatever_they_are_called() -> None:
+    before = order(lines=(order_line(1, price=money(900)), order_line(1, price=money(800))))
+    renamed = replace(product(1, price=money(900)), name="Kettle")
+    after = before.amended({1: 5}, {1: renamed}, at=NOON)
+    assert after.lines == (
+        order_line(1, quantity=4, price=money(900)),
+        order_line(1, quantity=1, price=money(800)),
+    )
+
+
+def test_lines_at_several_prices_count_towards_the_hundred() -> None:
+    numbers = range(1, LINES_MAX + 1)
+    before = order(lines=tuple(order_line(n, price=money(900)) for n in numbers))
+    products = {n: product(n, price=money(1000)) for n in numbers}
+    once_each = dict.fromkeys(numbers, 1)
+    with pytest.raises(InvalidField) as refused:
+        before.amended({**once_each, 7: 2}, products, at=NOON)
+    [error] = refused.value.context["errors"]
+    assert error["field"] == "items"
+    assert "101 lines" in error["message"]
+    fewer = {n: 1 for n in numbers if n > 1}
+    assert len(before.amended({**fewer, 7: 2}, products, at=NOON).lines) == LINES_MAX
+
+
+def pieces_of(placed: Order, *, out: bool = False) -> dict[int, list[int]]:
+    """The price of each piece by product, in the order of the lines."""
+    pieces: dict[int, list[int]] = {}
+    for line in placed.lines:
+        many = line.out if out else line.quantity
+        pieces.setdefault(line.product_id, []).extend([line.price.amount] * many)
+    return pieces
+
+
+quantities = st.dictionaries(st.integers(1, 3), st.integers(1, 5), min_size=1)
+prices_of_now = st.fixed_dictionaries({n: st.integers(10, 12) for n in (1, 2, 3)})
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(quantities, prices_of_now), min_size=2, max_size=6), quantities)
+def test_no_piece_gets_another_price_and_the_last_added_leave_first(
+    amendments: list[tuple[dict[int, int], dict[int, int]]], coming_back: dict[int, int]
+) -> None:
+    (wanted, now), *later = amendments
+    products = {n: product(n, price=money(price)) for n, price in now.items()}
+    placed = Order.place(request(*wanted.items()), products, code="0" * 12, at=NOON)
+    for wanted, now in later:
+        products = {n: product(n, price=money(price)) for n, price in now.items()}
+        before = pieces_of(placed)
+        placed = placed.amended(wanted, products, at=NOON)
+        assert placed.out == wanted
+        for number, quantity in wanted.items():
+            had, has = before.get(number, []), pieces_of(placed)[number]
+            if quantity <= len(had):
+                assert has == had[:quantity]
+            else:
+                assert sorted(has) == sorted(had + [now[number]] * (quantity - len(had)))
+        told_apart = [(line.product_id, line.price.amount) for line in placed.lines]
+        assert len(set(told_apart)) == len(told_apart)
+
+    before, out = pieces_of(placed), placed.out
+    some = {n: back for n, many in coming_back.items() if (back := min(many, out.get(n, 0)))}
+    after = replace(placed, status=S.SHIPPED).given_back(some, at=NOON)
+    assert pieces_of(after) == before
+    left = pieces_of(after, out=True)
+    for number, prices in before.items():
+        assert left[number] == prices[: len(prices) - some.get(number, 0)]
+    assert after.kept_total.amount == sum(sum(prices) for prices in left.values())
+
+
+def test_the_total_is_what_its_buyer_expects_or_they_are_told_the_lines_of_today() -> None:
+    lines = (order_line(1, quantity=3, price=money(1205)), order_line(2, price=money(1)))
+    placed = order(lines=lines)
+    for as_expected in (None, Decimal("36.16"), Decimal("36.160"), Decimal("036.16")):
+        assert placed.refusal_unless(as_expected) is None
+    refusal = placed.refusal_unless(Decimal("36.15"))
+    assert refusal is not None
+    assert refusal.context == {
+        "total": "36.16",
+        "currency": "EUR",
+        "items": [
+            {"product_id": 1, "quantity": 3, "price": "12.05", "total": "36.15"},
+            {"product_id": 2, "quantity": 1, "price": "0.01", "total": "0.01"},
+        ],
+    }
+
+
+def test_what_is_expected_says_nothing_of_what_is_wanted() -> None:
+    plain = request((1, 2))
+    assert replace(plain, expected_total=Decimal(5)).digest == plain.digest
+
+
+def test_nothing_is_out_or_kept_of_what_is_cancelled() -> None:
+    cancelled = order(status=S.CANCELLED, lines=(order_line(1, quantity=3),))
+    assert (cancelled.out, cancelled.kept_total, cancelled.total) == ({}, money(0), money(3600))
 
 
 def test_what_came_back_is_not_out_any_more() -> None:
@@ -104,6 +206,7 @@ def test_what_came_back_is_not_out_any_more() -> None:
     some = shipped.given_back({1: 2, 2: 1}, at=NOON)
     assert (some.out, some.status, some.version) == ({1: 1}, S.SHIPPED, 2)
     assert some.total == shipped.total
+    assert some.kept_total == money(1200)
     whole = some.given_back({1: 1}, at=NOON)
     assert (whole.out, whole.status, whole.version) == ({}, S.RETURNED, 3)
 

@@ -113,6 +113,8 @@ def wrong_values() -> Iterator[tuple[str, Any, str]]:
         yield path, {"items": [{"quantity": 1}]}, "items.0.product_id"
         yield path, {"items": [{"product_id": 1}]}, "items.0.quantity"
         yield path, order_of((1, 1)) | {"user": 2}, "user"
+        for value in [1, 1.5, True, "", " ", "-1", "1e3", "1.", ".5", "1,00", "NaN", "1" * 20]:
+            yield path, order_of((1, 1)) | {"expected_total": value}, "expected_total"
         yield path, item(price="0.01"), "items.0.price"
         yield path, order_of((1, 1), (1, 0)), "items.1.quantity"
     for path in (SIGN_IN,):
@@ -257,6 +259,12 @@ TWICE: list[tuple[str, str, str]] = [
         '{"items": [{"product_id": 1, "quantity": 1},'
         ' {"product_id": 2, "quantity": 9, "quantity": 1}]}',
         "items.1.quantity",
+    ),
+    (
+        ORDERS,
+        '{"items": [{"product_id": 1, "quantity": 1}],'
+        ' "expected_total": "1.00", "expected_total": "12.00"}',
+        "expected_total",
     ),
     (SIGN_IN, '{"username": "a", "password": "b", "username": "admin"}', "username"),
     (REFRESH, '{"refresh": "a", "refresh": "b"}', "refresh"),

@@ -604,8 +604,8 @@ def test_an_order_is_brought_along_by_its_code(shop: Shop) -> None:
     assert (shown["id"], shown["total"], shown["payment_reference"]) == (ORDER, "24.00", "p1")
     assert [(line["product"], line["quantity"]) for line in shown["lines"]] == [(1, 2)]
     lines = shop("orders history ABCDEFGH1234").stdout.splitlines()
-    assert lines[0] == "at\tfrom\tto\tuser\tnote"
-    assert lines[1].endswith("\tplaced\tpaid\t\tcalled")
+    assert lines[0] == "at\tfrom\tto\tuser\treturned\tnote"
+    assert lines[1].endswith("\tplaced\tpaid\t\t\tcalled")
     history = json.loads(shop("orders history ABCDEFGH1234 --json").stdout)
     assert [entry["to"] for entry in history] == [
         *("paid", "shipped", "delivered", "delivered", "returned")
@@ -691,6 +691,19 @@ def test_a_role_is_changed(shop: Shop) -> None:
         assert rows(EMBEDDED, "SELECT role FROM users") == [(role,)]
     assert "There is no user bob." in refusal(shop("set-role bob staff"))
     assert "Usage" in refusal(shop("set-role ann admin"), 2)
+
+
+@pytest.mark.usefixtures("order")
+def test_what_came_back_is_said_and_shown(shop: Shop, order: str) -> None:
+    change(EMBEDDED, "UPDATE orders SET status = 'shipped'")
+    result = shop(f"orders return {order} --item 1 1 --note broken")
+    assert result.exit_code == 0, result.output
+    assert "is shipped" in result.stdout
+    assert ": 1 back, " in result.stdout
+    shown = shop(f"orders show {order}").stdout
+    assert "\treturned\t" in shown
+    assert "Without what came back 12.00 EUR" in shown
+    assert "Total 24.00 EUR" in shown
 
 
 # --- demo ---

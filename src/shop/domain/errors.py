@@ -138,6 +138,13 @@ class WriteConflict(Unavailable):
     title = "Lost a race"
 
 
+class StaleProducts(WriteConflict):
+    """A product was changed after it was read for the orders that were to be written."""
+
+    def __init__(self) -> None:
+        super().__init__("A product was changed meanwhile; try again.")
+
+
 class TooManyRequests(ShopError):
     """The caller has to wait `retry_after` seconds."""
 
@@ -323,6 +330,29 @@ class NotOut(Conflict):
         super().__init__(
             f"More would come back than is out for {_products_of(shortages)}.",
             lines=[asdict(shortage) for shortage in shortages],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedLine:
+    """A line of an order that was not placed, or not amended, with its price of today."""
+
+    product_id: int
+    quantity: int
+    price: str
+    total: str
+
+
+class PriceChanged(Conflict):
+    code = "price_changed"
+    title = "The total is not what was expected"
+
+    def __init__(self, lines: Sequence[PricedLine], *, total: str, currency: str) -> None:
+        super().__init__(
+            f"The order would come to {total} {currency}; nothing was done.",
+            items=[asdict(line) for line in lines],
+            total=total,
+            currency=currency,
         )
 
 

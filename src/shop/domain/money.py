@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Self
 
 from shop.domain.errors import InvalidField, MixedCurrencies
@@ -52,6 +53,11 @@ class Money:
         if amount > PRICE_MAX:
             raise InvalidField(field, f"must be at most {cls(amount=PRICE_MAX, currency=currency)}")
         return cls(amount=amount, currency=currency)
+
+    @property
+    def decimal(self) -> Decimal:
+        """In the currency's own units: what is written as 12, 12.0 or 12.00 is the same."""
+        return Decimal(str(self))
 
     def __str__(self) -> str:
         digits = currency_digits(self.currency)

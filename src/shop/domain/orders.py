@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Self
 from uuid import UUID
@@ -19,6 +20,8 @@ from shop.domain.errors import (
     OutOfStock,
     OverMaxPerOrder,
     PaymentReferenceTaken,
+    PriceChanged,
+    PricedLine,
     Shortage,
     TransitionNotAllowed,
 )
@@ -120,6 +123,8 @@ class OrderRequest:
     """Whether the id stands for an idempotency key."""
     lost: bool = False
     """Whether a COMMIT for it was lost: an order that is found then is the one it placed."""
+    expected_total: Decimal | None = None
+    """What the buyer saw it come to, if they say so; it says nothing of what is wanted."""
     wanted: dict[int, int] = field(init=False)
     """Quantity by product, in order of first mention, with repeated lines added up."""
 
@@ -192,7 +197,10 @@ def keyed_order_id(user_id: int, key: str) -> UUID:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderLine:
-    """A product as it was when ordered: name and price stay, whatever the catalogue says later."""
+    """Pieces of a product, at the price it had when they were ordered.
+
+    Name and price stay, whatever the catalogue says later.
+    """
 
     product_id: int
     name: str
@@ -228,7 +236,7 @@ class Order:
     user_id: int
     status: OrderStatus
     lines: tuple[OrderLine, ...]
-    """At least one; each product once."""
+    """1 to `LINES_MAX`. One for each price of a product, in the order in which they were added."""
     currency: str
     digest: bytes
     """Of the request that placed it: tells a repeated request from another one."""
@@ -278,7 +286,33 @@ class Order:
     @property
     def out(self) -> dict[int, int]:
         """Quantity by product of what has not come back."""
-        return {line.product_id: line.out for line in self.lines if line.out}
+        out: dict[int, int] = {}
+        for line in self.lines if self.status not in GIVEN_BACK else ():
+            if line.out:
+                out[line.product_id] = out.get(line.product_id, 0) + line.out
+        return out
+
+    @property
+    def kept_total(self) -> Money:
+        """What comes to be paid for what has not come back."""
+        is_given_back = self.status in GIVEN_BACK
+        amount = 0 if is_given_back else sum(line.price.amount * line.out for line in self.lines)
+        return Money(amount=amount, currency=self.currency)
+
+    def refusal_unless(self, expected_total: Decimal | None) -> PriceChanged | None:
+        """Why its buyer does not want it as it is; None if it comes to what they expect."""
+        if expected_total is None or expected_total == self.total.decimal:
+            return None
+        lines = [
+            PricedLine(
+                product_id=line.product_id,
+                quantity=line.quantity,
+                price=str(line.price),
+                total=str(line.total),
+            )
+            for line in self.lines
+        ]
+        return PriceChanged(lines, total=str(self.total), currency=self.currency)
 
     def is_repeat(self, request: OrderRequest) -> bool:
         """Whether this order is the answer to the same request made before."""
@@ -314,19 +348,25 @@ class Order:
     def amended(
         self, wanted: Mapping[int, int], products: Mapping[int, Product], *, at: datetime
     ) -> Self:
-        """The order with what is wanted in place of its lines. Raises `NotAmendable`.
+        """The order with what is wanted in place of its lines.
 
-        What was on it keeps its name and price, what comes to it has those of now.
+        Pieces that were on it keep their name and price, those that come to it have the ones of
+        now. Raises `NotAmendable`, and `InvalidField` when it would have too many lines.
         """
         self.check_amendable()
-        kept = {line.product_id: line for line in self.lines}
-        lines = tuple(
-            replace(kept[product_id], quantity=quantity)
-            if product_id in kept
-            else OrderLine.of(products[product_id], quantity)
-            for product_id, quantity in wanted.items()
-        )
-        return replace(self, lines=lines, version=self.version + 1, modified_at=at)
+        lines: list[OrderLine] = []
+        for product_id, quantity in wanted.items():
+            had = [line for line in self.lines if line.product_id == product_id]
+            kept = _first_pieces(had, quantity)
+            added = quantity - sum(line.quantity for line in kept)
+            lines += _with_more(kept, products[product_id], added) if added else kept
+        if len(lines) > LINES_MAX:
+            raise InvalidField(
+                "items",
+                f"would make {len(lines)} lines, since what is added at another price is a line of "
+                f"its own; an order has at most {LINES_MAX}",
+            )
+        return replace(self, lines=tuple(lines), version=self.version + 1, modified_at=at)
 
     def check_amendable(self) -> None:
         if self.status is not OrderStatus.PLACED:
@@ -335,7 +375,8 @@ class Order:
     def given_back(self, quantities: Mapping[int, int], *, at: datetime) -> Self:
         """The order after so many of each product came back; returned when nothing is out any more.
 
-        Raises `TransitionNotAllowed`, and `NotOut` when more comes back than is out.
+        What was added last comes back first. Raises `TransitionNotAllowed`, and `NotOut` when more
+        comes back than is out.
         """
         self._check_transition(OrderStatus.RETURNED, TRANSITIONS)
         out = self.out
@@ -346,15 +387,17 @@ class Order:
         ]
         if wrong:
             raise NotOut(wrong)
-        lines = tuple(
-            replace(line, returned=line.returned + quantities.get(line.product_id, 0))
-            for line in self.lines
-        )
+        left, lines = dict(quantities), list(self.lines)
+        for position, line in reversed(list(enumerate(self.lines))):
+            back = min(line.out, left.get(line.product_id, 0))
+            if back:
+                left[line.product_id] -= back
+                lines[position] = replace(line, returned=line.returned + back)
         is_all_back = not any(line.out for line in lines)
         return replace(
             self,
             status=OrderStatus.RETURNED if is_all_back else self.status,
-            lines=lines,
+            lines=tuple(lines),
             version=self.version + 1,
             modified_at=at,
         )
@@ -372,6 +415,28 @@ class Order:
             raise TransitionNotAllowed(status=self.status, to=to, allowed=allowed)
 
 
+def _first_pieces(lines: Sequence[OrderLine], quantity: int) -> list[OrderLine]:
+    """So many pieces of these lines, or all there are, from the first line on."""
+    kept = []
+    for line in lines:
+        if quantity > 0:
+            kept.append(replace(line, quantity=min(line.quantity, quantity)))
+        quantity -= line.quantity
+    return kept
+
+
+def _with_more(lines: Sequence[OrderLine], product: Product, added: int) -> list[OrderLine]:
+    """The lines of a product and pieces at its price of now, which join those of the same price.
+
+    They do so under another name, too: what tells the lines of a product apart is what they cost.
+    """
+    for position, line in enumerate(lines):
+        if line.price == product.price:
+            joined = replace(line, quantity=line.quantity + added)
+            return [*lines[:position], joined, *lines[position + 1 :]]
+    return [*lines, OrderLine.of(product, added)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
     """A line of an order's history: a new status or, from one to the same, another change."""
@@ -384,6 +449,8 @@ class HistoryEntry:
     actor_id: int | None
     note: str
     at: datetime
+    returned: tuple[OrderItem, ...] = ()
+    """What came back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,9 +81,9 @@ class ProductRepository(Listable[ProductQuery, Product], Protocol):
         ...
 
     async def lock(self, product_id: int) -> Product:
-        """Like `get`, and nobody else changes the entry until the transaction ends.
+        """Like `get`, and nobody else changes the entry or its stock until the transaction ends.
 
-        Its stock may move.
+        So an order that waits for a change of its products is decided on what they are then.
         """
         ...
 
@@ -120,7 +120,8 @@ class StockRepository(Listable[MovementQuery, StockMovement], Protocol):
     async def lock(self, product_ids: Collection[int]) -> dict[int, Product]:
         """Lock the stock of these products until the transaction ends, in product-id order.
 
-        Unknown ids are left out; archived products are not.
+        Their entries are as of after the locks were taken. Unknown ids are left out; archived
+        products are not.
         """
         ...
 
@@ -179,7 +180,7 @@ class Batch:
     orders: Mapping[UUID, Order]
     """As of after the locks were taken: who had them before has been seen."""
     products: Mapping[int, Product]
-    """Locked until the transaction ends."""
+    """Locked until the transaction ends; their entries may be of before, see `add`."""
     busy: Collection[int] = ()
     """The products that there are, and that somebody else holds."""
     disabled: Collection[int] = ()
@@ -204,10 +205,18 @@ class BatchRepository(Protocol):
         """
         ...
 
-    async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
+    async def add(
+        self,
+        orders: Sequence[Order],
+        movements: Sequence[StockMovement],
+        *,
+        products: Mapping[int, Product],
+    ) -> None:
         """Store new orders with their lines, and record movements as `StockRepository.record` does.
 
-        Raises `WriteConflict` when an id or code is taken, `InvalidToken` when a user is unknown.
+        Raises `StaleProducts` when one of the products moved is not as it was read any more, and
+        has written nothing then: the transaction may read and add again. Raises `WriteConflict`
+        when an id or code is taken, `InvalidToken` when a user is unknown.
         """
         ...
 

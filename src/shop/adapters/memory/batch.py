@@ -1,6 +1,6 @@
 """Batches of orders in memory."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
@@ -8,6 +8,7 @@ from shop.adapters.memory.stock import MemoryStockRepository
 from shop.domain.errors import WriteConflict
 from shop.domain.orders import Order
 from shop.domain.ports import Batch, BatchRepository
+from shop.domain.products import Product
 from shop.domain.stock import StockMovement
 
 
@@ -33,7 +34,14 @@ class MemoryBatchRepository(BatchRepository):
             disabled=[user.id for user in users if user.disabled],
         )
 
-    async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
+    async def add(
+        self,
+        orders: Sequence[Order],
+        movements: Sequence[StockMovement],
+        *,
+        products: Mapping[int, Product],
+    ) -> None:
+        """Products cannot have changed: one transaction is open at a time."""
         codes = {order.code for order in self._orders.values()}
         for order in orders:
             if order.id in self._orders or order.code in codes:

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from shop.adapters.memory.database import Tables
 from shop.adapters.memory.pages import cut_window
-from shop.domain.orders import GIVEN_BACK
 from shop.domain.pages import Window
 from shop.domain.ports import StockRepository
 from shop.domain.products import Product
@@ -83,8 +82,7 @@ class MemoryStockRepository(StockRepository):
         return audits, None
 
     async def audit_order(self, *, order_id: UUID, product_id: int) -> OrderAudit:
-        order = self._orders[order_id]
-        taken = {} if order.status in GIVEN_BACK else order.out
+        taken = self._orders[order_id].out
         return OrderAudit(
             order_id=order_id,
             product_id=product_id,

@@ -6,7 +6,7 @@ the ways tried it asks least of Python and as much of PostgreSQL as an array for
 which the driver looks through element by element. See docs/decisions/0002.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -21,9 +21,10 @@ from shop.adapters.sql.products import PRODUCT_COLUMNS, product_from
 from shop.adapters.sql.rows import written_columns
 from shop.adapters.sql.stock import last_balances
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
-from shop.domain.errors import InvalidToken, OutcomeUnknown, StoreUnavailable
+from shop.domain.errors import InvalidToken, OutcomeUnknown, StaleProducts, StoreUnavailable
 from shop.domain.orders import Order
 from shop.domain.ports import Batch, BatchRepository
+from shop.domain.products import Product
 from shop.domain.stock import StockMovement
 
 
@@ -81,7 +82,8 @@ _WAIT = (
 # For the lock and its order see `SqlStockRepository.lock`. Orders are looked for when all locks are
 # held: `known_orders` sees what was committed until it is called, and it is called with the number
 # of locks. A product without a lock is held by somebody else. The left join gives a row even if no
-# product is there.
+# product is there. Products are seen as they were when the statement began, which may be before it
+# waited: `_ADD` looks whether they still are so.
 _LOCK = f"""
 WITH locked AS MATERIALIZED (
     SELECT product_id, on_hand FROM stock
@@ -101,16 +103,25 @@ LEFT JOIN locked AS stock ON stock.product_id = products.id
 _LOCK_ALL, _LOCK_FREE = _LOCK.format(skip=""), _LOCK.format(skip="SKIP LOCKED")
 
 # Balances are an array: its length is guessed low enough for a plan that looks rows up by key.
+# Who changes a product locks its stock first, so while that is locked here the products stay as
+# this statement sees them. It writes all, or nothing if one of them is another by now.
+_IF_CURRENT = "WHERE (SELECT are_current FROM products_read)"
 _ADD = f"""
-WITH added_orders AS ({_insert(tables.orders, "$1")}),
-added_lines AS ({_insert(tables.order_lines, "$2")}),
+WITH products_read AS MATERIALIZED (
+    SELECT count(*) = cardinality($3::bigint[]) AS are_current
+    FROM unnest($3::bigint[], $5::integer[]) AS seen (id, version)
+    JOIN products USING (id, version)
+),
+added_orders AS ({_insert(tables.orders, "$1")} {_IF_CURRENT}),
+added_lines AS ({_insert(tables.order_lines, "$2")} {_IF_CURRENT}),
 changed_stock AS (
     UPDATE stock SET on_hand = new.balance
     FROM unnest($3::bigint[], $4::bigint[]) AS new (product_id, balance)
-    WHERE stock.product_id = new.product_id
+    {_IF_CURRENT} AND stock.product_id = new.product_id
 )
-{_insert(tables.stock_movements, "$5")}
+{_insert(tables.stock_movements, "$6")} {_IF_CURRENT}
 """  # noqa: S608
+_NOTHING_ADDED = "INSERT 0 0"
 
 
 class PostgresBatch(BatchRepository):
@@ -141,18 +152,27 @@ class PostgresBatch(BatchRepository):
             disabled=rows[0]["disabled"],
         )
 
-    async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
+    async def add(
+        self,
+        orders: Sequence[Order],
+        movements: Sequence[StockMovement],
+        *,
+        products: Mapping[int, Product],
+    ) -> None:
         balances = last_balances(movements)
         with refusing(InvalidToken()):
-            await self._driver.execute(
+            done = await self._driver.execute(
                 _ADD,
                 _json([order_row(order) for order in orders]),
                 _json([row for order in orders for row in line_rows(order)]),
                 list(balances.keys()),
                 list(balances.values()),
+                [products[product_id].version for product_id in balances],
                 # As they are: their fields are the columns.
                 _json(movements),
             )
+        if movements and done == _NOTHING_ADDED:
+            raise StaleProducts
 
     @property
     def _driver(self) -> "asyncpg.Connection[asyncpg.Record]":

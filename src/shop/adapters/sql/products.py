@@ -48,7 +48,8 @@ class SqlProductRepository(ProductRepository):
         return product_from(row)
 
     async def lock(self, product_id: int) -> Product:
-        if not await lock_row(self._connection, _products.c.id, product_id):
+        # Its stock, which orders lock as well: `SqlStockRepository.lock`.
+        if not await lock_row(self._connection, _stock.c.product_id, product_id):
             raise ProductNotFound(product_id)
         return await self.get(product_id)
 

@@ -5,7 +5,7 @@ parameters cost more on top; see `postgresql.py`, whose twin this is, and docs/d
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
 import aiosqlite
@@ -22,6 +22,7 @@ from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.errors import InvalidToken
 from shop.domain.orders import Order
 from shop.domain.ports import Batch, BatchRepository
+from shop.domain.products import Product
 from shop.domain.stock import StockMovement
 
 
@@ -96,7 +97,14 @@ class SqliteBatch(BatchRepository):
             disabled=json.loads(rows[0][1]),
         )
 
-    async def add(self, orders: Sequence[Order], movements: Sequence[StockMovement]) -> None:
+    async def add(
+        self,
+        orders: Sequence[Order],
+        movements: Sequence[StockMovement],
+        *,
+        products: Mapping[int, Product],
+    ) -> None:
+        """Products cannot have changed: the transaction has the only write lock."""
         # Each is awaited before the next: when the disk is full SQLite gives the transaction up by
         # itself, and a statement that is on its way then would stand alone and be committed.
         balances = last_balances(movements)

@@ -50,13 +50,17 @@ class SqlStockRepository(StockRepository):
     async def lock(self, product_ids: Collection[int]) -> dict[int, Product]:
         # KEY SHARE: a lock that the foreign-key checks of other orders need not wait for. In id
         # order, so that two transactions that want the same products never wait for each other in
-        # a circle. SQLite has one writer at a time anyway.
-        rows = await read_rows(
-            self._connection,
-            select_products()
-            .where(_stock.c.product_id.in_(product_ids))
+        # a circle. SQLite has one writer at a time anyway. The products are read when the locks are
+        # held: a join could see some from before the wait.
+        are_these = _stock.c.product_id.in_(product_ids)
+        await self._connection.execute(
+            select(_stock.c.product_id)
+            .where(are_these)
             .order_by(_stock.c.product_id)
-            .with_for_update(key_share=True, of=_stock),
+            .with_for_update(key_share=True)
+        )
+        rows = await read_rows(
+            self._connection, select_products().where(are_these).order_by(_stock.c.product_id)
         )
         return {row["id"]: product_from(row) for row in rows}
 

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from shop.domain.orders import OrderStatus
+from shop.domain.orders import OrderItem, OrderStatus
 from shop.domain.products import SKU_FOLDED_LENGTH_MAX
 from shop.domain.stock import Reason
 from shop.domain.users import USERNAME_FOLDED_LENGTH_MAX, Role
@@ -74,6 +74,20 @@ class Moments(TypeDecorator[tuple[datetime, ...]]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[datetime, ...]:
         return tuple(datetime.fromisoformat(moment) for moment in (value or "").split())
+
+
+class Items(TypeDecorator[tuple[OrderItem, ...]]):
+    """Quantities of products, such as `7:2 9:1`."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[OrderItem, ...] | None, dialect: Dialect) -> str:
+        return " ".join(f"{item.product_id}:{item.quantity}" for item in value or ())
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[OrderItem, ...]:
+        pairs = (pair.split(":") for pair in (value or "").split())
+        return tuple(OrderItem(product_id=int(id_), quantity=int(many)) for id_, many in pairs)
 
 
 # SQLite numbers rows by itself only in a column declared exactly INTEGER.
@@ -289,6 +303,8 @@ order_events = Table(
     Column("actor_id", BigInteger),
     Column("note", String(200), nullable=False),
     Column("at", UtcDateTime, nullable=False),
+    # For what was written before there was this column.
+    Column("returned", Items, nullable=False, server_default=""),
     Index("order_events_by_order", "order_id", "id"),
 )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from decimal import Decimal
 from uuid import UUID
 
 from shop.domain.keys import KeyedRequest
@@ -25,14 +26,16 @@ class AmendOrder:
         caller: Caller,
         order_id: UUID,
         items: tuple[OrderItem, ...],
+        expected_total: Decimal | None = None,
         expected_versions: Collection[int] | None = None,
         key: KeyedRequest | None = None,
     ) -> Order:
         """The order with these lines in place of its own.
 
-        A product that was on it keeps its price, a new one has today's. Lines that change nothing
-        leave the order as it is. Raises `OrderNotFound`, `NotAmendable`, `OrderChanged`,
-        `OutOfStock`, `InvalidFields`.
+        Pieces that were on it keep their price, those that are added have today's; what is taken
+        away are those that were added last. Lines that change nothing leave the order as it is. It
+        comes to `expected_total`, if that is given. Raises `OrderNotFound`, `NotAmendable`,
+        `OrderChanged`, `OutOfStock`, `PriceChanged`, `InvalidFields`.
         """
         wanted = add_up(items)
         async with self.unit_of_work(key=key) as uow:
@@ -41,12 +44,16 @@ class AmendOrder:
             order.check_amendable()
             held = order.out
             if wanted == held:
+                if unexpected := order.refusal_unless(expected_total):
+                    raise unexpected
                 await uow.commit(order)
                 return order
             shelf = Shelf(await uow.stock.lock({*wanted, *held}))
             if refusal := refusal_of(items, wanted, shelf, held=held):
                 raise refusal
             amended = order.amended(wanted, shelf.products, at=self.clock())
+            if unexpected := amended.refusal_unless(expected_total):
+                raise unexpected
             for product_id in {**held, **wanted}:
                 change = held.get(product_id, 0) - wanted.get(product_id, 0)
                 if change:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from shop.domain.events import Event
-from shop.domain.orders import HistoryEntry, Order
+from shop.domain.orders import HistoryEntry, Order, OrderItem
 from shop.domain.ports import UnitOfWork
 from shop.domain.services.check_user import require_active
 from shop.domain.stock import NOTE_LENGTH_MAX, Reason, Shelf
@@ -25,7 +25,14 @@ async def lock_order(uow: UnitOfWork, order_id: UUID, caller: Caller) -> Order:
 
 
 async def record_change(
-    uow: UnitOfWork, before: Order, after: Order, *, name: str, caller: Caller, note: str
+    uow: UnitOfWork,
+    before: Order,
+    after: Order,
+    *,
+    name: str,
+    caller: Caller,
+    note: str,
+    returned: tuple[OrderItem, ...] = (),
 ) -> None:
     """Store the changed order, the line of its history, and the event of that name.
 
@@ -42,6 +49,7 @@ async def record_change(
             actor_id=caller.actor_id,
             note=note,
             at=after.modified_at,
+            returned=returned,
         )
     )
     uow.record(Event(name=name, by=caller, about={"order": after.id}, security=caller.is_staff))

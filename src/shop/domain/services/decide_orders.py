@@ -11,12 +11,13 @@ from shop.domain.errors import (
     OrderIdTaken,
     OutcomeUnknown,
     ShopError,
+    StaleProducts,
     StockBusy,
     WriteConflict,
 )
 from shop.domain.events import Event
 from shop.domain.orders import Order, OrderRequest, Placed, refusal_of
-from shop.domain.ports import Batch, Clock, NewOrderCode, UnitOfWorkFactory
+from shop.domain.ports import Batch, Clock, NewOrderCode, UnitOfWork, UnitOfWorkFactory
 from shop.domain.stock import Reason, Shelf
 
 COMMITTED_WITHIN = timedelta(seconds=10)
@@ -46,25 +47,35 @@ class DecideOrders:
         order. Raises `LockTimeout`.
         """
         async with self.unit_of_work(batch=True) as uow:
-            batch = await uow.batch.lock(
-                order_ids={request.order_id for request in requests},
-                product_ids={product for request in requests for product in request.wanted},
-                user_ids={request.user_id for request in requests},
-                wait_for=wait_for,
-            )
-            orders, shelf, now = dict(batch.orders), Shelf(batch.products), self.clock()
-            answers = [self._decide(request, batch, orders, shelf, now) for request in requests]
-            new = [order for order_id, order in orders.items() if order_id not in batch.orders]
-            if new:
-                await uow.batch.add(new, shelf.movements)
-                for order in new:
-                    uow.record(_placed(order))
-                if self.clock() - now > COMMITTED_WITHIN:
-                    raise WriteConflict("It took too long; decide it again.")
-                try:
-                    await uow.commit()
-                except OutcomeUnknown as unknown:
-                    return [_undecided(answer, batch, unknown) for answer in answers]
+            try:
+                return await self._decide_all(uow, requests, wait_for)
+            except StaleProducts:
+                # The locks are held by now, and who changes a product needs them: what is read
+                # again stays as it is. But what is locked only now may be stale in its turn.
+                return await self._decide_all(uow, requests, wait_for)
+
+    async def _decide_all(
+        self, uow: UnitOfWork, requests: Sequence[OrderRequest], wait_for: Collection[int] | None
+    ) -> list[Placed | ShopError]:
+        batch = await uow.batch.lock(
+            order_ids={request.order_id for request in requests},
+            product_ids={product for request in requests for product in request.wanted},
+            user_ids={request.user_id for request in requests},
+            wait_for=wait_for,
+        )
+        orders, shelf, now = dict(batch.orders), Shelf(batch.products), self.clock()
+        answers = [self._decide(request, batch, orders, shelf, now) for request in requests]
+        new = [order for order_id, order in orders.items() if order_id not in batch.orders]
+        if new:
+            await uow.batch.add(new, shelf.movements, products=batch.products)
+            for order in new:
+                uow.record(_placed(order))
+            if self.clock() - now > COMMITTED_WITHIN:
+                raise WriteConflict("It took too long; decide it again.")
+            try:
+                await uow.commit()
+            except OutcomeUnknown as unknown:
+                return [_undecided(answer, batch, unknown) for answer in answers]
         return answers
 
     def _decide(
@@ -87,6 +98,8 @@ class DecideOrders:
         if refusal := refusal_of(request.items, request.wanted, shelf):
             return refusal
         order = Order.place(request, shelf.products, code=self.new_order_code(), at=now)
+        if unexpected := order.refusal_unless(request.expected_total):
+            return unexpected
         for product_id, quantity in request.wanted.items():
             shelf.move(
                 product_id,

@@ -1,6 +1,7 @@
 """Placing an order, through the intake that batches it with whoever else is buying."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from uuid import UUID
 
 from shop.domain.errors import OrderIdTaken
@@ -28,21 +29,26 @@ class PlaceOrder:
         items: tuple[OrderItem, ...],
         order_id: UUID | None = None,
         idempotency_key: str | None = None,
+        expected_total: Decimal | None = None,
     ) -> Placed:
         """The order, new or as placed before under the same id or key.
 
-        Raises `OutOfStock`, `OrderIdTaken`, `IdempotencyKeyReused`, `InvalidFields`, `Unavailable`,
-        `TooManyRequests`.
+        A new one comes to `expected_total`, if that is given. Raises `OutOfStock`, `PriceChanged`,
+        `OrderIdTaken`, `IdempotencyKeyReused`, `InvalidFields`, `Unavailable`, `TooManyRequests`.
         """
         self.limit(caller.user_id)
+        keyed = False
         if order_id is not None:
             if order_id.version == KEYED_ID_VERSION:
                 raise OrderIdTaken(order_id)
         elif idempotency_key is not None:
-            order_id = keyed_order_id(caller.user_id, idempotency_key)
-            return await self.intake(
-                OrderRequest(order_id=order_id, user_id=caller.user_id, items=items, keyed=True)
-            )
+            order_id, keyed = keyed_order_id(caller.user_id, idempotency_key), True
         return await self.intake(
-            OrderRequest(order_id=order_id or self.new_id(), user_id=caller.user_id, items=items)
+            OrderRequest(
+                order_id=order_id or self.new_id(),
+                user_id=caller.user_id,
+                items=items,
+                keyed=keyed,
+                expected_total=expected_total,
+            )
         )

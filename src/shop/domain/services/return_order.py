@@ -55,6 +55,10 @@ class ReturnOrder:
                 name="order.returned",
                 caller=caller,
                 note=note or _summary(quantities),
+                returned=tuple(
+                    OrderItem(product_id=product_id, quantity=quantity)
+                    for product_id, quantity in quantities.items()
+                ),
             )
             await give_back(
                 uow,

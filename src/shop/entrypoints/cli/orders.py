@@ -106,12 +106,13 @@ async def _id_of(order: UUID | str, container: Container) -> UUID:
     return page.items[0].id
 
 
-_LINES = ["Product", "Name", "Price", "Quantity", "Total"]
+_LINES = ["Product", "Name", "Price", "Quantity", "Returned", "Total"]
 
 
 def _lines_of(order: Order) -> list[list[object]]:
     return [
-        [line.product_id, line.name, line.price, line.quantity, line.total] for line in order.lines
+        [line.product_id, line.name, line.price, line.quantity, line.returned, line.total]
+        for line in order.lines
     ]
 
 
@@ -132,6 +133,8 @@ async def show(order: UUID | str, as_json: bool) -> None:
     click.echo(f"Placed {found.created_at:%Y-%m-%d %H:%M:%S} UTC")
     show_table(_LINES, _lines_of(found))
     click.echo(f"Total {found.total} {found.currency}")
+    if found.kept_total != found.total:
+        click.echo(f"Without what came back {found.kept_total} {found.currency}")
     if found.payment_reference:
         click.echo(f"Paid by {found.payment_reference}")
 
@@ -143,6 +146,7 @@ def _as_object(order: Order) -> Mapping[str, object]:
         "user": order.user_id,
         "status": order.status,
         "total": str(order.total),
+        "kept_total": str(order.kept_total),
         "currency": order.currency,
         "payment_reference": order.payment_reference,
         "created": order.created_at,
@@ -163,14 +167,27 @@ async def history(order: UUID | str, limit: int, as_json: bool) -> None:
             caller=OPERATOR, order_id=await _id_of(order, container), window=Window(limit=limit)
         )
     show_table(
-        ["At", "From", "To", "User", "Note"],
+        ["At", "From", "To", "User", "Returned", "Note"],
         (
-            [entry.at, entry.from_status, entry.to_status, entry.actor_id, entry.note]
+            [
+                entry.at,
+                entry.from_status,
+                entry.to_status,
+                entry.actor_id,
+                ", ".join(
+                    f"{item.quantity} of product {item.product_id}" for item in entry.returned
+                ),
+                entry.note,
+            ]
             for entry in page.items
         ),
         as_json=as_json,
     )
     show_count(len(page.items), page.count, "changes")
+
+
+def _in_words(items: Sequence[OrderItem]) -> str:
+    return ", ".join(f"{item.quantity} of product {item.product_id}" for item in items)
 
 
 _note = click.option("--note", default="", help="For the history and the ledger.")

@@ -59,16 +59,20 @@ async def test_an_order_is_answered_as_the_contract_says_and_its_stock_is_taken(
             {
                 "product": {"id": tea.id, "name": "Green tea", "price": "12.00"},
                 "quantity": 2,
+                "returned": 0,
                 "total": "24.00",
             },
             {
                 "product": {"id": mug.id, "name": "Mug", "price": "8.50"},
                 "quantity": 1,
+                "returned": 0,
                 "total": "8.50",
             },
         ],
         "total": "32.50",
+        "kept_total": "32.50",
         "currency": "EUR",
+        "payment_reference": None,
         "created": "2026-03-01T12:00:00Z",
         "modified": "2026-03-01T12:00:00Z",
     }
@@ -193,6 +197,78 @@ async def test_prices_and_names_are_those_of_the_moment_it_was_placed(api: Api) 
     assert (await api.customer.get(f"/api/products/{tea.id}/")).json()["price"] == "99.00"
     assert (await api.customer.get(f"/api/orders/{order['id']}/")).json() == order
     assert (await placed(api.customer, (tea, 2)))["total"] == "198.00"
+
+
+async def test_an_order_comes_to_what_its_buyer_saw_or_is_refused_with_the_prices_of_today(
+    api: Api,
+) -> None:
+    tea = await api.given_product(price=1200, stock=10)
+    mug = await api.given_product(price=850, stock=10)
+    body = order_of((tea, 2), (mug, 1)) | {"expected_total": "32.50"}
+    await api.reprice(tea, name="Tea", price=1350)
+    refused = problem(await api.customer.post("/api/orders/", json=body), 409, "price_changed")
+    assert (refused["total"], refused["currency"]) == ("35.50", "EUR")
+    assert refused["items"] == [
+        {"product_id": tea.id, "quantity": 2, "price": "13.50", "total": "27.00"},
+        {"product_id": mug.id, "quantity": 1, "price": "8.50", "total": "8.50"},
+    ]
+    assert await api.stock_of(tea) == 10
+    body["expected_total"] = refused["total"]
+    response = await api.customer.post("/api/orders/", json=body)
+    assert (response.status_code, response.json()["total"]) == (201, "35.50")
+
+
+async def test_a_repeat_is_answered_with_its_order_whatever_total_it_expects(api: Api) -> None:
+    tea = await api.given_product(price=1200, stock=10)
+    path = f"/api/orders/{new_uuid(1)}/"
+    for where, headers in ((path, {}), ("/api/orders/", KEY)):
+        first = await api.customer.post(
+            where, json=order_of((tea, 1)) | {"expected_total": "12.00"}, headers=headers
+        )
+        assert first.status_code == 201
+        for other in ({}, {"expected_total": "12"}, {"expected_total": "99.00"}):
+            again = await api.customer.post(where, json=order_of((tea, 1)) | other, headers=headers)
+            assert (again.status_code, again.json()) == (200, first.json())
+    assert await api.stock_of(tea) == 8
+
+
+async def test_an_amended_order_has_lines_at_both_prices_and_the_expected_total(api: Api) -> None:
+    tea = await api.given_product(name="Tea", price=1200, stock=10)
+    path = f"/api/orders/{(await placed(api.customer, (tea, 1)))['id']}/"
+    await api.reprice(tea, name="Tea", price=1350)
+    body = order_of((tea, 3)) | {"expected_total": "36.00"}
+    refused = problem(await api.customer.patch(path, json=body), 409, "price_changed")
+    assert [item["price"] for item in refused["items"]] == ["12.00", "13.50"]
+    amended = await api.customer.patch(path, json=body | {"expected_total": refused["total"]})
+    assert [(i["product"], i["quantity"], i["total"]) for i in amended.json()["items"]] == [
+        ({"id": tea.id, "name": "Tea", "price": "12.00"}, 1, "12.00"),
+        ({"id": tea.id, "name": "Tea", "price": "13.50"}, 2, "27.00"),
+    ]
+    assert amended.json()["total"] == "39.00"
+    assert await api.stock_of(tea) == 7
+
+
+async def test_a_partial_return_is_seen_by_its_owner(api: Api) -> None:
+    tea = await api.given_product(price=1200, stock=10)
+    mug = await api.given_product(price=850, stock=10)
+    order = await placed(api.customer, (tea, 3), (mug, 1))
+    path = f"/api/orders/{order['id']}/"
+    await api.staff.post(f"{path}pay/", json={"reference": "pay-1"})
+    await api.staff.post(f"{path}ship/")
+    for back, note in ((order_of((tea, 1)), "broken"), (order_of((tea, 1), (mug, 1)), "")):
+        answer = await api.staff.post(f"{path}return/", json=back | {"note": note})
+        assert answer.status_code == 200
+    seen = (await api.customer.get(path)).json()
+    assert [(item["quantity"], item["returned"]) for item in seen["items"]] == [(3, 2), (1, 1)]
+    assert (seen["status"], seen["total"], seen["kept_total"]) == ("shipped", "44.50", "12.00")
+    assert seen["payment_reference"] == "pay-1"
+    history = (await api.customer.get(f"{path}history/")).json()["results"]
+    assert [event["returned"] for event in history] == [
+        *([], []),
+        [{"product_id": tea.id, "quantity": 1}],
+        [{"product_id": tea.id, "quantity": 1}, {"product_id": mug.id, "quantity": 1}],
+    ]
+    assert [event["note"] for event in history][2] == "broken"
 
 
 async def test_many_buyers_at_once_never_buy_more_than_there_is(api: Api) -> None:
@@ -420,7 +496,11 @@ async def test_cancelling_gives_the_stock_back_once(api: Api) -> None:
     path = f"/api/orders/{order['id']}/cancel/"
     response = await api.customer.post(path)
     assert response.status_code == 200
-    assert response.json() == order | {"status": "cancelled", "modified": "2026-03-01T12:01:00Z"}
+    assert response.json() == order | {
+        "status": "cancelled",
+        "kept_total": "0.00",
+        "modified": "2026-03-01T12:01:00Z",
+    }
     again = await api.customer.post(path)
     assert again.status_code == 200
     assert again.json() == response.json()

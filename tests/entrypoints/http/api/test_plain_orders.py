@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -15,7 +16,7 @@ from shop.entrypoints.http.api.orders import SHORT_WAY
 from shop.entrypoints.http.api.plain_orders import PlainOrders
 from tests.builders import customer, order_id
 from tests.builders import order as an_order
-from tests.entrypoints.api import Api, order_of
+from tests.entrypoints.api import Api, order_of, problem
 
 BODY = b'{"items":[{"product_id":1,"quantity":2},{"product_id":3,"quantity":1}]}'
 JSON = (b"content-type", b"application/json")
@@ -241,6 +242,27 @@ async def test_both_ways_refuse_alike_what_is_not_known(api: Api) -> None:
     short, long = await both(api, order_of((tea, 1), (4711, 1)))
     assert short.status_code == 400
     assert comparable(short) == comparable(long)
+
+
+@pytest.mark.parametrize("key", ["", "the key {}"])
+async def test_both_ways_hold_an_order_to_its_expected_total(api: Api, key: str) -> None:
+    tea = await api.given_product(price=1200, stock=10)
+    short, long = await both(api, order_of((tea, 2)) | {"expected_total": "23.99"}, key=key)
+    assert problem(short, 409, "price_changed")["total"] == "24.00"
+    assert comparable(short) == comparable(long)
+    assert await api.stock_of(tea) == 10
+    short, long = await both(api, order_of((tea, 2)) | {"expected_total": "24"}, key=key)
+    assert short.status_code == 201
+    assert comparable(short) == comparable(long)
+
+
+async def test_what_is_expected_is_plain_and_a_null_is_not(placing: Placing) -> None:
+    expecting = BODY[:-1] + b',"expected_total":"24.00"}'
+    await placing.request(expecting)
+    assert [asked["expected_total"] for asked in placing.asked] == [Decimal("24.00")]
+    null = BODY[:-1] + b',"expected_total":null}'
+    await placing.request(null)
+    assert placing.handed_on == [null]
 
 
 async def test_both_ways_are_one_shop_to_whoever_repeats(api: Api) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
@@ -51,6 +52,7 @@ from shop.entrypoints.http.api.parameters import (
     LOCATION,
     NOT_MODIFIED,
     TEXT_PATTERN,
+    TOTAL_PATTERN,
     IfMatch,
     IfNoneMatch,
     Time,
@@ -80,9 +82,23 @@ class NewOrder(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
             description="Lines for the same product are added up.",
         ),
     ]
+    expected_total: (
+        Annotated[
+            str,
+            Meta(
+                pattern=TOTAL_PATTERN,
+                description="What it comes to as the buyer saw it; 409 if it is another sum.",
+                examples=["24.00"],
+            ),
+        ]
+        | None
+    ) = None
 
     def order_items(self) -> tuple[OrderItem, ...]:
         return _order_items(self.items)
+
+    def total(self) -> Decimal | None:
+        return None if self.expected_total is None else Decimal(self.expected_total)
 
 
 def _order_items(items: list[NewItem]) -> tuple[OrderItem, ...]:
@@ -134,6 +150,11 @@ class Return(Cancellation, forbid_unknown_fields=True, kw_only=True):
     ) = None
 
 
+class ReturnedOut(msgspec.Struct):
+    product_id: int
+    quantity: int
+
+
 class OrderEventOut(msgspec.Struct, rename={"from_status": "from", "to_status": "to"}):
     from_status: OrderStatus
     to_status: OrderStatus
@@ -141,6 +162,7 @@ class OrderEventOut(msgspec.Struct, rename={"from_status": "from", "to_status": 
     """The user's id; null for an operator."""
     note: str
     at: datetime
+    returned: list[ReturnedOut]
 
     @classmethod
     def of(cls, event: HistoryEntry) -> "OrderEventOut":
@@ -150,6 +172,10 @@ class OrderEventOut(msgspec.Struct, rename={"from_status": "from", "to_status": 
             by=event.actor_id,
             note=event.note,
             at=event.at,
+            returned=[
+                ReturnedOut(product_id=item.product_id, quantity=item.quantity)
+                for item in event.returned
+            ],
         )
 
 
@@ -164,6 +190,7 @@ class OrderedProduct(msgspec.Struct):
 class OrderLineOut(msgspec.Struct):
     product: OrderedProduct
     quantity: int
+    returned: Annotated[int, Meta(description="How many of the quantity came back.")]
     total: Annotated[str, Meta(examples=["24.00"])]
 
     @classmethod
@@ -171,6 +198,7 @@ class OrderLineOut(msgspec.Struct):
         return cls(
             product=OrderedProduct(id=line.product_id, name=line.name, price=str(line.price)),
             quantity=line.quantity,
+            returned=line.returned,
             total=str(line.total),
         )
 
@@ -182,7 +210,16 @@ class OrderOut(msgspec.Struct):
     status: OrderStatus
     items: list[OrderLineOut]
     total: Annotated[str, Meta(examples=["24.00"])]
+    kept_total: Annotated[
+        str,
+        Meta(
+            description="Without what came back; nothing, once it is cancelled.", examples=["12.00"]
+        ),
+    ]
     currency: Annotated[str, Meta(examples=["EUR"])]
+    payment_reference: Annotated[
+        str | None, Meta(description="What its payment is called where it was made, if known.")
+    ]
     created: datetime
     modified: datetime
 
@@ -195,7 +232,9 @@ class OrderOut(msgspec.Struct):
             status=order.status,
             items=[OrderLineOut.of(line) for line in order.lines],
             total=str(order.total),
+            kept_total=str(order.kept_total),
             currency=order.currency,
+            payment_reference=order.payment_reference,
             created=order.created_at,
             modified=order.modified_at,
         )
@@ -253,6 +292,7 @@ async def place(
         items=order.order_items(),
         order_id=order_id,
         idempotency_key=idempotency_key,
+        expected_total=order.total(),
     )
     return PlacedAnswer(
         OrderOut.of(placed.order),
@@ -424,8 +464,9 @@ class OrderController(Controller):
         operation_id="amendOrder",
         summary="Replace the lines of a placed order (its owner, staff)",
         description=(
-            "Stock moves by the difference, all or nothing. Products that were on the order keep "
-            "their price, new ones have today's."
+            "Stock moves by the difference, all or nothing. Pieces that were on the order keep "
+            "their price, added ones have today's and are a line of their own where it differs; "
+            "what is taken away are the pieces that were added last."
         ),
         responses=problems(401, 404, 406, 408, 409, 412, 413, 415, 422, 503),
         response_headers=[ETAG],
@@ -444,6 +485,7 @@ class OrderController(Controller):
             caller=request.user,
             order_id=order_id,
             items=data.order_items(),
+            expected_total=data.total(),
             expected_versions=versions_in(if_match),
         )
         return await once(change, _respond)

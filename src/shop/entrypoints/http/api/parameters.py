@@ -56,6 +56,9 @@ LINES_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 # A price in any currency; the OpenAPI document has the pattern of the shop's own currency.
 PRICE_PATTERN = r"^[0-9]{1,8}(\.[0-9]{1,3})?$"
 
+# What an order may come to, in any currency.
+TOTAL_PATTERN = r"^[0-9]{1,19}(\.[0-9]{1,3})?$"
+
 
 def price_pattern(currency: str) -> str:
     digits = currency_digits(currency)

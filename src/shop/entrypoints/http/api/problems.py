@@ -51,6 +51,13 @@ class CheckOut(msgspec.Struct, kw_only=True):
     """What is wrong."""
 
 
+class PricedItem(msgspec.Struct):
+    product_id: int
+    quantity: int
+    price: str
+    total: str
+
+
 class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
     """An error: RFC 9457, `application/problem+json`."""
 
@@ -76,6 +83,10 @@ class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
     allowed: list[str] = []
     checks: list[CheckOut] = []
     """What was looked at, of a server that is not ready."""
+    items: list[PricedItem] = []
+    """What the order would consist of, at the prices of today."""
+    total: str = ""
+    currency: str = ""
 
 
 def shop_error(_: Request[Any, Any, Any], error: ShopError) -> Response[Any]:

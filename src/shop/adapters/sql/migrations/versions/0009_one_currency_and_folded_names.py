@@ -1,6 +1,6 @@
 """one currency for a shop, SKUs and user names found however they are written, limits per order.
 
-Revision: 0009, after 0007.
+Revision: 0009, after 0008.
 """
 
 import logging
@@ -13,7 +13,7 @@ from shop.domain.errors import StoreUnfit
 from shop.domain.text import folded
 
 revision = "0009"
-down_revision: str | None = "0007"
+down_revision: str | None = "0008"
 branch_labels = None
 depends_on = None
 # An older shop reads and writes none of the new columns. What it adds meanwhile is found by its
