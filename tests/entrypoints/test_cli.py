@@ -408,26 +408,27 @@ def test_a_sku_is_as_people_have_it_and_found_however_it_is_typed(shop: Shop) ->
     for sku in ("A/B 7+#&(x).1_2", "Größe 42", "茶壺"):
         created = shop(f"products create '{sku}' --name Tea --price 1.00 --stock 3")
         assert created.exit_code == 0, created.output
-        assert f", {sku}." in created.stdout
+        assert f". {sku}: " in created.stdout
         assert sku in shop("products list").stdout
         for typed in (sku, f"  {sku.upper()} ", sku.lower()):
-            assert shop(f"products change '{typed}' --price 2.00").stdout == f"Changed {sku}.\n"
+            changed = shop(f"products change '{typed}' --price 2.00").stdout
+            assert changed.startswith(f"Changed. {sku}: ")
             adjusted = shop(f"stock adjust '{typed}' --delta 1 --reason restock")
             assert f"{sku}: " in adjusted.stdout
             assert shop(f"stock history '{typed}'").exit_code == 0
     assert shop("products create --name Tea --price 1.00 -- -5").exit_code == 0
-    assert shop("products archive -- -5").stdout == "Archived -5.\n"
+    assert shop("products archive -- -5").stdout == "Archived -5, 0 on the shelf\n"
 
 
 def test_what_is_archived_is_listed_and_brought_back(shop: Shop) -> None:
     shop("products create TEA --name Tea --price 1.00")
-    assert shop("products archive tea").stdout == "Archived TEA.\n"
+    assert shop("products archive tea").stdout == "Archived TEA, 0 on the shelf\n"
     assert "TEA" not in shop("products list").stdout
     assert "TEA" in shop("products list --archived").stdout
     refused = refusal(shop("products create tea --name Tea --price 1.00"))
     assert "The archived product 1 has the SKU 'TEA'; restore it" in refused
     for _ in range(2):
-        assert shop("products restore tea").stdout == "Restored TEA.\n"
+        assert shop("products restore tea").stdout == "Restored TEA, 0 on the shelf\n"
     assert "TEA" in shop("products list").stdout
     assert "There is no product COFFEE." in refusal(shop("products restore COFFEE"))
 
@@ -546,7 +547,7 @@ def test_orders_that_nobody_pays_are_cancelled(shop: Shop) -> None:
     dry = shop("orders cancel-unpaid --older-than 7d --dry-run")
     assert dry.exit_code == 0, dry.output
     assert "ABCDEFGH1234" in dry.stdout
-    assert "Would cancel 1 unpaid orders." in dry.stdout
+    assert "Would cancel 1 unpaid orders." in dry.stderr
     assert rows(EMBEDDED, "SELECT status FROM orders") == [("placed",)]
     assert shop("orders cancel-unpaid --older-than 99999d").stdout == "Cancelled 0 unpaid orders.\n"
     assert shop("orders cancel-unpaid --older-than 2h").stdout == "Cancelled 1 unpaid orders.\n"
@@ -555,6 +556,7 @@ def test_orders_that_nobody_pays_are_cancelled(shop: Shop) -> None:
     assert shop("stock verify").exit_code == 0
 
 
+@pytest.mark.usefixtures("order")
 @pytest.mark.parametrize(
     "read_out", ["ABCDEFGH1234", "abcdefgh1234", "abcd-efgh-1234", "ABCDEFGHI234", ORDER.upper()]
 )
@@ -581,7 +583,7 @@ def test_an_order_that_is_not_there_is_refused(shop: Shop, command: str) -> None
 
 
 def test_every_command_about_an_order_is_in_the_list() -> None:
-    assert {*ORDER_COMMANDS, "list"} == set(orders.commands)
+    assert {*ORDER_COMMANDS, "list", "cancel-unpaid"} == set(orders.commands)
 
 
 @pytest.mark.usefixtures("order")

@@ -231,6 +231,9 @@ def _rule(kind: msgspec.inspect.Type) -> str:
     if isinstance(kind, msgspec.inspect.Metadata):
         description = (kind.extra_json_schema or {}).get("description")
         return str(description) if description else _rule(kind.type)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        # Of a setting whose default depends on others: who sets it sets the first.
+        return _rule(kind.types[0])
     if isinstance(kind, msgspec.inspect.BoolType):
         return _OF_BOOLEANS
     if isinstance(kind, msgspec.inspect.LiteralType):
