@@ -1,17 +1,17 @@
 """The API as one part of the application: its routes, and what is true for its clients only."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from litestar import Router
 from litestar.di import Provide
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shop.entrypoints.container import Container
 from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.api.bodies import StrictJSON
 from shop.entrypoints.http.api.clients import CheckClient
 from shop.entrypoints.http.api.health import HealthController
-from shop.entrypoints.http.api.idempotency import provide_once
+from shop.entrypoints.http.api.idempotency import in_time, provide_once
 from shop.entrypoints.http.api.orders import OrderController
 from shop.entrypoints.http.api.pagination import provide_paging
 from shop.entrypoints.http.api.plain_orders import PlainOrders
@@ -60,4 +60,15 @@ def _middleware(container: Container) -> list[Callable[[ASGIApp], ASGIApp]]:
     def plain_orders(app: ASGIApp) -> ASGIApp:
         return PlainOrders(app, place_order=container.place_order, body_max=settings.body_max)
 
-    return [check_client, plain_orders]
+    def reads_in_time(app: ASGIApp) -> ASGIApp:
+        """What changes something has its deadline where that is made: see `idempotency`."""
+
+        def serve(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            answer = app(scope, receive, send)
+            if scope["method"] in ("GET", "HEAD"):
+                return in_time(answer, settings.request_deadline)
+            return answer
+
+        return serve
+
+    return [reads_in_time, check_client, plain_orders]
