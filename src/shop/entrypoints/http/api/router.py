@@ -65,7 +65,7 @@ def _middleware(container: Container) -> list[Callable[[ASGIApp], ASGIApp]]:
 
         def serve(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             answer = app(scope, receive, send)
-            if scope["method"] in ("GET", "HEAD"):
+            if scope.get("method") in ("GET", "HEAD"):
                 return in_time(answer, settings.request_deadline)
             return answer
 
