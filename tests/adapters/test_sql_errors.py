@@ -192,6 +192,32 @@ async def test_a_statement_that_takes_too_long_is_away(postgresql_url: str) -> N
         await read_something(store)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_who_gives_up_waiting_for_a_read_holds_no_connection(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    long = {
+        "postgresql": "SELECT pg_sleep(10)",
+        "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000000) "
+        "SELECT max(i) FROM n",
+    }[kind]
+    async with sql_store(request.getfixturevalue(f"{kind}_url"), IMPATIENT) as store:
+
+        async def dawdle() -> None:
+            async with store.unit_of_work(read_only=True) as uow:
+                connection = uow.products._connection  # type: ignore[attr-defined]
+                await connection.execute(text(long))
+
+        for _ in range(IMPATIENT.read_pool_size + 1):
+            reading = asyncio.create_task(dawdle())
+            done, _ = await asyncio.wait([reading], timeout=0.05)
+            assert not done
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+        await read_something(store)
+
+
 async def test_a_column_that_changes_under_a_running_server_is_a_race_lost(
     postgresql_url: str,
 ) -> None:

@@ -61,8 +61,15 @@ def test_the_docs_and_health_are_served(standing_shop: Shop) -> None:
         assert client.get("/docs/assets/swagger-ui-bundle.js").status_code == 200
 
 
-def test_the_session_of_the_readme_works_when_pasted(start: Start) -> None:
+def test_the_session_of_the_readme_works_when_pasted_and_so_do_the_commands_after_it(
+    start: Start,
+) -> None:
     shop = start()
+    paste_the_session(shop)
+    make_a_user_and_products_of_ones_own(shop)
+
+
+def paste_the_session(shop: Shop) -> None:
     session = re.search(r"<!-- tested: session -->\n```sh\n(.*?)```", README.read_text(), re.DOTALL)
     assert session is not None, "README.md marks its first session with <!-- tested: session -->"
     script = session[1]
@@ -84,9 +91,8 @@ def test_the_session_of_the_readme_works_when_pasted(start: Start) -> None:
         assert client.get("/api/orders/").json()["count"] == 1
 
 
-def test_a_user_and_products_of_ones_own(tmp_path: Path, start: Start) -> None:
+def make_a_user_and_products_of_ones_own(shop: Shop) -> None:
     """The commands that the README goes on with, while the server runs."""
-    shop = start()
 
     def run(*arguments: str, stdin: str = "") -> str:
         return subprocess.run(

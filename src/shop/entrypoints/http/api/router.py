@@ -1,18 +1,18 @@
 """The API as one part of the application: its routes, and what is true for its clients only."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from litestar import Router
 from litestar.di import Provide
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shop.entrypoints.container import Container
 from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.api.bodies import StrictJSON
 from shop.entrypoints.http.api.clients import CheckClient
 from shop.entrypoints.http.api.health import HealthController
-from shop.entrypoints.http.api.idempotency import provide_once
+from shop.entrypoints.http.api.idempotency import in_time, provide_once
 from shop.entrypoints.http.api.orders import OrderController, show_plain_order
 from shop.entrypoints.http.api.pagination import provide_paging
 from shop.entrypoints.http.api.plain_details import PlainDetails
@@ -75,4 +75,16 @@ def _middleware(container: Container) -> list[Callable[[ASGIApp], ASGIApp]]:
     def shared_answers(app: ASGIApp) -> ASGIApp:
         return SharedAnswers(app, share=container.shared_lists())
 
-    return [check_client, plain_orders, plain_details, shared_answers]
+    def reads_in_time(app: ASGIApp) -> ASGIApp:
+        """What changes something has its deadline where that is made: see `idempotency`."""
+
+        def serve(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            answer = app(scope, receive, send)
+            if scope.get("method") in ("GET", "HEAD"):
+                return in_time(answer, settings.request_deadline)
+            return answer
+
+        return serve
+
+    # What is answered before the last of them has the deadline of the intake or of shared reads.
+    return [check_client, plain_orders, plain_details, shared_answers, reads_in_time]
