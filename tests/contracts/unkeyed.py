@@ -8,8 +8,8 @@ from typing import Any
 from shop.domain.errors import InvalidField, ShopError, UsernameTaken
 from shop.domain.stock import StockAudit
 from shop.domain.throttling import KNOWN_FOR
-from shop.domain.users import OPERATOR, Caller
-from tests.builders import PASSWORD, product
+from shop.domain.users import OPERATOR, Caller, Role
+from tests.builders import NOON, PASSWORD, items, product
 from tests.contracts.changes import keyed
 from tests.stores import Store
 from tests.use_cases import ADDRESS, UseCases
@@ -43,6 +43,8 @@ async def open_unkeyed_scene(shop: UseCases, store: Store) -> UnkeyedScene:
     await shop.disable_user(caller=OPERATOR, username="bert")
     anna = await shop.given_customer("anna")
     signed_in = await shop.sign_in(username="anna", password=PASSWORD)
+    unpaid = await shop.given_product()
+    await shop.place_order(caller=anna, items=items((unpaid.id, 1)))
     await store.set_stock_behind_the_ledger(teapot.id, 7)
     [difference] = await shop.audits()
     return UnkeyedScene(
@@ -62,6 +64,12 @@ class Unkeyed:
     repeated: type[ShopError] | None = None
     """What a repeat is told of when it was done before."""
     more_each_time: bool = False
+
+
+async def _cancel_unpaid(scene: UnkeyedScene) -> None:
+    created_before = NOON + timedelta(days=36_500)
+    async for _ in scene.shop.cancel_unpaid(caller=OPERATOR, created_before=created_before):
+        pass
 
 
 UNKEYED = {
@@ -85,6 +93,9 @@ UNKEYED = {
         repeated=InvalidField,
     ),
     "disable_user": Unkeyed(do=lambda s: s.shop.disable_user(caller=OPERATOR, username="anna")),
+    "set_role": Unkeyed(
+        do=lambda s: s.shop.set_role(caller=OPERATOR, username="anna", role=Role.STAFF)
+    ),
     "enable_user": Unkeyed(do=lambda s: s.shop.enable_user(caller=OPERATOR, username="bert")),
     "sign_in": Unkeyed(
         do=lambda s: s.shop.sign_in(username="anna", password=PASSWORD),
@@ -96,6 +107,7 @@ UNKEYED = {
     ),
     "sign_out": Unkeyed(do=lambda s: s.shop.sign_out(refresh_token=s.refresh_token)),
     "sign_out_everywhere": Unkeyed(do=lambda s: s.shop.sign_out_everywhere(caller=s.anna)),
+    "cancel_unpaid": Unkeyed(do=_cancel_unpaid),
     "add_products": Unkeyed(
         do=lambda s: s.shop.add_products(caller=OPERATOR, products=[product(0, sku="NEW")])
     ),

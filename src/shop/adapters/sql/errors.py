@@ -124,8 +124,8 @@ def was_refused(error: BaseException) -> bool:
     fails while SQLite writes.
     """
     cause = driver_error(error)
-    if isinstance(cause, StoreUnavailable):
-        # It was not even sent.
+    if isinstance(cause, StoreUnavailable | asyncpg.InFailedSQLTransactionError):
+        # It was not even sent, or answered with ROLLBACK.
         return True
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_IOERR

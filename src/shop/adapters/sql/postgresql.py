@@ -42,9 +42,11 @@ class PostgresUnitOfWork(SqlUnitOfWork):
         try:
             # No timeout of the driver's: it would send a cancellation. The server's statement
             # timeout ends by itself before a COMMIT, and so before the wait for a standby.
-            await driver.execute("COMMIT", timeout=_FOREVER)
+            done = await driver.execute("COMMIT", timeout=_FOREVER)
         finally:
             driver.remove_log_listener(note)
+        if done != "COMMIT":
+            raise asyncpg.InFailedSQLTransactionError("it was rolled back, since it had failed")
         if warnings:
             # Somebody broke off the wait for the standby: committed here, and there perhaps not.
             raise OutcomeUnknown

@@ -1,24 +1,25 @@
 """The API as one part of the application: its routes, and what is true for its clients only."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 
 from litestar import Router
 from litestar.di import Provide
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp
 
 from shop.entrypoints.container import Container
 from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.api.bodies import StrictJSON
 from shop.entrypoints.http.api.clients import CheckClient
 from shop.entrypoints.http.api.health import HealthController
-from shop.entrypoints.http.api.idempotency import in_time, provide_once
+from shop.entrypoints.http.api.idempotency import provide_once
 from shop.entrypoints.http.api.orders import OrderController, show_plain_order
 from shop.entrypoints.http.api.pagination import provide_paging
 from shop.entrypoints.http.api.plain_details import PlainDetails
 from shop.entrypoints.http.api.plain_orders import PlainOrders
 from shop.entrypoints.http.api.problems import EXCEPTION_HANDLERS
 from shop.entrypoints.http.api.products import ProductController, show_plain_product
+from shop.entrypoints.http.api.reads_in_time import ReadsInTime
 from shop.entrypoints.http.api.shared_answers import SharedAnswers
 from shop.entrypoints.http.api.tokens import TokenController, jwks, revoke_all
 from shop.entrypoints.http.api.users import UserController
@@ -76,15 +77,6 @@ def _middleware(container: Container) -> list[Callable[[ASGIApp], ASGIApp]]:
         return SharedAnswers(app, share=container.shared_lists())
 
     def reads_in_time(app: ASGIApp) -> ASGIApp:
-        """What changes something has its deadline where that is made: see `idempotency`."""
+        return ReadsInTime(app, seconds_max=settings.request_deadline)
 
-        def serve(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-            answer = app(scope, receive, send)
-            if scope.get("method") in ("GET", "HEAD"):
-                return in_time(answer, settings.request_deadline)
-            return answer
-
-        return serve
-
-    # What is answered before the last of them has the deadline of the intake or of shared reads.
-    return [check_client, plain_orders, plain_details, shared_answers, reads_in_time]
+    return [reads_in_time, check_client, plain_orders, plain_details, shared_answers]
