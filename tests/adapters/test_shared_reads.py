@@ -134,6 +134,38 @@ async def test_what_nobody_waits_for_any_more_is_not_read_and_leaves_nothing(
     assert shared._waiting == 0
 
 
+async def test_a_read_that_nobody_waits_for_any_more_ends_and_holds_up_nobody(
+    shelf: Shelf,
+) -> None:
+    shared = SharedReads(shelf)
+    stuck = await held_up(shared, shelf)
+    [later] = ask(shared, "later")
+    await asyncio.sleep(0)
+    shelf.begun.clear()
+    stuck[0].cancel()
+    await asyncio.wait(stuck)
+    async with asyncio.timeout(5):
+        await shelf.begun.wait()
+    shelf.open.set()
+    assert await outcomes(later) == ["later 0"]
+    assert await shared("next") == "next 0"
+
+
+async def test_one_of_several_who_hangs_up_does_not_end_the_read(shelf: Shelf) -> None:
+    shared = SharedReads(shelf)
+    first, *both = await held_up(shared, shelf, "a", "b")
+    shelf.open.set()
+    await first
+    shelf.hold()
+    both += ask(shared, "c", "d")
+    await asyncio.sleep(0)
+    both[2].cancel()
+    shelf.open.set()
+    a, b, gone, d = await outcomes(*both)
+    assert isinstance(gone, asyncio.CancelledError)
+    assert (a, b, d) == ("a 0", "b 0", "d 0")
+
+
 async def test_a_batch_has_its_bound(shelf: Shelf) -> None:
     shared = SharedReads(shelf, ReadLimits(batch_max=2))
     tasks = await held_up(shared, shelf, "a", "b", "c")

@@ -39,9 +39,27 @@ class ReadLimits:
     """How many reads that others may wait for are read at once on behalf of one asker."""
 
 
+_NOBODY_WAITS = "nobody waits for this read any more"
+
+
+@dataclass(slots=True, eq=False)
+class _Reading:
+    """A read under way: it ends with the last of those who wait for it."""
+
+    task: asyncio.Task[object]
+    waiting: int
+    is_over: bool = False
+
+    def hang_up(self) -> None:
+        self.waiting -= 1
+        if not self.waiting and not self.is_over:
+            self.task.cancel(_NOBODY_WAITS)
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Call(Call[Q, A]):
     asker: int
+    reading: _Reading | None = None
 
 
 class SharedReads(Generic[Q, A]):
@@ -66,7 +84,8 @@ class SharedReads(Generic[Q, A]):
     async def __call__(self, request: Q, *, line: Hashable = None, asker: int = NOBODY) -> A:
         """The answer. Raises what the read does, and `Overloaded`.
 
-        Who is cancelled leaves the read to the others.
+        Who is cancelled leaves the read to the others; if there are none, it is broken off, so that
+        one that is stuck holds up nobody who asks later.
         """
         if self._waiting >= self._limits.queue_max:
             raise Overloaded("Too many are waiting; try again shortly.")
@@ -82,6 +101,8 @@ class SharedReads(Generic[Q, A]):
         finally:
             self._waiting -= 1
             self._deadlines.forget(call)
+            if call.reading is not None:
+                call.reading.hang_up()
 
     def _join(self, call: _Call[Q, A], name: Hashable, owner: int) -> None:
         key = (name, owner)
@@ -103,10 +124,22 @@ class SharedReads(Generic[Q, A]):
         # The leader first: what is read once for all is read on behalf of the first.
         batch.sort(key=lambda call: call.asker != leader)
         self._leading[leader] += 1
+        task = asyncio.current_task()
+        assert task is not None
+        reading = _Reading(task, len(batch))
+        for call in batch:
+            call.reading = reading
         try:
-            answers = await self._read([call.request for call in batch])
+            try:
+                answers = await self._read([call.request for call in batch])
+            finally:
+                reading.is_over = True
             if len(answers) != len(batch):
                 raise RuntimeError(f"{len(answers)} answers to {len(batch)} requests")
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args != (_NOBODY_WAITS,):
+                raise
+            task.uncancel()
         except Exception as error:
             for call in batch:
                 call.fail(error)
