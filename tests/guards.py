@@ -346,7 +346,7 @@ GUARDS = [
         file="entrypoints/cli/serve.py",
         take="            max_buffer_size=HEADERS_BYTES_MAX,\n",
         put="",
-        tests="tests/security/test_server.py tests/concurrency/test_peers.py",
+        tests="tests/security/test_server.py",
     ),
     Guard(
         name="workers are started again",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shop.entrypoints.cli.serve import HEADERS_BYTES_MAX
 from tests.concurrency.servers import FAILURES, ShopServer, environment, shop_command
 
 SECONDS_MAX = 10.0
@@ -138,6 +139,14 @@ def test_too_many_or_too_large_headers_are_refused(server: ShopServer, headers: 
     # Whoever is still writing may not get to read the answer.
     assert statuses in ([431], [400], []), received[:100]
     assert told(server, closing(HEALTH))[0] == [200]
+
+
+@pytest.mark.parametrize(("share", "taken"), [(0.5, True), (2, False)])
+def test_headers_have_the_limit_that_is_set(server: ShopServer, share: float, taken: bool) -> None:
+    """The server's own default is higher."""
+    large = b"X-Large: " + b"y" * int(share * HEADERS_BYTES_MAX) + b"\r\n"
+    statuses, received = told(server, closing(request(large, line=b"GET /api/health/")))
+    assert statuses in ([[200]] if taken else [[431], [400], []]), received[:100]
 
 
 def test_a_huge_address_is_refused(server: ShopServer) -> None:
