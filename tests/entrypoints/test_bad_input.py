@@ -122,7 +122,7 @@ def wrong_values() -> Iterator[tuple[str, Any, str]]:
     for path in (REFRESH, REVOKE):
         for value in [*NOT_TEXT, "", "x" * 513]:
             yield path, {"refresh": value}, "refresh"
-    for value in [*NOT_TEXT, "", "a b", "ü", "-a", "../x", "x" * 65, "a\n", "a\x00", "a\u202e"]:
+    for value in [*NOT_TEXT, "", " ", "a,b", "a%", "../", "x" * 65, "a\nb", "a\x00", "a\u202e"]:
         yield PRODUCTS, GOOD[PRODUCTS] | {"sku": value}, "sku"
     for value in [*NOT_TEXT, "", " ", "x" * 201, "a\x00", "a\nb", "\x1b[31m", "\x7f", "\x85"]:
         yield PRODUCTS, GOOD[PRODUCTS] | {"name": value}, "name"
