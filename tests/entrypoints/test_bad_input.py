@@ -417,6 +417,7 @@ BAD_QUERIES: dict[str, dict[str, list[str]]] = {
         "search": ["%00", "a%0Ab", "%7F", "%C2%85", "x" * 101],
         "ordering": ["", "stock", "--name", "NAME", "name,price", "name;", "name%00", "name%0A"],
         "in_stock": ["", "null", "maybe", "True", "2", "%00", "true%0A"],
+        "archived": ["", "null", "maybe", "True", "2", "%00", "true%0A"],
         "price_min": BAD_PRICES,
         "price_max": [*BAD_PRICES, "%EF%BC%91", "1%0A"],
     },
