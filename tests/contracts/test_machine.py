@@ -299,6 +299,13 @@ class Trade(RuleBasedStateMachine):
         self.run(self.shop.archive_product(caller=OPERATOR, product_id=product_id))
         self.archived.add(product_id)
 
+    @precondition(lambda self: self.archived)
+    @rule(number=st.integers(0, 2))
+    def a_product_is_restored(self, number: int) -> None:
+        product_id = self.product(number)
+        self.run(self.shop.restore_product(caller=OPERATOR, product_id=product_id))
+        self.archived.discard(product_id)
+
     @precondition(lambda self: self.orders)
     @rule(choice=st.integers(0, 99), who=st.integers(0, USERS), to=moves, restock=st.booleans())
     def an_order_is_moved(self, choice: int, who: int, to: OrderStatus, restock: bool) -> None:

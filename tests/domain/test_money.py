@@ -89,9 +89,10 @@ def test_the_largest_line_fits_the_integers_of_databases_and_clients() -> None:
 
 
 def test_money_of_one_currency_is_added_up_and_of_several_is_not() -> None:
-    assert money(1200) + money(5) == money(1205)
+    assert Money.sum([money(1200), money(5)], "EUR") == money(1205)
+    assert Money.sum([], "JPY") == money(0, "JPY")
     with pytest.raises(MixedCurrencies, match="EUR and JPY"):
-        money(1200, "JPY") + money(1200, "EUR")
+        Money.sum([money(1200, "JPY"), money(1200)], "JPY")
 
 
 def test_there_is_no_negative_money() -> None:

@@ -124,7 +124,7 @@ def wrong_values() -> Iterator[tuple[str, Any, str]]:
     for path in (REFRESH, REVOKE):
         for value in [*NOT_TEXT, "", "x" * 513]:
             yield path, {"refresh": value}, "refresh"
-    for value in [*NOT_TEXT, "", "a b", "ü", "-a", "../x", "x" * 65, "a\n", "a\x00", "a\u202e"]:
+    for value in [*NOT_TEXT, "", " ", "a,b", "a%", "../", "x" * 65, "a\nb", "a\x00", "a\u202e"]:
         yield PRODUCTS, GOOD[PRODUCTS] | {"sku": value}, "sku"
     for value in [*NOT_TEXT, "", " ", "x" * 201, "a\x00", "a\nb", "\x1b[31m", "\x7f", "\x85"]:
         yield PRODUCTS, GOOD[PRODUCTS] | {"name": value}, "name"
@@ -425,6 +425,7 @@ BAD_QUERIES: dict[str, dict[str, list[str]]] = {
         "search": ["%00", "a%0Ab", "%7F", "%C2%85", "x" * 101],
         "ordering": ["", "stock", "--name", "NAME", "name,price", "name;", "name%00", "name%0A"],
         "in_stock": ["", "null", "maybe", "True", "2", "%00", "true%0A"],
+        "archived": ["", "null", "maybe", "True", "2", "%00", "true%0A"],
         "price_min": BAD_PRICES,
         "price_max": [*BAD_PRICES, "%EF%BC%91", "1%0A"],
     },

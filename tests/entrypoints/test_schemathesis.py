@@ -78,12 +78,14 @@ def signed_in_schema(role: Role) -> Any:
 
 
 # What a document cannot say: which products, keys, versions and cursors there are, how much stock
-# is left below its limit, and that 2.0 is no 2.
+# is left below its limit, what a letter is, and that 2.0 is no 2.
 BEYOND_A_DOCUMENT = (
     "items.*.product_id: no such product",
     "cursor: is not one of this list's links",
     "current: is not the current password",
     "new: is one of the most common passwords*",
+    "new: must not be one character again and again",
+    "sku: must be 1 to 64 letters, digits, spaces or any of *",
     "quantity: the stock would be above *",
     "*: expected `int*`, got `float`",
 )

@@ -372,7 +372,7 @@ async def test_sql_in_names_and_passwords_signs_nobody_in(any_database_url: str)
 
 REFUSED_NAMES = {
     "a space": "ad min",
-    "a no-break space": "admin\u00a0",
+    "a no-break space": "ad\u00a0min",
     "a zero-width space": "ad\u200bmin",
     "a zero-width joiner": "ad\u200dmin",
     "a soft hyphen": "ad\u00admin",
@@ -380,7 +380,7 @@ REFUSED_NAMES = {
     "right to left": "\u202enimda",
     "a left-to-right mark": "admin\u200e",
     "an isolate": "\u2066admin\u2069",
-    "a line": "admin\n",
+    "a line": "ad\nmin",
     "a NUL": "admin\x00",
     "an escape": "\x1b[31madmin",
     "a tag": "<b>admin",
@@ -406,16 +406,22 @@ async def test_a_name_that_could_be_taken_for_another_is_refused(standing: Shop,
 
 async def test_one_name_in_two_spellings_is_one_name(any_database_url: str) -> None:
     async with opened(any_database_url, registration=True) as door:
-        for name, spelt in (
+        spellings = (
             ("admin", "\uff41\uff44\uff4d\uff49\uff4e"),
             ("café", "cafe\u0301"),
             ("\ufb01ona", "fiona"),
-        ):
+            ("Bert", "BERT"),
+            ("\u0130lkay", "ilkay"),
+            ("stra\u00dfe", " STRASSE\n"),
+            ("carla", "carla\u00a0"),
+        )
+        for number, (name, spelt) in enumerate(spellings):
+            address = f"198.51.100.{number}"
             await door.create(name)
             body = {"username": spelt, "password": PASSWORD}
-            response = await door.at().post("/api/users/", json=body)
+            response = await door.at(address).post("/api/users/", json=body)
             assert (response.status_code, code_of(response)) == (409, "username_taken")
-            assert (await door.sign_in(spelt)).status_code == 200
+            assert (await door.sign_in(spelt, address=address)).status_code == 200
 
 
 CYRILLIC = "\u0430dmin"
@@ -423,10 +429,8 @@ CYRILLIC = "\u0430dmin"
 
 async def test_names_that_only_look_alike_are_different_users(any_database_url: str) -> None:
     async with opened(any_database_url) as door:
-        ids = {
-            (await door.create(name)).user_id for name in ("admin", CYRILLIC, "Admin", "adm\u0131n")
-        }
-        assert len(ids) == 4
+        ids = {(await door.create(name)).user_id for name in ("admin", CYRILLIC, "adm\u0131n")}
+        assert len(ids) == 3
         body = {"username": CYRILLIC, "password": PASSWORD}
         access = (await door.at().post("/api/token/", json=body)).json()["access"]
         me = await door.at().get("/api/users/me/", headers={"Authorization": f"Bearer {access}"})

@@ -1,6 +1,6 @@
 """What can go wrong, by category; each concrete error has a stable `code` clients may rely on."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -178,10 +178,10 @@ class MixedCurrencies(Conflict):
     code = "mixed_currencies"
     title = "Prices in several currencies"
 
-    def __init__(self, currencies: Collection[str]) -> None:
+    def __init__(self, *currencies: str) -> None:
         super().__init__(
-            f"Prices in {' and '.join(sorted(currencies))} cannot be added up: "
-            "an order has one currency."
+            f"Prices in {' and '.join(sorted(currencies))} cannot be added up; "
+            "all prices of a shop are in one currency."
         )
 
 

@@ -69,13 +69,16 @@ class Money:
     def __mul__(self, quantity: int) -> "Money":
         return Money(amount=self.amount * quantity, currency=self.currency)
 
-    def __add__(self, other: "Money") -> "Money":
-        """Raises `MixedCurrencies`."""
-        require_same_currency((self.currency, other.currency))
-        return Money(amount=self.amount + other.amount, currency=self.currency)
+    @classmethod
+    def sum(cls, parts: Iterable["Money"], currency: str) -> Self:
+        """Raises `MixedCurrencies` if a part is in another one."""
+        amount = 0
+        for part in parts:
+            part.require_currency(currency)
+            amount += part.amount
+        return cls(amount=amount, currency=currency)
 
-
-def require_same_currency(currencies: Iterable[str]) -> None:
-    """Raises `MixedCurrencies` if there are several."""
-    if len(different := set(currencies)) > 1:
-        raise MixedCurrencies(different)
+    def require_currency(self, currency: str) -> None:
+        """Raises `MixedCurrencies` if it is in another one."""
+        if self.currency != currency:
+            raise MixedCurrencies(self.currency, currency)

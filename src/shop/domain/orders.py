@@ -25,7 +25,7 @@ from shop.domain.errors import (
     Shortage,
     TransitionNotAllowed,
 )
-from shop.domain.money import Money, require_same_currency
+from shop.domain.money import Money
 from shop.domain.products import Product
 from shop.domain.stock import Shelf
 from shop.domain.users import Caller
@@ -162,7 +162,7 @@ def refusal_of(
             ]
         )
     if len(currencies := {shelf.products[product_id].price.currency for product_id in wanted}) > 1:
-        return MixedCurrencies(currencies)
+        return MixedCurrencies(*currencies)
     if over := shelf.over_max(wanted, held):
         return OverMaxPerOrder(over)
     if shortages := shelf.shortages(wanted, held):
@@ -250,7 +250,8 @@ class Order:
     def __post_init__(self) -> None:
         assert self.lines
         assert self.version >= 1
-        require_same_currency((self.currency, *(line.price.currency for line in self.lines)))
+        for line in self.lines:
+            line.price.require_currency(self.currency)
 
     @classmethod
     def place(
@@ -276,7 +277,7 @@ class Order:
 
     @property
     def total(self) -> Money:
-        return sum((line.total for line in self.lines), Money(amount=0, currency=self.currency))
+        return Money.sum((line.total for line in self.lines), self.currency)
 
     @property
     def key(self) -> tuple[datetime, UUID]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from shop.domain.errors import InvalidField, ProductNotFound, SkuTaken, StockChanged
 from shop.domain.events import Event
 from shop.domain.keys import KeyedRequest
-from shop.domain.money import Money, require_same_currency
+from shop.domain.money import Money
 from shop.domain.pages import Page, Window, read_page
 from shop.domain.ports import Clock, ProductLookUp, UnitOfWork, UnitOfWorkFactory
 from shop.domain.products import STOCK_MAX, Product, ProductQuery, clean_sku
@@ -259,7 +259,7 @@ class RestoreProduct:
             await require_active(uow, caller)
             if product.archived:
                 product.check_version(expected_versions)
-                require_same_currency((self.currency, product.price.currency))
+                product.price.require_currency(self.currency)
                 product = product.restore(at=self.clock())
                 await uow.products.save(product)
                 uow.record(_event("product.restored", caller, product_id))
