@@ -5,6 +5,7 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
+from shop.adapters.system import new_order_code
 from shop.domain.errors import (
     InvalidField,
     NotAmendable,
@@ -21,6 +22,7 @@ from shop.domain.orders import (
     TRANSITIONS,
     OrderStatus,
     add_up,
+    code_from,
     keyed_order_id,
     refusal_of,
 )
@@ -222,3 +224,29 @@ def test_the_newest_order_has_the_highest_key() -> None:
     old, new = order(2, created_at=NOON), order(1, created_at=NOON + timedelta(seconds=1))
     assert old.key < new.key
     assert order(1).key < order(2).key
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("ABCDEFGH1234", "ABCDEFGH1234"),
+        ("abcdefgh1234", "ABCDEFGH1234"),
+        (" abcd-efgh-1234 ", "ABCDEFGH1234"),
+        ("ABC DEF GH1 234", "ABCDEFGH1234"),
+        ("abcdefghil0o", "ABCDEFGH1100"),
+        ("", None),
+        ("ABCDEFGH123", None),
+        ("ABCDEFGH12345", None),
+        ("ABCDEFGH123!", None),
+        ("ÄBCDEFGH1234", None),
+        ("ABCDEFGH123ß", None),
+    ],
+)
+def test_a_code_is_known_however_it_is_read_out(text: str, code: str | None) -> None:
+    assert code_from(text) == code
+
+
+def test_every_code_that_is_made_is_known() -> None:
+    for _ in range(100):
+        code = new_order_code()
+        assert code_from(code.lower()) == code

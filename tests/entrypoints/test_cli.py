@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -713,3 +714,24 @@ def test_serving_on_an_address_of_somebody_else_is_refused(shop: Shop) -> None:
 def test_the_in_memory_store_is_served_by_one_process_only(shop: Shop) -> None:
     message = refusal(shop("serve --workers 2", SHOP_DATABASE_URL="memory://"))
     assert "memory:// is one process's own" in message
+
+
+def test_the_server_is_told_how_connections_are_kept(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, Any] = {}
+
+    class Server:
+        def __init__(self, _name: str, **options: Any) -> None:
+            told.update(options)
+
+        def run(self, _load: object) -> None:
+            """Serves nobody."""
+
+    monkeypatch.setattr("shop.entrypoints.cli.serve.Server", Server)
+    for kept, seconds in (("no", "2.5"), ("yes", "60")):
+        result = shop("serve --port 1", SHOP_KEEP_ALIVE=kept, SHOP_KEEP_ALIVE_TIMEOUT=seconds)
+        assert result.exit_code == 0, result.output
+        http1 = told["http1_settings"]
+        assert http1.keep_alive is (kept == "yes")
+        assert http1.header_read_timeout == float(seconds) * 1_000
