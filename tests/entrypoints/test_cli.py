@@ -1,5 +1,6 @@
 """The `shop` command: every subcommand, its refusals in one sentence, its exit codes."""
 
+import errno
 import json
 import os
 import re
@@ -273,6 +274,29 @@ def test_a_drafted_migration_holds_the_difference_and_nothing_else(
     assert new.name.startswith(f"{int(schema.head() or 0) + 1:04d}_")
     assert draft.count("op.create_index") == 1
     assert "products_by_price" in draft
+
+
+def test_a_draft_that_cannot_be_written_is_one_sentence(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "migrations"
+    shutil.copytree(schema.MIGRATIONS, copy)
+    monkeypatch.setattr(schema, "MIGRATIONS", copy)
+    (copy / "script.py.mako").unlink()
+    message = refusal(shop("makemigrations -m x"))
+    assert f"The draft cannot be written to {copy} (No such file" in message
+
+
+def test_a_reader_that_hangs_up_is_no_failure_of_the_database(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang_up(*_: object, **__: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("shop.entrypoints.cli.running.require_schema", hang_up)
+    result = shop("stock verify")
+    assert result.exit_code == 1
+    assert "SHOP_DATABASE_URL" not in result.output
 
 
 # --- users ---

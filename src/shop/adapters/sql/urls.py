@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -236,12 +235,11 @@ def place_of(url: URL) -> str:
     """Where the database is, for people: without a password."""
     if url.get_backend_name() == "sqlite":
         return str(sqlite_file(url))
-    return f"the database {database_of(url)} at {hosts_of(url)}"
+    return f"the database {database_of(url)!r} at {hosts_of(url)}"
 
 
 def database_of(url: URL) -> str:
-    named: Mapping[str, Any] = url.query
-    return repr(str(url.database or named.get("dbname") or user_of(url)))
+    return str(url.database or url.query.get("dbname") or user_of(url))
 
 
 def user_of(url: URL) -> str:
