@@ -335,6 +335,35 @@ GUARDS = [
         tests="tests/concurrency/test_outages.py tests/adapters/test_failover.py",
     ),
     Guard(
+        name="who is staff no more changes nothing as staff",
+        file="domain/services/check_user.py",
+        take="if user.disabled or (caller.is_staff and user.role is not caller.role):",
+        put="if user.disabled:",
+        tests="tests/contracts/test_disabled_users.py -k memory",
+    ),
+    Guard(
+        name="another role ends all sessions",
+        file="domain/services/keep_users.py",
+        take="            await uow.sessions.end_all(user.id, self.clock())\n"
+        '            uow.record(_event("user.role_changed"',
+        put='            uow.record(_event("user.role_changed"',
+        tests="tests/services/test_users_and_sessions.py",
+    ),
+    Guard(
+        name="only some commands make a database",
+        file="entrypoints/cli/running.py",
+        take='settings.store == "sqlite" and not creates and not is_there(',
+        put='settings.store == "sqlite" and False and not is_there(',
+        tests="tests/entrypoints/test_cli.py -k folder",
+    ),
+    Guard(
+        name="what is somebody else's keeps its permissions",
+        file="adapters/sql/files.py",
+        take="        _require_file(file)\n",
+        put="        pass\n",
+        tests="tests/entrypoints/test_mistakes.py -k folder",
+    ),
+    Guard(
         name="the limit of bodies",
         file="entrypoints/http/app.py",
         take="        request_max_body_size=settings.body_max,\n",

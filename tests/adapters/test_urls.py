@@ -1,8 +1,16 @@
-"""The URL of a database with several servers, as libpq spells it and as SQLAlchemy does."""
+"""The URL of a database: several servers, and options, as libpq spells them and as the driver does.
+
+What is wrong in one is in `tests/entrypoints/test_mistakes.py`.
+"""
+
+from pathlib import Path
+from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 import pytest
+from sqlalchemy import text
 
-from shop.adapters.sql.urls import WrongUrl, parse_url
+from shop.adapters.sql.engine import DatabaseOptions, create_engines
+from shop.adapters.sql.urls import WrongUrl, parse_url, place_of, split_options
 
 START = "postgresql+asyncpg://"
 
@@ -52,3 +60,68 @@ def test_a_wrong_one_is_told_without_its_password(url: str, words: str) -> None:
     with pytest.raises(WrongUrl, match=words) as refused:
         parse_url(START + url)
     assert "secret" not in str(refused.value)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> str:
+    path = tmp_path / "root & all.crt"
+    path.touch()
+    return str(path)
+
+
+def test_options_of_libpq_become_those_of_the_driver(certificate: str) -> None:
+    of_tls = f"sslrootcert={quote_plus(certificate)}&ssl_min_protocol_version=TLSv1.3"
+    of_server = "application_name=till%201&options=-csearch_path%3Dshop"
+    of_driver = "sslmode=verify-full&connect_timeout=7&target_session_attrs=any"
+    url, options = split_options(parse_url(f"{START}u@db/shop?{of_driver}&{of_tls}&{of_server}"))
+    assert dict(url.query) == {"target_session_attrs": "any"}
+    dsn = urlsplit(options.pop("dsn"))
+    assert (dsn.scheme, dsn.netloc, dsn.path) == ("postgresql", "", "")
+    assert dict(parse_qsl(dsn.query)) == {
+        "sslrootcert": certificate,
+        "ssl_min_protocol_version": "TLSv1.3",
+    }
+    assert options == {
+        "ssl": "verify-full",
+        "timeout": 7.0,
+        "server_settings": {"application_name": "till 1", "options": "-csearch_path=shop"},
+    }
+
+
+def test_other_urls_are_handed_on_as_they_are() -> None:
+    url = parse_url(f"{START}u@/shop?host=one:1&host=two:2&ssl=require&user=x&passfile=/dev/null")
+    assert split_options(url) == (url, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        (f"{START}u:secret@db:5433/shop", "the database 'shop' at db:5433"),
+        (f"{START}u:secret@db/shop", "the database 'shop' at db:5432"),
+        (f"{START}u:secret@one,two:1/shop", "the database 'shop' at one:5432, two:1"),
+        (f"{START}u:secret@/shop?host=/run/x", "the database 'shop' at /run/x:5432"),
+        (f"{START}db/?user=u&password=secret&dbname=shop", "the database 'shop' at db:5432"),
+        (f"{START}u:secret@[::1]/shop", "the database 'shop' at [::1]:5432"),
+        (f"{START}/shop", "the database 'shop' at PostgreSQL's usual address"),
+        ("sqlite+aiosqlite:////srv/shop.sqlite3", "/srv/shop.sqlite3"),
+    ],
+)
+def test_where_a_database_is_can_be_said_without_the_password(url: str, place: str) -> None:
+    assert place_of(parse_url(url)) == place
+
+
+async def test_a_server_is_told_what_the_url_says_of_the_application(postgresql_url: str) -> None:
+    """The URL has the last word over the settings, and the shop's own limits stay."""
+    separator = "&" if "?" in postgresql_url else "?"
+    url = f"{postgresql_url}{separator}application_name=till&options=-cwork_mem%3D5MB"
+    engines = create_engines(url, DatabaseOptions(application_name="shop", lock_timeout=3.5))
+    try:
+        async with engines.write.connect() as connection:
+            for setting, value in {
+                "application_name": "till",
+                "work_mem": "5MB",
+                "lock_timeout": "3500ms",
+            }.items():
+                assert await connection.scalar(text(f"SHOW {setting}")) == value
+    finally:
+        await engines.dispose()

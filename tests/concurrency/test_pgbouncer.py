@@ -91,6 +91,7 @@ def _commands(kept: str, dropped: str) -> list[str]:
         "demo",
         "create-user ann --password-stdin",
         "set-password ann --password-stdin",
+        "set-role ann staff",
         "disable-user ann",
         "enable-user ann",
         "list-users",
@@ -111,6 +112,7 @@ def _commands(kept: str, dropped: str) -> list[str]:
         f"orders ship {kept}",
         f"orders deliver {kept}",
         f"orders return {kept}",
+        f"orders history {kept}",
         f"orders cancel {dropped}",
     ]
 

@@ -1,13 +1,16 @@
-"""A disabled user changes nothing on any store, though their access token lives on for minutes."""
+"""A disabled user changes nothing on any store, though their access token lives on for minutes.
+
+Nor does who is staff no more, as staff.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from shop.domain.errors import InvalidToken
+from shop.domain.errors import InvalidToken, StaffOnly
 from shop.domain.orders import OrderStatus
-from shop.domain.users import OPERATOR, Caller
+from shop.domain.users import OPERATOR, Caller, Role
 from tests.builders import PASSWORD, items, money, order_id, request
 from tests.services.test_callers import READS, SIGNED_IN, STAFF, names
 from tests.stores import Store
@@ -94,6 +97,46 @@ async def test_who_is_enabled_again_changes_things(
     await shop.disable_user(caller=OPERATOR, username="boss")
     await shop.enable_user(caller=OPERATOR, username="boss")
     await CHANGES[name](shop, boss)
+
+
+# A customer's, too, of what is their own.
+UNHARMED = {"place_order", "change_password", "sign_out_everywhere"}
+
+
+@pytest.mark.parametrize("name", sorted(CHANGES.keys() - UNHARMED))
+async def test_who_is_staff_no_more_changes_nothing_as_staff(
+    shop: UseCases, store: Store, boss: Caller, name: str
+) -> None:
+    await shop.set_role(caller=OPERATOR, username="boss", role=Role.CUSTOMER)
+    before = await stored(store, shop, boss)
+    with pytest.raises(InvalidToken):
+        await CHANGES[name](shop, boss)
+    assert await stored(store, shop, boss) == before
+
+
+@pytest.mark.parametrize("name", sorted(CHANGES.keys() - names(STAFF)))
+async def test_who_is_staff_no_more_changes_what_is_their_own_with_a_new_token(
+    shop: UseCases, boss: Caller, name: str
+) -> None:
+    await shop.set_role(caller=OPERATOR, username="boss", role=Role.CUSTOMER)
+    signed_in = await shop.sign_in(username="boss", password=PASSWORD)
+    assert signed_in.caller == Caller(user_id=boss.user_id, role=Role.CUSTOMER)
+    await CHANGES[name](shop, signed_in.caller)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_who_becomes_staff_keeps_what_they_may_with_an_old_token(
+    shop: UseCases, boss: Caller, name: str
+) -> None:
+    """A promotion needs no haste: the token that says customer goes on as one."""
+    await shop.set_role(caller=OPERATOR, username="boss", role=Role.CUSTOMER)
+    await shop.set_role(caller=OPERATOR, username="boss", role=Role.STAFF)
+    customer = Caller(user_id=boss.user_id, role=Role.CUSTOMER)
+    if name in names(STAFF):
+        with pytest.raises(StaffOnly):
+            await CHANGES[name](shop, customer)
+    else:
+        await CHANGES[name](shop, customer)
 
 
 async def test_a_disabled_user_in_a_batch_harms_no_neighbour(

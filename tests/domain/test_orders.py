@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shop.adapters.system import new_order_code
 from shop.domain.errors import (
     InvalidField,
     MixedCurrencies,
@@ -28,6 +29,7 @@ from shop.domain.orders import (
     Order,
     OrderStatus,
     add_up,
+    code_from,
     keyed_order_id,
     refusal_of,
 )
@@ -347,3 +349,29 @@ def test_the_newest_order_has_the_highest_key() -> None:
     old, new = order(2, created_at=NOON), order(1, created_at=NOON + timedelta(seconds=1))
     assert old.key < new.key
     assert order(1).key < order(2).key
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("ABCDEFGH1234", "ABCDEFGH1234"),
+        ("abcdefgh1234", "ABCDEFGH1234"),
+        (" abcd-efgh-1234 ", "ABCDEFGH1234"),
+        ("ABC DEF GH1 234", "ABCDEFGH1234"),
+        ("abcdefghil0o", "ABCDEFGH1100"),
+        ("", None),
+        ("ABCDEFGH123", None),
+        ("ABCDEFGH12345", None),
+        ("ABCDEFGH123!", None),
+        ("ÄBCDEFGH1234", None),
+        ("ABCDEFGH123ß", None),
+    ],
+)
+def test_a_code_is_known_however_it_is_read_out(text: str, code: str | None) -> None:
+    assert code_from(text) == code
+
+
+def test_every_code_that_is_made_is_known() -> None:
+    for _ in range(100):
+        code = new_order_code()
+        assert code_from(code.lower()) == code

@@ -1,10 +1,13 @@
 """A stranger's first session, on the embedded database and on PostgreSQL."""
 
 import re
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from tests.concurrency.servers import environment, shop_command
 from tests.e2e.conftest import Start
@@ -115,3 +118,16 @@ def make_a_user_and_products_of_ones_own(shop: Shop) -> None:
         assert placed.status_code == 201
     assert placed.json()["code"] in run("orders", "list")
     assert "agree" in run("stock", "verify")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_make_run_takes_a_port() -> None:
+    ran = subprocess.run(
+        ["make", "--dry-run", "run", "PORT=8001"],
+        cwd=README.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "shop demo --port 8001\n" in ran.stdout
+    assert "shop serve --port 8001\n" in ran.stdout

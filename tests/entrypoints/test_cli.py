@@ -1,5 +1,6 @@
 """The `shop` command: every subcommand, its refusals in one sentence, its exit codes."""
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -287,6 +289,29 @@ def test_a_drafted_migration_holds_the_difference_and_nothing_else(
     assert new.name.startswith(f"{int(schema.head() or 0) + 1:04d}_")
     assert draft.count("op.create_index") == 1
     assert "products_by_price" in draft
+
+
+def test_a_draft_that_cannot_be_written_is_one_sentence(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "migrations"
+    shutil.copytree(schema.MIGRATIONS, copy)
+    monkeypatch.setattr(schema, "MIGRATIONS", copy)
+    (copy / "script.py.mako").unlink()
+    message = refusal(shop("makemigrations -m x"))
+    assert f"The draft cannot be written to {copy} (No such file" in message
+
+
+def test_a_reader_that_hangs_up_is_no_failure_of_the_database(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang_up(*_: object, **__: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("shop.entrypoints.cli.running.require_schema", hang_up)
+    result = shop("stock verify")
+    assert result.exit_code == 1
+    assert "SHOP_DATABASE_URL" not in result.output
 
 
 # --- users ---
@@ -823,3 +848,24 @@ def test_serving_on_an_address_of_somebody_else_is_refused(shop: Shop) -> None:
 def test_the_in_memory_store_is_served_by_one_process_only(shop: Shop) -> None:
     message = refusal(shop("serve --workers 2", SHOP_DATABASE_URL="memory://"))
     assert "memory:// is one process's own" in message
+
+
+def test_the_server_is_told_how_connections_are_kept(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, Any] = {}
+
+    class Server:
+        def __init__(self, _name: str, **options: Any) -> None:
+            told.update(options)
+
+        def run(self, _load: object) -> None:
+            """Serves nobody."""
+
+    monkeypatch.setattr("shop.entrypoints.cli.serve.Server", Server)
+    for kept, seconds in (("no", "2.5"), ("yes", "60")):
+        result = shop("serve --port 1", SHOP_KEEP_ALIVE=kept, SHOP_KEEP_ALIVE_TIMEOUT=seconds)
+        assert result.exit_code == 0, result.output
+        http1 = told["http1_settings"]
+        assert http1.keep_alive is (kept == "yes")
+        assert http1.header_read_timeout == float(seconds) * 1_000

@@ -181,3 +181,17 @@ def test_a_key_file_that_holds_none_stops_the_start_in_one_sentence(
     assert started.returncode == 1
     assert f"{variable} is wrong" in started.stderr
     assert "Traceback" not in started.stderr
+
+
+def test_how_long_a_connection_is_kept_is_a_setting(tmp_path: Path) -> None:
+    server = ShopServer(tmp_path / "shop", "memory://", settings={"SHOP_KEEP_ALIVE_TIMEOUT": "1"})
+    server.start()
+    try:
+        for sent, statuses in ((HEALTH + HEALTH, [200, 200]), (b"", []), (HEALTH[:20], [])):
+            started = time.monotonic()
+            # Nothing is asked for any more, and the server hangs up.
+            answered = [status for status in told(server, sent)[0] if status != 408]
+            assert answered == statuses
+            assert 0.9 < time.monotonic() - started < 5
+    finally:
+        server.close()

@@ -204,3 +204,32 @@ async def test_a_password_is_set_for_a_user_that_is_there(shop: UseCases) -> Non
         await shop.set_password(caller=OPERATOR, username="nobody", password=PASSWORD)
     with pytest.raises(InvalidField):
         await shop.set_password(caller=OPERATOR, username="nobody", password="short")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(Role.STAFF, Role.CUSTOMER), (Role.CUSTOMER, Role.STAFF)]
+)
+async def test_another_role_ends_all_sessions(shop: UseCases, before: Role, after: Role) -> None:
+    """A session that was stolen from a customer does not become one of staff."""
+    anna = await shop.create_user(caller=OPERATOR, username="anna", password=PASSWORD, role=before)
+    token = await sign_in(shop)
+    [after] = set(Role) - {before}
+    changed = await shop.set_role(caller=OPERATOR, username="anna", role=after)
+    assert (changed.id, changed.role) == (anna.id, after)
+    with pytest.raises(InvalidToken):
+        await refresh(shop, token)
+    assert (await shop.sign_in(username="anna", password=PASSWORD)).caller.role is after
+    assert ("user.role_changed", {"user": anna.id, "role": after.value}) in shop.audit.events
+
+
+async def test_the_same_role_again_changes_nothing(shop: UseCases) -> None:
+    await shop.given_customer("anna")
+    token = await sign_in(shop)
+    await shop.set_role(caller=OPERATOR, username="anna", role=Role.CUSTOMER)
+    assert await refresh(shop, token)
+    assert "user.role_changed" not in [name for name, _ in shop.audit.events]
+
+
+async def test_the_role_of_nobody_cannot_be_changed(shop: UseCases) -> None:
+    with pytest.raises(UserNotFound):
+        await shop.set_role(caller=OPERATOR, username="anna", role=Role.STAFF)

@@ -17,7 +17,7 @@ from sqlalchemy import URL
 from shop.adapters.sql.errors import driver_error
 from shop.adapters.sql.files import missing_right, no_database
 from shop.adapters.sql.urls import database_of, hosts_of, place_of, sqlite_file, user_of
-from shop.domain.errors import StoreUnfit
+from shop.domain.errors import StoreUnavailable, StoreUnfit
 
 _CHECK = "Check SHOP_DATABASE_URL."
 
@@ -35,9 +35,13 @@ def advice(error: BaseException, url: URL) -> str | None:
         return _of_sqlite(cause, sqlite_file(url))
     if isinstance(cause, asyncpg.PostgresError):
         return _of_postgresql(cause, url)
-    if isinstance(cause, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
+    # Of what a connection raises; a pipe or a file that a command wrote to is none.
+    if isinstance(error, StoreUnavailable) and isinstance(cause, _OF_CONNECTION):
         return _of_connection(cause, url)
     return None
+
+
+_OF_CONNECTION = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 # --- SQLite ---
@@ -99,7 +103,7 @@ def _of_postgresql(error: asyncpg.PostgresError, url: URL) -> str | None:
     if state == _NO_RIGHT:
         return (
             f"The user {user_of(url)!r} may not do this in {place_of(url)} ({said}); give it the "
-            f"database, as by `ALTER DATABASE {database_of(url).strip(_QUOTE)} OWNER TO ...`."
+            f"database, as by `ALTER DATABASE {database_of(url)} OWNER TO ...`."
         )
     if state in _TAKEN:
         return _something_else(place_of(url), said)
@@ -109,15 +113,12 @@ def _of_postgresql(error: asyncpg.PostgresError, url: URL) -> str | None:
         return f"{hosts_of(url)} has too many connections already ({said})."
     if state.startswith(_CATALOG):
         return (
-            f"There is no database {database_of(url)} at {hosts_of(url)}; make it, as by "
+            f"There is no database {database_of(url)!r} at {hosts_of(url)}; make it, as by "
             f"`createdb`. {_CHECK}"
         )
     if state.startswith(_AUTHORIZATION):
         return f"{hosts_of(url)} does not let the user {user_of(url)!r} in ({said}). {_CHECK}"
     return None
-
-
-_QUOTE = "'"
 
 
 def _of_connection(error: BaseException, url: URL) -> str:

@@ -1,7 +1,7 @@
 """Database URLs: what may stand in one, and what of it goes to SQLAlchemy or to the driver."""
 
+import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -169,8 +169,8 @@ def _check_option(name: str, value: str | tuple[str, ...]) -> None:
         raise WrongUrl(f"the option {name} is there more than once")
     if name == "connect_timeout" and not _is_seconds(str(value)):
         raise WrongUrl("connect_timeout must be a number of seconds from 1 to 3600")
-    if name in _FILES and not Path(str(value)).is_file():
-        raise WrongUrl(f"{name} names no file that is there")
+    if name in _FILES and not os.access(str(value), os.R_OK):
+        raise WrongUrl(f"{name} names no file that is there and can be read")
     if name == "prepared_statement_cache_size" and not str(value).isdecimal():
         raise WrongUrl(f"{name} must be a whole number")
 
@@ -235,12 +235,11 @@ def place_of(url: URL) -> str:
     """Where the database is, for people: without a password."""
     if url.get_backend_name() == "sqlite":
         return str(sqlite_file(url))
-    return f"the database {database_of(url)} at {hosts_of(url)}"
+    return f"the database {database_of(url)!r} at {hosts_of(url)}"
 
 
 def database_of(url: URL) -> str:
-    named: Mapping[str, Any] = url.query
-    return repr(str(url.database or named.get("dbname") or user_of(url)))
+    return str(url.database or url.query.get("dbname") or user_of(url))
 
 
 def user_of(url: URL) -> str:
@@ -250,7 +249,8 @@ def user_of(url: URL) -> str:
 def hosts_of(url: URL) -> str:
     hosts, ports = _addresses(url)
     named = [
-        f"{host}:{ports[number] if number < len(ports) else _PORT}"
+        (f"[{host}]" if ":" in host else host)
+        + f":{ports[number] if number < len(ports) else _PORT}"
         for number, host in enumerate(hosts)
     ]
     return ", ".join(named) or "PostgreSQL's usual address"

@@ -49,5 +49,10 @@ async def makemigrations(message: str) -> None:
     async with opened() as container:
         if await container.schema().state() is not SchemaState.CURRENT:
             raise StoreTooNew
-        async with container.engines().patient.begin() as connection:
-            await connection.run_sync(draft)
+        try:
+            async with container.engines().patient.begin() as connection:
+                await connection.run_sync(draft)
+        except OSError as error:
+            raise click.ClickException(
+                f"The draft cannot be written to {schema.MIGRATIONS} ({error.strerror})."
+            ) from error
