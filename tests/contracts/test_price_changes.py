@@ -208,35 +208,28 @@ async def test_nothing_is_written_of_products_that_changed_since_they_were_read(
     shop = UseCases(with_locks.unit_of_work)
     owner = await shop.given_customer()
     tea, mug = [await shop.given_product(10) for _ in range(2)]
-    line = order_line(tea.id)
+    new = order(1, user_id=owner.user_id, lines=(order_line(tea.id),))
 
-    async with with_locks.unit_of_work(batch=True) as uow:
-
-        async def add() -> None:
+    async def add(*, overtaken: bool) -> None:
+        async with with_locks.unit_of_work(batch=True) as uow:
             batch = await uow.batch.lock(
                 order_ids=[], product_ids=[tea.id, mug.id], user_ids=[owner.user_id]
             )
             shelf = Shelf(batch.products)
             for product in (tea, mug):
-                shelf.move(product.id, -1, Reason.ORDER, at=NOON, order_id=order_id(1))
-            if not overtaken:
-                overtaken.append(mug)
+                shelf.move(product.id, -1, Reason.ORDER, at=NOON, order_id=new.id)
+            if overtaken:
                 async with with_locks.unit_of_work() as another:
                     await another.products.save(repriced(mug))
                     await another.commit()
-            await uow.batch.add(
-                [order(1, user_id=owner.user_id, lines=(line,))],
-                shelf.movements,
-                products=batch.products,
-            )
+            await uow.batch.add([new], shelf.movements, products=batch.products)
+            await uow.commit()
 
-        overtaken: list[Product] = []
-        with pytest.raises(StaleProducts):
-            await add()
-        assert await uow.orders.find([order_id(1)]) == {}  # type: ignore[attr-defined]
-        await add()
-        await uow.commit()
-    assert await with_locks.movements(order_id=order_id(1)) != []
+    with pytest.raises(StaleProducts):
+        await add(overtaken=True)
+    assert await with_locks.movements(order_id=new.id) == []
+    assert [await shop.stock_of(product) for product in (tea, mug)] == [10, 10]
+    await add(overtaken=False)
     assert [await shop.stock_of(product) for product in (tea, mug)] == [9, 9]
     await shop.intake.close()
 

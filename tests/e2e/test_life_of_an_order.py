@@ -41,6 +41,9 @@ def test_every_answer_is_what_the_tutorial_says(start: Start) -> None:
     assert [order["status"] for order in moves] == [
         *("paid", "shipped", "delivered", "delivered", "returned", "returned")
     ]
+    assert [line["returned"] for line in partly["items"]] == [0, 1]
+    assert float(partly["kept_total"]) < float(partly["total"])
+    assert (returned["kept_total"], returned["total"]) == ("0.00", partly["total"])
     assert (too_late["status"], too_late["allowed"]) == (409, [])
     assert [event["to"] for event in history["results"]] == [
         *("placed", "paid", "shipped", "delivered", "delivered", "returned")

@@ -1,6 +1,8 @@
 """Placing orders: all or nothing, once per id or key, at the prices of the moment."""
 
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -10,6 +12,7 @@ from shop.domain.errors import (
     InvalidFields,
     OrderIdTaken,
     OutOfStock,
+    PriceChanged,
     ShopError,
 )
 from shop.domain.orders import OrderStatus, keyed_order_id
@@ -221,6 +224,27 @@ async def test_a_batch_is_decided_in_order_of_arrival(shop: UseCases) -> None:
     assert isinstance(refusal, OutOfStock)
     assert refusal.context["lines"] == [{"product_id": teapot.id, "requested": 2, "available": 1}]
     assert await shop.stock_of(teapot) == 0
+
+
+async def test_an_order_at_another_total_than_expected_leaves_its_pieces_to_the_next(
+    shop: UseCases,
+) -> None:
+    teapot = await shop.given_product(2, price=1000)
+    dear, right, repeated = await shop.decide_orders(
+        [
+            replace(request((teapot.id, 2), number=1), expected_total=Decimal("19.99")),
+            replace(request((teapot.id, 2), number=2), expected_total=Decimal("20.00")),
+            replace(request((teapot.id, 2), number=2), expected_total=Decimal("19.99")),
+        ]
+    )
+    assert isinstance(dear, PriceChanged)
+    assert (placed(right).created, placed(repeated).created) == (True, False)
+    assert await shop.stock_of(teapot) == 0
+    # What is short is said first: it would not be placed at any price.
+    with pytest.raises(OutOfStock):
+        await shop.place_order(
+            caller=customer(), items=items((teapot.id, 1)), expected_total=Decimal(1)
+        )
 
 
 async def test_the_same_request_twice_in_a_batch_is_one_order(shop: UseCases) -> None:

@@ -139,7 +139,7 @@ class WriteConflict(Unavailable):
 
 
 class StaleProducts(WriteConflict):
-    """A product was changed after it was read for the orders that were to be written."""
+    """A product was changed after it was read for the orders that are to be written."""
 
     def __init__(self) -> None:
         super().__init__("A product was changed meanwhile; try again.")

@@ -214,9 +214,8 @@ class BatchRepository(Protocol):
     ) -> None:
         """Store new orders with their lines, and record movements as `StockRepository.record` does.
 
-        Raises `StaleProducts` when one of the products moved is not as it was read any more, and
-        has written nothing then: the transaction may read and add again. Raises `WriteConflict`
-        when an id or code is taken, `InvalidToken` when a user is unknown.
+        Raises `StaleProducts` when one of the products moved is not as it was read any more,
+        `WriteConflict` when an id or code is taken, `InvalidToken` when a user is unknown.
         """
         ...
 

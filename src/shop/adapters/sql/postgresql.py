@@ -105,25 +105,17 @@ LEFT JOIN locked AS stock ON stock.product_id = products.id
 _LOCK_ALL, _LOCK_FREE = _LOCK.format(skip=""), _LOCK.format(skip="SKIP LOCKED")
 
 # Balances are an array: its length is guessed low enough for a plan that looks rows up by key.
-# Who changes a product locks its stock first, so while that is locked here the products stay as
-# this statement sees them. It writes all, or nothing if one of them is another by now.
-_IF_CURRENT = "WHERE (SELECT are_current FROM products_read)"
+# Who changes a product locks its stock first. That is locked here by now, so products stay as this
+# statement sees them; the stock of one that is not as it was read is left as it is.
 _ADD = f"""
-WITH products_read AS MATERIALIZED (
-    SELECT count(*) = cardinality($3::bigint[]) AS are_current
-    FROM unnest($3::bigint[], $5::integer[]) AS seen (id, version)
-    JOIN products USING (id, version)
-),
-added_orders AS ({_insert(tables.orders, "$1")} {_IF_CURRENT}),
-added_lines AS ({_insert(tables.order_lines, "$2")} {_IF_CURRENT}),
-changed_stock AS (
-    UPDATE stock SET on_hand = new.balance
-    FROM unnest($3::bigint[], $4::bigint[]) AS new (product_id, balance)
-    {_IF_CURRENT} AND stock.product_id = new.product_id
-)
-{_insert(tables.stock_movements, "$6")} {_IF_CURRENT}
+WITH added_orders AS ({_insert(tables.orders, "$1")}),
+added_lines AS ({_insert(tables.order_lines, "$2")}),
+added_movements AS ({_insert(tables.stock_movements, "$3")})
+UPDATE stock SET on_hand = new.balance
+FROM unnest($4::bigint[], $5::bigint[], $6::integer[]) AS new (product_id, balance, version)
+JOIN products ON products.id = new.product_id AND products.version = new.version
+WHERE stock.product_id = new.product_id
 """  # noqa: S608
-_NOTHING_ADDED = "INSERT 0 0"
 
 
 class PostgresBatch(BatchRepository):
@@ -167,13 +159,13 @@ class PostgresBatch(BatchRepository):
                 _ADD,
                 _json([order_row(order) for order in orders]),
                 _json([row for order in orders for row in line_rows(order)]),
+                # As they are: their fields are the columns.
+                _json(movements),
                 list(balances.keys()),
                 list(balances.values()),
                 [products[product_id].version for product_id in balances],
-                # As they are: their fields are the columns.
-                _json(movements),
             )
-        if movements and done == _NOTHING_ADDED:
+        if done != f"UPDATE {len(balances)}":
             raise StaleProducts
 
     @property

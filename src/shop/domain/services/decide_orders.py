@@ -17,7 +17,7 @@ from shop.domain.errors import (
 )
 from shop.domain.events import Event
 from shop.domain.orders import Order, OrderRequest, Placed, refusal_of
-from shop.domain.ports import Batch, Clock, NewOrderCode, UnitOfWork, UnitOfWorkFactory
+from shop.domain.ports import Batch, Clock, NewOrderCode, UnitOfWorkFactory
 from shop.domain.stock import Reason, Shelf
 
 COMMITTED_WITHIN = timedelta(seconds=10)
@@ -46,36 +46,36 @@ class DecideOrders:
         an order whose COMMIT was lost, and `WriteConflict` for what was refused beside such an
         order. Raises `LockTimeout`.
         """
-        async with self.unit_of_work(batch=True) as uow:
-            try:
-                return await self._decide_all(uow, requests, wait_for)
-            except StaleProducts:
-                # The locks are held by now, and who changes a product needs them: what is read
-                # again stays as it is. But what is locked only now may be stale in its turn.
-                return await self._decide_all(uow, requests, wait_for)
+        try:
+            return await self._decide_all(requests, wait_for)
+        except StaleProducts:
+            # Whoever changed a product while this batch waited for it is done with it. If another
+            # one was as fast, that is a race lost like any other.
+            return await self._decide_all(requests, wait_for)
 
     async def _decide_all(
-        self, uow: UnitOfWork, requests: Sequence[OrderRequest], wait_for: Collection[int] | None
+        self, requests: Sequence[OrderRequest], wait_for: Collection[int] | None
     ) -> list[Placed | ShopError]:
-        batch = await uow.batch.lock(
-            order_ids={request.order_id for request in requests},
-            product_ids={product for request in requests for product in request.wanted},
-            user_ids={request.user_id for request in requests},
-            wait_for=wait_for,
-        )
-        orders, shelf, now = dict(batch.orders), Shelf(batch.products), self.clock()
-        answers = [self._decide(request, batch, orders, shelf, now) for request in requests]
-        new = [order for order_id, order in orders.items() if order_id not in batch.orders]
-        if new:
-            await uow.batch.add(new, shelf.movements, products=batch.products)
-            for order in new:
-                uow.record(_placed(order))
-            if self.clock() - now > COMMITTED_WITHIN:
-                raise WriteConflict("It took too long; decide it again.")
-            try:
-                await uow.commit()
-            except OutcomeUnknown as unknown:
-                return [_undecided(answer, batch, unknown) for answer in answers]
+        async with self.unit_of_work(batch=True) as uow:
+            batch = await uow.batch.lock(
+                order_ids={request.order_id for request in requests},
+                product_ids={product for request in requests for product in request.wanted},
+                user_ids={request.user_id for request in requests},
+                wait_for=wait_for,
+            )
+            orders, shelf, now = dict(batch.orders), Shelf(batch.products), self.clock()
+            answers = [self._decide(request, batch, orders, shelf, now) for request in requests]
+            new = [order for order_id, order in orders.items() if order_id not in batch.orders]
+            if new:
+                await uow.batch.add(new, shelf.movements, products=batch.products)
+                for order in new:
+                    uow.record(_placed(order))
+                if self.clock() - now > COMMITTED_WITHIN:
+                    raise WriteConflict("It took too long; decide it again.")
+                try:
+                    await uow.commit()
+                except OutcomeUnknown as unknown:
+                    return [_undecided(answer, batch, unknown) for answer in answers]
         return answers
 
     def _decide(
