@@ -178,6 +178,50 @@ GUARDS = [
         tests="tests/adapters/test_intake.py",
     ),
     Guard(
+        name="a read begins after all whom it answers have asked",
+        file="adapters/shared_reads.py",
+        take="                call.succeed(answer)\n",
+        put="                call.succeed(answer)\n"
+        "            for late in self._lines[name, owner]._queue:\n"
+        "                late.succeed(answers[0])\n",
+        tests="tests/adapters/test_shared_reads.py",
+    ),
+    Guard(
+        name="who leads a read leads no other",
+        file="adapters/shared_reads.py",
+        take="return asker == NOBODY or self._leading[asker] < self._limits.led_max",
+        put="return True",
+        tests="tests/adapters/test_shared_reads.py",
+    ),
+    Guard(
+        name="links of a shared list are for the host that was asked",
+        file="entrypoints/http/api/shared_answers.py",
+        take="                tuple(hosts),\n",
+        put="",
+        tests="tests/entrypoints/http/api/test_shared_answers.py -k depends",
+    ),
+    Guard(
+        name="a shared list is shared by those who may see the same",
+        file="entrypoints/http/api/shared_answers.py",
+        take="                audience(caller),\n",
+        put="",
+        tests="tests/entrypoints/http/api/test_shared_answers.py -k depends",
+    ),
+    Guard(
+        name="who reads an order may see it",
+        file="domain/services/read_orders.py",
+        take="            raise OrderNotFound(order_id)\n        order.require_visible(caller)\n",
+        put="            raise OrderNotFound(order_id)\n",
+        tests="tests/contracts/test_details.py tests/services/test_read_orders.py",
+    ),
+    Guard(
+        name="what is around a shared answer changes it for one asker only",
+        file="entrypoints/http/api/shared_answers.py",
+        take="list(answer.headers)",
+        put="answer.headers",
+        tests="tests/entrypoints/http/api/test_shared_answers.py -k origins",
+    ),
+    Guard(
         name="the intake serves who waits before the process ends",
         file="entrypoints/http/app.py",
         take="        await container.intake().close()\n",

@@ -63,6 +63,19 @@ async def test_the_intake_has_a_connection_that_nobody_else_takes(
         await add(store, batch=True)
 
 
+async def test_what_many_look_up_waits_for_no_list_and_for_no_turn(
+    store: Store, held: AsyncExitStack
+) -> None:
+    for user in range(1, 5):
+        for _ in range(SHARE):
+            await held.enter_async_context(reading(store, customer(user)))
+    # Products and orders at the same time.
+    for _ in range(2):
+        look_up = store.unit_of_work(read_only=True, caller=OPERATOR, batch=True)
+        uow = await held.enter_async_context(look_up)
+        assert await uow.details.products([1]) == {}
+
+
 async def test_one_user_has_a_quarter_of_the_reads_and_the_others_the_rest(
     store: Store, held: AsyncExitStack
 ) -> None:

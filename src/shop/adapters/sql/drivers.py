@@ -27,6 +27,7 @@ from sqlalchemy import (
     make_url,
     select,
 )
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
 from shop.adapters.sql.rows import Columns, ReadRow
@@ -47,6 +48,14 @@ async def read_from(
     records = await driver.fetch(compiled.sql, *compiled.values(parameters))
     columns = compiled.columns
     return records if columns.is_read_as_it_comes else list(columns.read(records))
+
+
+def driver_of(connection: AsyncConnection) -> Driver:
+    """The connection below SQLAlchemy's, in the same transaction."""
+    assert connection.sync_connection is not None
+    driver = connection.sync_connection.connection.driver_connection
+    assert isinstance(driver, asyncpg.Connection | aiosqlite.Connection)
+    return driver
 
 
 class _Compiled:

@@ -9,6 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
+from shop.domain.services.keep_catalogue import ListProducts
 from shop.domain.users import OPERATOR
 from tests.entrypoints.api import Api, container_for, opened_api, placed, settings_for
 
@@ -69,6 +70,40 @@ async def test_whatever_an_answer_depends_on_tells_those_who_ask_at_once_apart(
     together = await asyncio.gather(*(ask(*asked[number]) for number in numbers))
     assert together == [alone[number] for number in numbers]
     assert {status for status, *_ in together} == {200, 400, 404}
+
+
+async def test_origins_that_ask_at_once_are_each_allowed_once() -> None:
+    settings = settings_for(cors_origins="https://one.example,https://two.example")
+    async with opened_api(container_for(settings)) as api:
+        origins = ["https://one.example", "https://two.example", "https://other.example"] * 5
+        answers = await asyncio.gather(
+            *(api.customer.get("/api/products/", headers={"Origin": each}) for each in origins)
+        )
+        allowed = [
+            answer.headers.get_list("access-control-allow-origin", split_commas=False)
+            for answer in answers
+        ]
+    assert allowed == [[] if "other" in origin else [origin] for origin in origins]
+
+
+async def test_an_unexpected_failure_is_told_to_all_under_an_id_that_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ListProducts, "__call__", fail)
+    async with opened_api(container_for(settings_for())) as api:
+        for number in range(2):
+            ids = [f"{number}-{n}" for n in range(10)]
+            caplog.clear()
+            answers = await asyncio.gather(
+                *(api.customer.get("/api/products/", headers={"X-Request-ID": one}) for one in ids)
+            )
+            assert {answer.status_code for answer in answers} == {500}
+            assert [answer.headers["x-request-id"] for answer in answers] == ids
+            assert {answer.json()["request_id"] for answer in answers} <= set(ids)
+            assert len(caplog.records) < 10
 
 
 @pytest.mark.parametrize("path", ["/api/products/?page_size=2", "/api/orders/", "/api/products/1/"])

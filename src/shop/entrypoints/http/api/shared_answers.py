@@ -8,6 +8,7 @@ from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Sen
 
 from shop.domain.users import Caller
 from shop.entrypoints.http.api.etags import if_none_match_in, is_known, tag_of
+from shop.entrypoints.logs import request_id_of_context
 
 Audience = Callable[[Caller], Hashable]
 """Callers who are shown the same have the same audience."""
@@ -66,8 +67,9 @@ class SharedAnswers:
     async def _answer(self, scope: Scope, send: Send, audience: Audience) -> None:
         caller: Caller = scope["user"]
         hosts = [header for header in scope["headers"] if header[0] == b"host"]
+        request_id = request_id_of_context.get()
         answer = await self._share(
-            lambda: self._read(scope, hosts),
+            lambda: self._read(scope, hosts, request_id),
             line=(
                 scope["path"],
                 scope["query_string"],
@@ -82,14 +84,19 @@ class SharedAnswers:
             {
                 "type": "http.response.start",
                 "status": 304 if known else answer.status,
-                "headers": [(b"etag", answer.tag.encode())] if known else answer.headers,
+                # A list of its own: what is around this adds to it.
+                "headers": [(b"etag", answer.tag.encode())] if known else list(answer.headers),
             }
         )
         body = b"" if known else answer.body
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def _read(self, scope: Scope, hosts: list[tuple[bytes, bytes]]) -> _Answer:
+    async def _read(
+        self, scope: Scope, hosts: list[tuple[bytes, bytes]], request_id: str
+    ) -> _Answer:
         """The handler's answer to this asker, which is the answer to all."""
+        # What it logs is logged under an id that one of them has.
+        request_id_of_context.set(request_id)
         messages: list[Any] = []
 
         async def keep(message: Message) -> None:
