@@ -299,6 +299,23 @@ def bodies_that_do_not_say_they_are_json() -> Iterator[Bad]:
             )
 
 
+ENCODINGS = ["gzip", "GZIP", "br", "deflate", "gzip, identity", "aes128gcm", "\xff"]
+
+
+def encoded_bodies() -> Iterator[Bad]:
+    """What they hold is valid, so that only the header is wrong."""
+    for path, good in GOOD.items():
+        for encoding in ENCODINGS:
+            said = [(b"Content-Type", b"application/json")]
+            said.append((b"Content-Encoding", encoding.encode("latin-1")))
+            yield Bad(
+                case=repr(encoding),
+                path=path,
+                request={"content": json.dumps(good).encode(), "headers": httpx.Headers(said)},
+                check=is_problem(415, "unsupported_content_encoding"),
+            )
+
+
 @dataclass
 class Chunks:
     """A body that is sent in pieces; without an end, when it has none."""
@@ -487,6 +504,7 @@ REFUSED_UNREAD: dict[str, Callable[[], Iterable[Bad]]] = {
     "what is no text is refused": no_text,
     "a field given twice is refused": fields_given_twice,
     "a body that does not say it is JSON is refused": bodies_that_do_not_say_they_are_json,
+    "an encoded body is refused": encoded_bodies,
     "a body over the limit is refused": bodies_over_the_limit,
     "an endless body is not read to its end": endless_bodies,
     "an order id that is no UUID is refused": order_ids_that_are_no_uuid,

@@ -63,6 +63,7 @@ def build_app(container: Container) -> ASGIApp:
         metrics=container.metrics(),
         log_access=settings.access_log,
         body_seconds_max=settings.request_timeout,
+        for_origins=bool(settings.origins),
     )
 
 

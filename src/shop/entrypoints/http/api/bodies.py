@@ -14,7 +14,7 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
 from shop.domain.errors import Invalid, InvalidField
-from shop.entrypoints.http.errors import UnsupportedMediaType
+from shop.entrypoints.http.errors import EncodedBody, UnsupportedMediaType
 
 
 class MalformedBody(Invalid):
@@ -66,11 +66,14 @@ class StrictJSON(AbstractDTO[Any]):
     def decode_bytes(self, value: bytes) -> Any:
         """The body as the handler's Struct.
 
-        Raises `UnsupportedMediaType`, `MalformedBody` and `InvalidField`.
+        Raises `UnsupportedMediaType`, `MalformedBody` and `InvalidFields`.
         """
-        media_type = self.asgi_connection.headers.get("content-type", "")
+        headers = self.asgi_connection.headers
+        media_type = headers.get("content-type", "")
         if media_type.partition(";")[0].strip().lower() != "application/json":
             raise UnsupportedMediaType
+        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise EncodedBody
         decoder = self._decoders[_handler_id(self.asgi_connection.route_handler)]
         try:
             body = decoder.decode(value)

@@ -20,7 +20,8 @@ from shop.domain.errors import (
     Unavailable,
 )
 from shop.entrypoints.http.answers import JSONAnswer
-from shop.entrypoints.http.errors import STATUSES, status_of
+from shop.entrypoints.http.errors import STATUSES, EncodedBody, status_of
+from shop.entrypoints.http.requests import allowed
 from shop.entrypoints.logs import request_id_of_context
 
 logger = logging.getLogger("shop.http")
@@ -67,6 +68,8 @@ def shop_error(_: Request[Any, Any, Any], error: ShopError) -> Response[Any]:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, EncodedBody):
+        headers["Accept-Encoding"] = "identity"
     return problem(
         status_of(error),
         code=error.code,
@@ -85,7 +88,10 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return unexpected_error(request, error)
     code, title, detail = _REFUSALS.get(status, ("bad_request", "Bad request", f"{error.detail}."))
-    return problem(status, code=code, title=title, detail=detail, headers=error.headers)
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if methods := headers.get("allow"):
+        headers["allow"] = allowed(methods.split(", "))
+    return problem(status, code=code, title=title, detail=detail, headers=headers)
 
 
 # These names stand here because Python's own names of statuses differ between its versions.
