@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from shop.domain.errors import IdempotencyKeyReused, OrderIdTaken, OutOfStock, ShopError
+from shop.domain.money import PRICE_MAX
 from shop.domain.orders import OrderStatus, Placed
 from shop.domain.products import Product
 from shop.domain.users import OPERATOR, Caller
@@ -224,12 +225,12 @@ async def test_an_order_keeps_the_name_of_its_product_to_the_letter(
 
 async def test_a_full_order_fits(shop: UseCases) -> None:
     buyer = await shop.given_customer()
-    products = [await shop.given_product(1_000_000, price=10**10) for _ in range(100)]
+    products = [await shop.given_product(1_000_000, price=PRICE_MAX) for _ in range(100)]
     answer = await shop.place_order(
         caller=buyer, items=items(*((product.id, 1_000_000) for product in products))
     )
     stored = await shop.read_order(caller=buyer, order_id=answer.order.id)
-    assert stored.total.amount == 100 * 1_000_000 * 10**10
+    assert stored.total.amount == 100 * 1_000_000 * PRICE_MAX
     await assert_sound(shop, *products, stock=0)
 
 

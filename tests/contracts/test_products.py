@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from shop.domain.errors import ProductChanged, ProductNotFound, SkuTaken
+from shop.domain.money import PRICE_MAX
 from shop.domain.pages import Window, read_page
 from shop.domain.products import Product, ProductQuery, ProductSort
 from shop.domain.users import OPERATOR
@@ -208,7 +209,7 @@ async def test_a_product_is_read_back_as_it_was_stored(shop: UseCases) -> None:
         caller=OPERATOR,
         sku="X-1",
         name="'; DROP TABLE products; -- ☃",
-        price=money(10**10),
+        price=money(PRICE_MAX),
         description="line one\nline two\t%s %(a)s :b",
         stock=10**12,
     )

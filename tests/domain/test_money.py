@@ -2,9 +2,9 @@
 
 import pytest
 
-from shop.domain.errors import InvalidField
-from shop.domain.money import AMOUNT_MAX, Money
-from shop.domain.orders import LINES_MAX, QUANTITY_MAX
+from shop.domain.errors import InvalidField, MixedCurrencies
+from shop.domain.money import PRICE_MAX, Money
+from shop.domain.orders import QUANTITY_MAX
 from tests.builders import money
 
 
@@ -20,7 +20,11 @@ from tests.builders import money
         ("1200", "JPY", 1200),
         ("1.234", "KWD", 1234),
         ("1.2", "KWD", 1200),
-        ("100000000.00", "EUR", AMOUNT_MAX),
+        ("10000000000.00", "EUR", PRICE_MAX),
+        ("10000000000.00", "IDR", PRICE_MAX),
+        ("1000000000000", "VND", PRICE_MAX),
+        ("1000000000000", "KRW", PRICE_MAX),
+        ("1000000000.000", "KWD", PRICE_MAX),
     ],
 )
 def test_a_price_is_read_to_the_minor_unit(text: str, currency: str, amount: int) -> None:
@@ -44,8 +48,12 @@ def test_a_price_is_read_to_the_minor_unit(text: str, currency: str, amount: int
         ("1.005", "EUR"),
         ("1.0", "JPY"),
         ("1.2345", "KWD"),
-        ("100000000.01", "EUR"),
-        ("99999999999", "EUR"),
+        ("10000000000.01", "EUR"),
+        ("10000000000.01", "IDR"),
+        ("1000000000001", "VND"),
+        ("1000000000001", "KRW"),
+        ("1000000000.001", "KWD"),
+        ("99999999999999", "EUR"),
     ],
 )
 def test_a_price_that_is_not_one_names_its_field(text: str, currency: str) -> None:
@@ -70,14 +78,20 @@ def test_money_is_written_with_its_currencys_digits(amount: int, currency: str, 
 
 
 @pytest.mark.parametrize("currency", ["EUR", "JPY", "KWD"])
-@pytest.mark.parametrize("amount", [0, 1, 99, 100, 123_456_789, AMOUNT_MAX])
+@pytest.mark.parametrize("amount", [0, 1, 99, 100, 123_456_789, PRICE_MAX])
 def test_what_is_written_reads_back_as_the_same(amount: int, currency: str) -> None:
     written = str(Money(amount=amount, currency=currency))
     assert Money.parse(written, currency).amount == amount
 
 
-def test_the_largest_order_fits_the_databases_integers() -> None:
-    assert (money(AMOUNT_MAX) * QUANTITY_MAX).amount * LINES_MAX < 2**63
+def test_the_largest_line_fits_the_integers_of_databases_and_clients() -> None:
+    assert (money(PRICE_MAX) * QUANTITY_MAX).amount < 2**63
+
+
+def test_money_of_one_currency_is_added_up_and_of_several_is_not() -> None:
+    assert money(1200) + money(5) == money(1205)
+    with pytest.raises(MixedCurrencies, match="EUR and JPY"):
+        money(1200, "JPY") + money(1200, "EUR")
 
 
 def test_there_is_no_negative_money() -> None:

@@ -1,6 +1,6 @@
 """What can go wrong, by category; each concrete error has a stable `code` clients may rely on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -159,6 +159,17 @@ class AlreadyDone(Exception):
 # --- products and stock ---
 
 
+class MixedCurrencies(Conflict):
+    code = "mixed_currencies"
+    title = "Prices in several currencies"
+
+    def __init__(self, currencies: Collection[str]) -> None:
+        super().__init__(
+            f"Prices in {' and '.join(sorted(currencies))} cannot be added up: "
+            "an order has one currency."
+        )
+
+
 class ProductNotFound(NotFound):
     code = "product_not_found"
     title = "No such product"
@@ -171,9 +182,21 @@ class SkuTaken(Conflict):
     code = "sku_taken"
     title = "The SKU is taken"
 
-    def __init__(self, sku: str | None = None) -> None:
+    def __init__(
+        self, sku: str | None = None, *, product_id: int | None = None, archived: bool = False
+    ) -> None:
+        """The SKU and whose it is, as far as they are known."""
         which = "one of these SKUs" if sku is None else f"the SKU {sku!r}"
-        super().__init__(f"Another product has {which}.")
+        if product_id is None:
+            super().__init__(f"Another product has {which}.")
+        elif archived:
+            super().__init__(
+                f"The archived product {product_id} has {which}; restore it, or take another SKU.",
+                product_id=product_id,
+                archived=True,
+            )
+        else:
+            super().__init__(f"Product {product_id} has {which}.", product_id=product_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +221,24 @@ class OutOfStock(Conflict):
 
 def _products_of(shortages: Sequence[Shortage]) -> str:
     return ", ".join(f"product {shortage.product_id}" for shortage in shortages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverMax(Shortage):
+    """A line that asks for more than one order may have of a product."""
+
+    max_per_order: int
+
+
+class OverMaxPerOrder(Conflict):
+    code = "over_max_per_order"
+    title = "More than one order may have"
+
+    def __init__(self, lines: Sequence[OverMax]) -> None:
+        limits = ", ".join(f"{line.max_per_order} of product {line.product_id}" for line in lines)
+        super().__init__(
+            f"An order may have at most {limits}.", lines=[asdict(line) for line in lines]
+        )
 
 
 class StockChanged(Conflict):

@@ -1,20 +1,25 @@
 """Money: an integer count of a currency's minor units, so that sums are exact."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from shop.domain.errors import InvalidField
+from shop.domain.errors import InvalidField, MixedCurrencies
 
 # ISO 4217 currencies whose minor unit is not a hundredth; units of account, which nobody pays
 # with, are left out (CLF and UYW have four digits).
 _WHOLE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _THOUSANDTHS = "BHD IQD JOD KWD LYD OMR TND"
 _DIGITS = {**dict.fromkeys(_WHOLE.split(), 0), **dict.fromkeys(_THOUSANDTHS.split(), 3)}
-_DECIMAL = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,3}))?", re.ASCII)
+_DECIMAL = re.compile(r"([0-9]{1,13})(?:\.([0-9]{1,3}))?", re.ASCII)
 
-# A full order (100 lines of 1,000,000 pieces) at this price still fits a signed 64-bit integer.
-AMOUNT_MAX = 10**10
+PRICE_MAX = 10**12
+"""In minor units, of one piece, in every currency.
+
+It is 10,000,000,000.00 of a currency with two digits, so that houses and machines have a price in
+rupiah, too. A line of 1,000,000 pieces at this price fits a signed 64-bit integer.
+"""
 
 
 def currency_digits(currency: str) -> int:
@@ -44,10 +49,8 @@ class Money:
         if len(fraction) > digits:
             raise InvalidField(field, f"{currency} has {digits} digits after the point")
         amount = int(whole) * 10**digits + int(fraction.ljust(digits, "0") or 0)
-        if amount > AMOUNT_MAX:
-            raise InvalidField(
-                field, f"must be at most {cls(amount=AMOUNT_MAX, currency=currency)}"
-            )
+        if amount > PRICE_MAX:
+            raise InvalidField(field, f"must be at most {cls(amount=PRICE_MAX, currency=currency)}")
         return cls(amount=amount, currency=currency)
 
     def __str__(self) -> str:
@@ -59,3 +62,14 @@ class Money:
 
     def __mul__(self, quantity: int) -> "Money":
         return Money(amount=self.amount * quantity, currency=self.currency)
+
+    def __add__(self, other: "Money") -> "Money":
+        """Raises `MixedCurrencies`."""
+        require_same_currency((self.currency, other.currency))
+        return Money(amount=self.amount + other.amount, currency=self.currency)
+
+
+def require_same_currency(currencies: Iterable[str]) -> None:
+    """Raises `MixedCurrencies` if there are several."""
+    if len(different := set(currencies)) > 1:
+        raise MixedCurrencies(different)

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from shop.domain.money import PRICE_MAX
 from shop.domain.orders import LINES_MAX, QUANTITY_MAX, OrderStatus, keyed_order_id
 from tests.builders import staff as staff_caller
 from tests.entrypoints.api import (
@@ -157,10 +158,12 @@ async def test_an_archived_product_is_as_good_as_unknown(api: Api) -> None:
 
 
 async def test_the_largest_order_is_placed(api: Api) -> None:
-    products = [await api.given_product(price=10**10, stock=QUANTITY_MAX) for _ in range(LINES_MAX)]
+    products = [
+        await api.given_product(price=PRICE_MAX, stock=QUANTITY_MAX) for _ in range(LINES_MAX)
+    ]
     order = await placed(api.customer, *((product, QUANTITY_MAX) for product in products))
     assert len(order["items"]) == LINES_MAX
-    assert order["total"] == f"{10**10 // 100 * QUANTITY_MAX * LINES_MAX}.00"
+    assert order["total"] == f"{PRICE_MAX // 100 * QUANTITY_MAX * LINES_MAX}.00"
     assert await api.stock_of(products[0]) == 0
     found = await api.customer.get(f"/api/orders/{order['id']}/")
     assert found.json() == order
