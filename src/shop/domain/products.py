@@ -47,7 +47,7 @@ class Product:
             raise InvalidField("stock", f"must be from 0 to {STOCK_MAX}")
         return cls(
             id=0,
-            sku=_check_sku(sku),
+            sku=clean_sku(sku),
             name=_clean_name(name),
             description=_clean_description(description),
             price=price,
@@ -75,7 +75,7 @@ class Product:
         """The product with the given fields replaced (None keeps one), or `InvalidField`."""
         return replace(
             self,
-            sku=self.sku if sku is None else _check_sku(sku),
+            sku=self.sku if sku is None else clean_sku(sku),
             name=self.name if name is None else _clean_name(name),
             description=self.description
             if description is None
@@ -94,7 +94,7 @@ class Product:
             raise ProductChanged
 
 
-def _check_sku(sku: str) -> str:
+def clean_sku(sku: str) -> str:
     if not _SKU.fullmatch(sku):
         raise InvalidField("sku", "must be 1 to 64 letters, digits, dots, dashes or underscores")
     return sku

@@ -58,6 +58,8 @@ def build_app(container: Container) -> ASGIApp:
         openapi_config=docs.openapi_config(),
         request_max_body_size=settings.body_max,
     )
+    # For what reads and refuses requests outside of handlers.
+    app.state.settings = container.settings
     return Edge(
         app,
         metrics=container.metrics(),

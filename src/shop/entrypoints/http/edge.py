@@ -1,4 +1,4 @@
-"""The edge, around the whole application: request ids, every answer's headers, HEAD, slow bodies."""
+"""The edge, around the whole application: request ids, headers of every answer, HEAD, slow ones."""
 
 import asyncio
 import logging

@@ -1,6 +1,5 @@
 """Orders over HTTP: `/api/orders/`."""
 
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,6 +8,7 @@ import msgspec
 from litestar import Controller, Request, Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
 
@@ -33,6 +33,7 @@ from shop.domain.stock import NOTE_LENGTH_MAX
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer
+from shop.entrypoints.http.api.fields import Words
 from shop.entrypoints.http.api.idempotency import Change, IdempotencyKey, Once
 from shop.entrypoints.http.api.pagination import (
     KeyNumber,
@@ -47,22 +48,42 @@ from shop.entrypoints.http.api.parameters import (
     LINE_PATTERN,
     LOCATION,
     TEXT_PATTERN,
+    ActorOut,
+    CreatedOut,
+    CurrencyOut,
     IfMatch,
+    ModifiedOut,
+    MomentOut,
+    NoteOut,
+    PriceOut,
     Time,
     parse_if_match,
     parse_time,
+    text,
 )
 from shop.entrypoints.http.api.problems import problems
 
-OrderId = Annotated[UUID, PathParameter(description="The order's id, a UUID.")]
+OrderId = Annotated[
+    UUID,
+    PathParameter(
+        description="The order's id, a UUID.",
+        examples=[Example(value="6f1c2a9e-5b0d-4c7e-9a41-3d2f8e7b6c50")],
+    ),
+]
 
 
 class NewItem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    product_id: Annotated[int, Meta(ge=1, le=ID_MAX, examples=[1])]
-    quantity: Annotated[int, Meta(ge=1, le=QUANTITY_MAX, examples=[2])]
+    """How many of a product."""
+
+    product_id: Annotated[int, Meta(ge=1, le=ID_MAX, description="The product's id.", examples=[1])]
+    quantity: Annotated[
+        int, Meta(ge=1, le=QUANTITY_MAX, description="How many pieces.", examples=[2])
+    ]
 
 
 class NewOrder(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What is ordered."""
+
     # `omit_defaults` is for `each_field_once`, here and in `NewItem`.
     items: Annotated[
         list[NewItem],
@@ -86,16 +107,22 @@ Note = Annotated[
     Meta(
         max_length=NOTE_LENGTH_MAX,
         description="For the history and the ledger.",
+        examples=["as agreed on the phone"],
         extra_json_schema={"extra": {"pattern": TEXT_PATTERN}},
     ),
+    text(NOTE_LENGTH_MAX),
 ]
 
 
 class Move(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What may be said of a move."""
+
     note: Note = ""
 
 
 class Payment(Move, forbid_unknown_fields=True, kw_only=True):
+    """What may be said of a payment."""
+
     reference: (
         Annotated[
             str,
@@ -103,20 +130,27 @@ class Payment(Move, forbid_unknown_fields=True, kw_only=True):
                 min_length=1,
                 max_length=PAYMENT_REFERENCE_LENGTH_MAX,
                 description="What the payment is called where it was made; unique.",
+                examples=["pi_3MtwBwLkdIwHu7ix"],
                 extra_json_schema={"extra": {"pattern": LINE_PATTERN}},
             ),
+            text(PAYMENT_REFERENCE_LENGTH_MAX, length_min=1),
         ]
         | None
     ) = None
 
 
 class Cancellation(Move, forbid_unknown_fields=True, kw_only=True):
+    """What may be said of a cancellation."""
+
     restock: Annotated[
-        bool, Meta(description="Staff: false writes off what comes back instead.")
+        bool,
+        Meta(description="Staff: false writes off what comes back instead.", examples=[True]),
     ] = True
 
 
 class Return(Cancellation, forbid_unknown_fields=True, kw_only=True):
+    """What may be said of a return."""
+
     items: (
         Annotated[
             list[NewItem],
@@ -127,12 +161,16 @@ class Return(Cancellation, forbid_unknown_fields=True, kw_only=True):
 
 
 class OrderEventOut(msgspec.Struct, rename={"from_status": "from", "to_status": "to"}):
-    from_status: OrderStatus
-    to_status: OrderStatus
-    by: int | None
-    """The user's id; null for an operator."""
-    note: str
-    at: datetime
+    """What happened to an order."""
+
+    from_status: Annotated[OrderStatus, Meta(description="The status before.", examples=["placed"])]
+    to_status: Annotated[
+        OrderStatus,
+        Meta(description="The status after; the same for an amendment.", examples=["paid"]),
+    ]
+    by: ActorOut
+    note: NoteOut
+    at: MomentOut
 
     @classmethod
     def of(cls, event: HistoryEntry) -> "OrderEventOut":
@@ -148,15 +186,19 @@ class OrderEventOut(msgspec.Struct, rename={"from_status": "from", "to_status": 
 class OrderedProduct(msgspec.Struct):
     """The product as it was when it was ordered."""
 
-    id: int
-    name: str
-    price: Annotated[str, Meta(examples=["12.00"])]
+    id: Annotated[int, Meta(description="The product's id.", examples=[1])]
+    name: Annotated[str, Meta(description="Its name then.", examples=["Everyday Bamboo Blanket"])]
+    price: PriceOut
 
 
 class OrderLineOut(msgspec.Struct):
+    """A line of an order."""
+
     product: OrderedProduct
-    quantity: int
-    total: Annotated[str, Meta(examples=["24.00"])]
+    quantity: Annotated[int, Meta(description="How many pieces.", examples=[2])]
+    total: Annotated[
+        str, Meta(description="The line's price, in the order's currency.", examples=["43.80"])
+    ]
 
     @classmethod
     def of(cls, line: OrderLine) -> "OrderLineOut":
@@ -168,15 +210,33 @@ class OrderLineOut(msgspec.Struct):
 
 
 class OrderOut(msgspec.Struct):
-    id: UUID
-    code: Annotated[str, Meta(min_length=12, max_length=12)]
-    user: int
-    status: OrderStatus
-    items: list[OrderLineOut]
-    total: Annotated[str, Meta(examples=["24.00"])]
-    currency: Annotated[str, Meta(examples=["EUR"])]
-    created: datetime
-    modified: datetime
+    """An order; prices are those of the moment it was placed."""
+
+    id: Annotated[
+        UUID,
+        Meta(
+            description="Its UUID, in addresses.",
+            examples=["6f1c2a9e-5b0d-4c7e-9a41-3d2f8e7b6c50"],
+        ),
+    ]
+    code: Annotated[
+        str,
+        Meta(
+            min_length=12,
+            max_length=12,
+            description="What people call it on the phone.",
+            examples=["7GK2M9QXWB4T"],
+        ),
+    ]
+    user: Annotated[int, Meta(description="The id of whose order it is.", examples=[1])]
+    status: Annotated[OrderStatus, Meta(description="Where it stands.", examples=["placed"])]
+    items: Annotated[list[OrderLineOut], Meta(description="Its lines.")]
+    total: Annotated[
+        str, Meta(description="What it costs, all lines together.", examples=["43.80"])
+    ]
+    currency: CurrencyOut
+    created: CreatedOut
+    modified: ModifiedOut
 
     @classmethod
     def of(cls, order: Order) -> "OrderOut":
@@ -284,13 +344,31 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         list_orders: NamedDependency[ListOrders],
         paging: NamedDependency[Paging],
-        status: Annotated[OrderStatus | None, QueryParameter()] = None,
+        status: Annotated[
+            OrderStatus | None,
+            QueryParameter(
+                description="Only those that stand there.", schema_extra={"examples": ["placed"]}
+            ),
+        ] = None,
         created_after: Time = None,
         created_before: Time = None,
-        code: Annotated[str | None, QueryParameter(pattern="^[0-9A-Za-z]{12}$")] = None,
+        code: Annotated[
+            str | None,
+            QueryParameter(
+                pattern="^[0-9A-Za-z]{12}$",
+                description="Only the order that is called so.",
+                schema_extra={"examples": ["7GK2M9QXWB4T"]},
+            ),
+            Words("must be the 12 letters and digits that an order is called by"),
+        ] = None,
         user: Annotated[
             int | None,
-            QueryParameter(ge=1, le=ID_MAX, description="Staff: only this user's orders."),
+            QueryParameter(
+                ge=1,
+                le=ID_MAX,
+                description="Staff: only this user's orders.",
+                schema_extra={"examples": [1]},
+            ),
         ] = None,
     ) -> PageOut[OrderOut]:
         query = OrderQuery(

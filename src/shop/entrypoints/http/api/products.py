@@ -1,6 +1,5 @@
 """Products over HTTP: `/api/products/`."""
 
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -22,6 +21,7 @@ from shop.domain.products import (
     Product,
     ProductQuery,
     ProductSort,
+    clean_sku,
 )
 from shop.domain.services.keep_catalogue import (
     ArchiveProduct,
@@ -36,6 +36,7 @@ from shop.domain.stock import NOTE_LENGTH_MAX, Reason, StockMovement
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer
+from shop.entrypoints.http.api.fields import Rule, Words
 from shop.entrypoints.http.api.idempotency import Once
 from shop.entrypoints.http.api.pagination import (
     KeyNumber,
@@ -50,11 +51,20 @@ from shop.entrypoints.http.api.parameters import (
     LINE_PATTERN,
     LINES_PATTERN,
     LOCATION,
+    PRICE,
     PRICE_PATTERN,
     TEXT_PATTERN,
+    ActorOut,
+    CreatedOut,
+    CurrencyOut,
     IfMatch,
+    ModifiedOut,
+    MomentOut,
+    NoteOut,
+    PriceOut,
     ProductId,
     parse_if_match,
+    text,
 )
 from shop.entrypoints.http.api.problems import problems
 from shop.entrypoints.http.requests import null_is_text
@@ -63,26 +73,45 @@ from shop.entrypoints.settings import Settings
 Price = Annotated[
     str,
     Meta(
-        pattern=PRICE_PATTERN,
         description="In the shop's currency.",
         examples=["12.00"],
+        extra_json_schema={"extra": {"pattern": PRICE_PATTERN}},
     ),
+    PRICE,
 ]
 
 # The minimum stands here twice, because Litestar leaves a minimum of 0 out of the document.
-Quantity = Annotated[int, Meta(ge=0, le=STOCK_MAX, extra_json_schema={"extra": {"minimum": 0}})]
+_FROM_0 = {"extra": {"minimum": 0}}
+Stock = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=STOCK_MAX,
+        description="How many are there.",
+        examples=[40],
+        extra_json_schema=_FROM_0,
+    ),
+]
 
 
 class ProductOut(msgspec.Struct):
-    id: int
-    sku: str
-    name: str
-    description: str
-    price: Annotated[str, Meta(examples=["12.00"])]
-    currency: Annotated[str, Meta(examples=["EUR"])]
-    stock: int
-    created: datetime
-    modified: datetime
+    """A product of the catalogue."""
+
+    id: Annotated[int, Meta(description="What orders name it by.", examples=[1])]
+    sku: Annotated[
+        str, Meta(description="What the shop calls it; unique.", examples=["BLA-1-000001"])
+    ]
+    name: Annotated[
+        str, Meta(description="What customers read.", examples=["Everyday Bamboo Blanket"])
+    ]
+    description: Annotated[
+        str, Meta(description="More about it; may be empty.", examples=["Of bamboo."])
+    ]
+    price: PriceOut
+    currency: CurrencyOut
+    stock: Annotated[int, Meta(description="How many are there.", examples=[63])]
+    created: CreatedOut
+    modified: ModifiedOut
 
     @classmethod
     def of(cls, product: Product) -> "ProductOut":
@@ -99,31 +128,46 @@ class ProductOut(msgspec.Struct):
         )
 
 
-Sku = Annotated[str, Meta(pattern=SKU_PATTERN, examples=["TEA-1"])]
+Sku = Annotated[
+    str,
+    Meta(
+        description="What the shop calls it; unique.",
+        examples=["TEA-1"],
+        extra_json_schema={"extra": {"pattern": SKU_PATTERN}},
+    ),
+    Rule(lambda sku, _: clean_sku(sku)),
+]
 Name = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=NAME_LENGTH_MAX,
+        description="What customers read.",
         examples=["Green tea"],
         extra_json_schema={"extra": {"pattern": LINE_PATTERN}},
     ),
+    text(NAME_LENGTH_MAX, length_min=1),
 ]
 Description = Annotated[
     str,
     Meta(
         max_length=DESCRIPTION_LENGTH_MAX,
+        description="More about it, in several lines if need be.",
+        examples=["Of the first harvest."],
         extra_json_schema={"extra": {"pattern": LINES_PATTERN}},
     ),
+    text(DESCRIPTION_LENGTH_MAX, lines=True),
 ]
 
 
 class NewProduct(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A product to be made."""
+
     sku: Sku
     name: Name
     price: Price
     description: Description = ""
-    stock: Quantity = 0
+    stock: Stock = 0
 
 
 class ProductChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -136,16 +180,23 @@ class ProductChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class MovementOut(msgspec.Struct):
-    quantity: int
-    """Signed: what left the shelf is negative."""
-    balance: int
-    """The stock after it."""
-    reason: Reason
-    order: UUID | None
-    actor: int | None
-    """The user's id; null for an operator."""
-    note: str
-    at: datetime
+    """A line of a product's stock ledger."""
+
+    quantity: Annotated[
+        int, Meta(description="Signed: what left the shelf is negative.", examples=[-2])
+    ]
+    balance: Annotated[int, Meta(description="The stock after it.", examples=[61])]
+    reason: Annotated[Reason, Meta(description="Why it moved.", examples=["order"])]
+    order: Annotated[
+        UUID | None,
+        Meta(
+            description="The order that moved it, if one did.",
+            examples=["6f1c2a9e-5b0d-4c7e-9a41-3d2f8e7b6c50"],
+        ),
+    ]
+    actor: ActorOut
+    note: NoteOut
+    at: MomentOut
 
     @classmethod
     def of(cls, movement: StockMovement) -> "MovementOut":
@@ -174,11 +225,56 @@ class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
                 "extra": {"pattern": LINE_PATTERN},
             },
         ),
+        text(NOTE_LENGTH_MAX, length_min=1),
     ]
-    delta: Annotated[int, Meta(ge=-STOCK_MAX, le=STOCK_MAX, examples=[5])] | None = None
-    quantity: Quantity | None = None
-    expected: Quantity | None = None
+    delta: (
+        Annotated[
+            int,
+            Meta(
+                ge=-STOCK_MAX,
+                le=STOCK_MAX,
+                description="How many came (or left, if negative); not 0.",
+                examples=[5],
+            ),
+        ]
+        | None
+    ) = None
+    quantity: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=STOCK_MAX,
+                description="How many are there by now.",
+                examples=[40],
+                extra_json_schema=_FROM_0,
+            ),
+        ]
+        | None
+    ) = None
+    expected: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=STOCK_MAX,
+                description="How many the shop is believed to say; 409 if it says otherwise.",
+                examples=[68],
+                extra_json_schema=_FROM_0,
+            ),
+        ]
+        | None
+    ) = None
 
+
+PriceLimit = Annotated[
+    str | None,
+    QueryParameter(
+        description="Inclusive; in the shop's currency.",
+        schema_extra={"pattern": PRICE_PATTERN, "examples": ["20.00"]},
+    ),
+    PRICE,
+]
 
 _LISTINGS = {
     sort: Listing(key=ProductQuery(sort=sort).key, key_type=key_type, out=ProductOut.of)
@@ -235,22 +331,28 @@ class ProductController(Controller):
                 max_length=SEARCH_LENGTH_MAX,
                 pattern=TEXT_PATTERN,
                 description="Found anywhere in name or SKU, whatever the case.",
+                schema_extra={"examples": ["bamboo"]},
             ),
+            Words(f"must be {SEARCH_LENGTH_MAX} characters at most, and no control characters"),
         ] = "",
         ordering: Annotated[
             Literal["name", "-name", "price", "-price", "created", "-created"],
-            QueryParameter(description="A `-` in front reverses."),
+            QueryParameter(
+                description="A `-` in front reverses.", schema_extra={"examples": ["-price"]}
+            ),
         ] = "created",
         in_stock: Annotated[
-            Literal["true", "false"] | None,
-            QueryParameter(description="Only with, or without, stock."),
+            bool | None,
+            QueryParameter(
+                description="Only with, or without, stock.", schema_extra={"examples": [True]}
+            ),
         ] = None,
-        price_min: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
-        price_max: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
+        price_min: PriceLimit = None,
+        price_max: PriceLimit = None,
     ) -> PageOut[ProductOut]:
         query = ProductQuery(
             search=search,
-            in_stock=None if in_stock is None else in_stock == "true",
+            in_stock=in_stock,
             price_min=_minor_units("price_min", price_min, settings),
             price_max=_minor_units("price_max", price_max, settings),
             sort=ProductSort(ordering.removeprefix("-")),
@@ -275,7 +377,11 @@ class ProductController(Controller):
         read_product: NamedDependency[ReadProduct],
         if_none_match: Annotated[
             str | None,
-            HeaderParameter(name="If-None-Match", description="Answers 304 to this `ETag`."),
+            HeaderParameter(
+                name="If-None-Match",
+                description="Answers 304 to this `ETag`.",
+                schema_extra={"examples": ['"1-63"']},
+            ),
         ] = None,
     ) -> Response[ProductOut]:
         product = await read_product(caller=request.user, product_id=product_id)
