@@ -61,12 +61,13 @@ GET    /health/live                       200       200    200    200       200
 GET    /health/ready                      200       200    200    200       200
 GET    /metrics                           200       200    200    200       200
 GET    /openapi.json                      200       200    200    200       200
+GET    /                                  200       200    200    200       200
 GET    /docs/                             200       200    200    200       200
 GET    /docs/page.js                      200       200    200    200       200
 GET    /docs/assets/{name}                200       200    200    200       200
 """
 
-UNDOCUMENTED = {"/metrics", "/openapi.json", "/docs/", "/docs/page.js", "/docs/assets/{name}"}
+UNDOCUMENTED = {"/", "/metrics", "/openapi.json", "/docs/", "/docs/page.js", "/docs/assets/{name}"}
 
 HIDDEN = "/schema"
 """What the framework insists on; see the test of it."""

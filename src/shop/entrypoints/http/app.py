@@ -18,6 +18,7 @@ from shop.entrypoints.http.api.router import api_router
 from shop.entrypoints.http.dependencies import use
 from shop.entrypoints.http.edge import Edge
 from shop.entrypoints.http.metrics import metrics_text
+from shop.entrypoints.http.openapi import openapi_config
 from shop.entrypoints.http.requests import check_request
 from shop.entrypoints.logs import set_up_logging
 from shop.entrypoints.settings import load_settings
@@ -40,6 +41,7 @@ def build_app(container: Container) -> ASGIApp:
         route_handlers=[
             api_router(container),
             metrics_text,
+            docs.welcome,
             docs.openapi_json,
             docs.docs_page,
             docs.docs_script,
@@ -55,7 +57,7 @@ def build_app(container: Container) -> ASGIApp:
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[partial(_running, container)],
         on_app_init=[_leave_logging_alone],
-        openapi_config=docs.openapi_config(),
+        openapi_config=openapi_config(),
         request_max_body_size=settings.body_max,
     )
     # For what reads and refuses requests outside of handlers.

@@ -57,6 +57,7 @@ from shop.entrypoints.http.api.parameters import (
     NoteOut,
     PriceOut,
     Time,
+    TotalOut,
     parse_if_match,
     parse_time,
     text,
@@ -196,9 +197,7 @@ class OrderLineOut(msgspec.Struct):
 
     product: OrderedProduct
     quantity: Annotated[int, Meta(description="How many pieces.", examples=[2])]
-    total: Annotated[
-        str, Meta(description="The line's price, in the order's currency.", examples=["43.80"])
-    ]
+    total: TotalOut
 
     @classmethod
     def of(cls, line: OrderLine) -> "OrderLineOut":
@@ -231,9 +230,7 @@ class OrderOut(msgspec.Struct):
     user: Annotated[int, Meta(description="The id of whose order it is.", examples=[1])]
     status: Annotated[OrderStatus, Meta(description="Where it stands.", examples=["placed"])]
     items: Annotated[list[OrderLineOut], Meta(description="Its lines.")]
-    total: Annotated[
-        str, Meta(description="What it costs, all lines together.", examples=["43.80"])
-    ]
+    total: TotalOut
     currency: CurrencyOut
     created: CreatedOut
     modified: ModifiedOut

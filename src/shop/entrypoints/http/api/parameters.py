@@ -56,6 +56,9 @@ LINES_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 
 # Stands for the pattern of the shop's own currency, which the OpenAPI document has in its place.
 PRICE_PATTERN = "a price in the shop's currency"
+# By this format the document knows examples that have as many digits as the currency.
+MONEY = "decimal"
+_MONEY = {"extra": {"format": MONEY}}
 PRICE = Rule(Money.parse)
 
 
@@ -85,7 +88,12 @@ PriceOut = Annotated[
     Meta(
         description="A decimal number with the digits of the currency.",
         examples=["21.90"],
+        extra_json_schema=_MONEY,
     ),
+]
+TotalOut = Annotated[
+    str,
+    Meta(description="The price of it all together.", examples=["43.80"], extra_json_schema=_MONEY),
 ]
 CurrencyOut = Annotated[
     str, Meta(description="The shop's currency, by ISO 4217.", examples=["EUR"])

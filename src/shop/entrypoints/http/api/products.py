@@ -51,6 +51,7 @@ from shop.entrypoints.http.api.parameters import (
     LINE_PATTERN,
     LINES_PATTERN,
     LOCATION,
+    MONEY,
     PRICE,
     PRICE_PATTERN,
     TEXT_PATTERN,
@@ -75,7 +76,7 @@ Price = Annotated[
     Meta(
         description="In the shop's currency.",
         examples=["12.00"],
-        extra_json_schema={"extra": {"pattern": PRICE_PATTERN}},
+        extra_json_schema={"extra": {"pattern": PRICE_PATTERN, "format": MONEY}},
     ),
     PRICE,
 ]
@@ -235,6 +236,7 @@ class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
                 le=STOCK_MAX,
                 description="How many came (or left, if negative); not 0.",
                 examples=[5],
+                extra_json_schema={"extra": {"not": {"const": 0}}},
             ),
         ]
         | None
@@ -271,7 +273,7 @@ PriceLimit = Annotated[
     str | None,
     QueryParameter(
         description="Inclusive; in the shop's currency.",
-        schema_extra={"pattern": PRICE_PATTERN, "examples": ["20.00"]},
+        schema_extra={"pattern": PRICE_PATTERN, "format": MONEY, "examples": ["20.00"]},
     ),
     PRICE,
 ]
