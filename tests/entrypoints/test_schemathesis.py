@@ -85,7 +85,7 @@ BEYOND_A_DOCUMENT = (
     "current: is not the current password",
     "new: is one of the most common passwords*",
     "quantity: the stock would be above *",
-    "*: expected `int*`, got `float`",
+    "*: must be a whole number*, written without a point and an exponent",
 )
 
 

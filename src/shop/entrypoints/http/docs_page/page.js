@@ -44,7 +44,7 @@ form.addEventListener("submit", async (event) => {
   const { username, password } = Object.fromEntries(new FormData(form));
   try {
     keep(await post("/api/token/", { username, password }));
-    form.password.value = "";
+    form.elements.password.value = "";
     signOut.hidden = false;
     signedIn.textContent = `Signed in as ${username}: what is tried out below is done.`;
   } catch (error) {
