@@ -72,13 +72,14 @@ def _check_path(path: bytes) -> None:
         raise NotFoundException
 
 
-_PLAIN_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
+# With a sign, a point or an exponent; no UUID is such a number.
+_ODD_NUMBER = re.compile(r"-[0-9]+|-?[0-9]+(\.[0-9]+([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)", re.ASCII)
 
 
 def _check_numbers(parameters: Mapping[str, Any]) -> None:
     """Ids have one spelling as well: Litestar takes `1e0` for 1."""
     for text in parameters.values():
-        if _PLAIN_NUMBER.fullmatch(text):
+        if not _ODD_NUMBER.fullmatch(text):
             continue
         try:
             number = msgspec.convert(text, int, strict=False)
