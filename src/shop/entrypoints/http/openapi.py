@@ -169,7 +169,7 @@ def _in_currency(schema: Json, currency: str) -> None:
     for example in schema.get("examples", ()) if schema.get("type") == "object" else ():
         if "price" in example:
             example["price"] = str(Decimal(example["price"]).quantize(digits))
-    if schema.get("format") == MONEY:
+    if schema.get("format") == MONEY and "examples" in schema:
         schema["examples"] = [str(Decimal(each).quantize(digits)) for each in schema["examples"]]
     if schema.get("examples") == ["EUR"]:
         schema["examples"] = [currency]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -57,6 +58,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True, rename={"lines": "items"}
     discount: Annotated[int, Meta(le=0)] = 0
     tags: list[str] | None = None
     text: str = ""
+    at: datetime | None = None
 
 
 GOOD: dict[str, Any] = {
@@ -100,6 +102,7 @@ def test_nothing_is_wrong_with_what_fits() -> None:
         ({"tags": "x"}, "tags", "must be a list of items"),
         ({"tags": ["x", 1]}, "tags.1", "must be a text"),
         ({"text": None}, "text", "must be a text"),
+        ({"at": "today"}, "at", "must be a time such as 2026-01-31T12:00:00Z"),
     ],
 )
 def test_a_wrong_value_is_said_to_be_what_it_must(
@@ -137,7 +140,7 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         "items": [{"id": 0, "id": 1, "nmae": "ab"}, {"id": 2, "name": "abc", "gift": null}],
         "way": "foot", "id": 7, "user": 1
     }"""
-    names = "items, way, size, id, code, note, count, discount, tags, text"
+    names = "items, way, size, id, code, note, count, discount, tags, text, at"
     assert wrong(body) == [
         ("items.0.id", "must not be given twice"),
         ("items.0.nmae", "is not a field of this request; these are: id, name, gift"),

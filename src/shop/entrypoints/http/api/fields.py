@@ -195,6 +195,8 @@ def words_for(about: inspect.Type, kind: Any) -> str:
             return f"must be one of: {', '.join(map(str, get_args(kind)))}"
         case inspect.UUIDType():
             return "must be a UUID such as 6f1c2a9e-5b0d-4c7e-9a41-3d2f8e7b6c50"
+        case inspect.DateTimeType():
+            return "must be a time such as 2026-01-31T12:00:00Z"
     raise NotImplementedError(f"No words for {about}.")
 
 
