@@ -18,8 +18,9 @@ RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
 
 # `make docker/compose/unittest`: the same Python and the same installed wheel, and the tests.
 FROM builder AS test
-COPY requirements-dev.txt ./
+COPY requirements-dev.txt requirements-clients.txt ./
 RUN /venv/bin/pip install --require-hashes -r requirements-dev.txt \
+    && /venv/bin/pip install --require-hashes --target /venv/clients -r requirements-clients.txt \
     && install -d -o 65534 -g 65534 /app
 WORKDIR /app
 COPY --chown=65534:65534 . .

@@ -38,7 +38,7 @@ run: venv ## Serve the shop at http://127.0.0.1:8000 with demo data (PORT=... fo
 venv: $(STAMP) ## Build .venv with Python 3.11 or newer (PYTHON=... to choose)
 	@:
 
-$(STAMP): requirements-dev.txt pyproject.toml
+$(STAMP): requirements-dev.txt requirements-clients.txt pyproject.toml
 	@if ! $(BIN)/python -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then \
 		found=; \
 		for python in $(CANDIDATES); do \
@@ -61,6 +61,8 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@echo "Installing the shop"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@rm -rf $(VENV)/clients
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --target $(VENV)/clients -r requirements-clients.txt
 	@touch $@
 
 ##@ Develop
@@ -148,6 +150,7 @@ requirements.txt: | $(STAMP) ## Lock the dependencies of pyproject.toml with has
 	$(UV_COMPILE) pyproject.toml --output-file requirements.txt
 	$(UV_COMPILE) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(UV_COMPILE) --group build --constraint requirements-dev.txt --output-file requirements-build.txt
+	$(UV_COMPILE) --group clients --constraint requirements-dev.txt --output-file requirements-clients.txt
 
 .PHONY: clean
 clean: ## Remove the venvs and everything else that was made, but not the data in var/

@@ -100,7 +100,7 @@ class LetIn:
 class UnguardedEdge(Edge):
     """An edge that waits for a body for ever and adds no header but the request's id."""
 
-    def _headers(self, scope: Scope) -> Headers:
+    def _headers(self, scope: Scope, given: list[tuple[bytes, bytes]]) -> Headers:
         return ()
 
     def _in_time(self, scope: Scope, receive: Receive) -> Receive:

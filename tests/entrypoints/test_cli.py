@@ -482,6 +482,19 @@ def test_a_shop_keeps_the_currency_that_it_was_first_started_with(shop: Shop, co
 # --- stock ---
 
 
+@pytest.mark.parametrize(
+    ("currency", "highest", "above"),
+    [("EUR", "10000000000", "10000000000.01"), ("VND", "1000000000000", "1000000000001")],
+)
+def test_the_highest_price_is_that_of_the_api(
+    shop: Shop, currency: str, highest: str, above: str
+) -> None:
+    created = shop(f"products create TEA --name Tea --price {highest}", SHOP_CURRENCY=currency)
+    assert created.exit_code == 0, created.output
+    refused = shop(f"products create CUP --name Cup --price {above}", SHOP_CURRENCY=currency)
+    assert f"must be at most {highest}" in refusal(refused)
+
+
 def test_sound_stock_is_confirmed(shop: Shop) -> None:
     shop("add-products --count 30")
     result = shop("stock verify")

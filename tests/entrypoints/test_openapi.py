@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 import schemathesis
 
-from tests.entrypoints.api import Api, container_for, opened_api, settings_for
+from shop.domain.errors import InvalidField
+from shop.domain.money import PRICE_MAX, Money
+from shop.entrypoints.demo import DEMO_USERS
+from tests.entrypoints.api import Api, container_for, opened_api, settings_for, wrong_fields
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 PUBLIC = {"signIn", "refreshToken", "revokeToken", "registerUser", "jwks"} | {
@@ -81,8 +85,11 @@ async def test_every_operation_has_a_name_a_summary_and_says_who_may_call_it(
 
 
 async def test_names_say_nothing_of_where_the_code_stands(document: dict[str, Any]) -> None:
-    assert "PageOut_ProductOut_" in document["components"]["schemas"]
-    assert "shop." not in "".join(document["components"]["schemas"])
+    schemas = document["components"]["schemas"]
+    assert {"Product", "ProductPage", "OrderPage", "MovementPage"} <= set(schemas)
+    for name, schema in schemas.items():
+        assert re.fullmatch("([A-Z][a-z]+)+", name), name
+        assert schema["title"] == name
     assert "shop.entrypoints" not in str(document)
 
 
@@ -114,7 +121,7 @@ async def test_numbers_in_bodies_are_bounded(document: dict[str, Any]) -> None:
     items = schemas["NewOrder"]["properties"]["items"]
     assert (items["minItems"], items["maxItems"]) == (1, 100)
     assert schemas["NewProduct"]["properties"]["stock"]["minimum"] == 0
-    assert schemas["StockChange"]["properties"]["quantity"]["minimum"] == 0
+    assert schemas["StockCount"]["properties"]["quantity"]["minimum"] == 0
 
 
 async def test_what_can_go_wrong_is_documented_as_a_problem(document: dict[str, Any]) -> None:
@@ -150,17 +157,40 @@ async def test_a_parameter_is_never_null(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("currency", "good", "bad"),
-    [("EUR", ["1", "1.5", "1.50"], "1.500"), ("JPY", ["1"], "1.0"), ("KWD", ["1.500"], "1.5000")],
+    ("currency", "digits", "highest"),
+    [
+        ("EUR", 2, "10000000000.00"),
+        ("IDR", 2, "10000000000.00"),
+        ("VND", 0, "1000000000000"),
+        ("KRW", 0, "1000000000000"),
+        ("KWD", 3, "1000000000.000"),
+    ],
 )
-async def test_prices_have_the_digits_of_the_currency(
-    currency: str, good: list[str], bad: str
+async def test_prices_have_the_digits_of_the_currency_and_go_up_to_the_highest(
+    currency: str, digits: int, highest: str
 ) -> None:
+    """The document, the API and the domain agree, so the command line does as well."""
     async with opened_api(container_for(settings_for(currency=currency))) as api:
         document = (await api.anonymous.get("/openapi.json")).json()
-    pattern = document["components"]["schemas"]["NewProduct"]["properties"]["price"]["pattern"]
-    assert all(re.search(pattern, price) for price in good)
-    assert not re.search(pattern, bad)
+        pattern = document["components"]["schemas"]["NewProduct"]["properties"]["price"]["pattern"]
+        cents = Decimal(1).scaleb(-digits)
+        below, above = str(Decimal(highest) - cents), str(Decimal(highest) + cents)
+        whole = highest.partition(".")[0]
+        for number, price in enumerate(["0", "1", whole, highest, below]):
+            body = {"sku": f"A-{number}", "name": "A", "price": price}
+            assert re.search(pattern, price), price
+            created = await api.staff.post("/api/products/", json=body)
+            assert created.status_code == 201, created.text
+            assert Decimal(created.json()["price"]) == Decimal(price)
+            assert Money.parse(price, currency).amount <= PRICE_MAX
+        for price in [above, f"{highest}0" if digits else "1.0", str(int(whole) + 1)]:
+            assert not re.search(pattern, price), price
+            refused = await api.staff.post(
+                "/api/products/", json={"sku": "B", "name": "B", "price": price}
+            )
+            assert wrong_fields(refused) == ["price"], price
+            with pytest.raises(InvalidField):
+                Money.parse(price, currency)
 
 
 # --- the page ---
@@ -182,6 +212,40 @@ async def test_the_docs_page_loads_nothing_from_elsewhere(api: Api) -> None:
         assert asset.status_code == 200, link
         assert asset.content, link
         assert asset.headers["content-type"].partition(";")[0] == types[link.rpartition(".")[2]]
+
+
+async def test_the_page_signs_in_by_name_and_password(api: Api) -> None:
+    """And says who can; a browser that runs no script sends the password nowhere."""
+    page = await api.anonymous.get("/docs/")
+    for name in ("username", "password"):
+        assert f'name="{name}"' in page.text
+    for user in DEMO_USERS:
+        assert user.username in page.text
+        assert user.password in page.text
+    assert "form-action 'none'" in page.headers["content-security-policy"]
+    script = (await api.anonymous.get("/docs/page.js")).text
+    for path in ("/api/token/", "/api/token/refresh/", "/api/token/revoke/"):
+        assert f'"{path}"' in script
+
+
+@pytest.mark.parametrize(
+    ("accepted", "media_type"),
+    [
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("*/*", "application/json"),
+        ("application/json", "application/json"),
+    ],
+)
+async def test_the_root_says_what_this_is_and_where_to_go(
+    api: Api, accepted: str, media_type: str
+) -> None:
+    response = await api.anonymous.get("/", headers={"Accept": accepted})
+    assert (response.status_code, response.headers["content-type"]) == (200, media_type)
+    assert "never sells what is not there" in response.text
+    assert response.headers["vary"] == "Accept"
+    for path in ("/docs/", "/openapi.json", "/api/health/"):
+        assert f'"{path}"' in response.text
+        assert (await api.anonymous.get(path)).status_code == 200
 
 
 async def test_the_page_shows_this_document(api: Api) -> None:

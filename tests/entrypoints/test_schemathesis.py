@@ -87,7 +87,7 @@ BEYOND_A_DOCUMENT = (
     "new: must not be one character again and again",
     "sku: must be 1 to 64 letters, digits, spaces or any of *",
     "quantity: the stock would be above *",
-    "*: expected `int*`, got `float`",
+    "*: must be a whole number*, written without a point and an exponent",
 )
 
 

@@ -62,12 +62,13 @@ GET    /health/live                       200       200    200    200       200
 GET    /health/ready                      200       200    200    200       200
 GET    /metrics                           200       200    200    200       200
 GET    /openapi.json                      200       200    200    200       200
+GET    /                                  200       200    200    200       200
 GET    /docs/                             200       200    200    200       200
 GET    /docs/page.js                      200       200    200    200       200
 GET    /docs/assets/{name}                200       200    200    200       200
 """
 
-UNDOCUMENTED = {"/metrics", "/openapi.json", "/docs/", "/docs/page.js", "/docs/assets/{name}"}
+UNDOCUMENTED = {"/", "/metrics", "/openapi.json", "/docs/", "/docs/page.js", "/docs/assets/{name}"}
 
 HIDDEN = "/schema"
 """What the framework insists on; see the test of it."""
@@ -320,9 +321,22 @@ def shorter(path: str) -> str:
     return path.replace("_id}", "}")
 
 
+@pytest.mark.parametrize("who", ["nobody", "customer", "other", "staff"])
+async def test_head_tells_each_what_get_does(who: str) -> None:
+    async with opened_shop("memory://") as shop:
+        await shop.call(("POST", "/api/orders/"), "customer")
+        headers = shop.door.signed_in(shop.callers[who]) if who in shop.callers else {}
+        for method, path in rows():
+            if method == "GET":
+                where = path.format(product=1, order=UUID(int=1), name="swagger-ui.css")
+                head = await shop.door.at().head(where, headers=headers)
+                get = await shop.door.at().get(where, headers=headers)
+                assert (head.status_code, head.content) == (get.status_code, b""), path
+
+
 async def test_a_method_that_no_route_takes_tells_nobody_anything() -> None:
     async with opened_shop("memory://") as shop:
-        methods = ("HEAD", "PUT", "TRACE", "CONNECT", "PROPFIND")
+        methods = ("PUT", "TRACE", "CONNECT", "PROPFIND")
         for method, (_, path) in product(methods, rows()):
             for who in ("nobody", "staff"):
                 where = path.format(product=1, order="0" * 32, name="swagger-ui.css")
@@ -337,6 +351,6 @@ async def test_what_is_allowed_is_no_secret_and_does_nothing() -> None:
             where = path.format(product=1, order="0" * 32, name="swagger-ui.css")
             response = await shop.door.at().options(where)
             assert (response.status_code, response.content) == (204, b"")
-            assert set(response.headers["allow"].split(", ")) - {"OPTIONS"} == {
-                method for method, other in rows() if other == path
-            }
+            methods = {method for method, other in rows() if other == path}
+            heads = {"HEAD"} if "GET" in methods else set()
+            assert set(response.headers["allow"].split(", ")) - {"OPTIONS"} == methods | heads

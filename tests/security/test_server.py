@@ -74,6 +74,37 @@ def test_a_plain_request_is_answered(server: ShopServer) -> None:
     assert told(server, HEALTH + closing(HEALTH))[0] == [200, 200]
 
 
+HOSTS = {
+    "one": (b"HTTP/1.1", b"Host: shop\r\n", 200),
+    "two": (b"HTTP/1.1", b"Host: shop\r\nHost: evil.example\r\n", 400),
+    "the same twice": (b"HTTP/1.1", b"Host: shop\r\nhost: shop\r\n", 400),
+    "none": (b"HTTP/1.1", b"", 400),
+    "none, as a load balancer asks": (b"HTTP/1.0", b"", 200),
+}
+
+
+@pytest.mark.parametrize(("version", "hosts", "status"), HOSTS.values(), ids=HOSTS)
+def test_a_request_has_one_host(
+    server: ShopServer, version: bytes, hosts: bytes, status: int
+) -> None:
+    line = b"GET /api/health/ " + version + b"\r\n"
+    _, received = told(server, line + hosts + b"Connection: close\r\n\r\n")
+    assert received.split(b" ", 2)[1] == b"%d" % status, received
+
+
+def test_head_is_answered_with_the_length_and_no_body(server: ShopServer) -> None:
+    for path in (b"/api/health/", b"/docs/assets/swagger-ui-bundle.js", b"/api/products/"):
+        head, body = told(server, closing(HEALTH.replace(b"/api/health/", path)))[1].split(
+            b"\r\n\r\n", 1
+        )
+        asked = HEALTH.replace(b"GET /api/health/", b"HEAD " + path)
+        # A second answer on the connection is read as one only if the first has no body.
+        statuses, received = told(server, asked + closing(asked))
+        assert statuses == [int(head[9:12])] * 2
+        assert received.lower().count(b"content-length: %d\r\n" % len(body)) == 2
+        assert received.endswith(b"\r\n\r\n")
+
+
 CHUNKS = b"28\r\n" + BODY + b"\r\n0\r\n\r\n"
 
 AMBIGUOUS = {

@@ -1,17 +1,20 @@
 """What every address does with every request: methods, spelling, and words in queries."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
-from litestar.types import Receive, Send
+from litestar.types import ASGIApp, Receive, Send
 
+from shop.entrypoints.container import Container
 from shop.entrypoints.http.app import build_app
 from tests.entrypoints.api import (
+    ADDRESS,
     Api,
     container_for,
     opened_api,
+    order_of,
     problem,
     settings_for,
     wrong_fields,
@@ -47,9 +50,19 @@ METHODS = {
     "/api/health": {"GET"},
     "/health/live": {"GET"},
     "/health/ready": {"GET"},
+    "/": {"GET"},
     "/docs": {"GET"},
     "/openapi.json": {"GET"},
 }
+
+
+def with_slash(path: str, slash: str) -> str:
+    return path if path == "/" else path + slash
+
+
+def taken(methods: set[str]) -> set[str]:
+    """HEAD is, wherever GET is."""
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 @pytest.fixture
@@ -63,10 +76,10 @@ async def test_another_method_is_refused_with_those_that_are_taken(
     api: Api, path: str, methods: set[str], slash: str
 ) -> None:
     for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - methods:
-        response = await api.staff.request(method, path + slash)
+        response = await api.staff.request(method, with_slash(path, slash))
         problem(response, 405, "method_not_allowed")
         allowed = {name.strip() for name in response.headers["allow"].split(",")}
-        assert allowed - {"OPTIONS"} == methods, path
+        assert allowed - {"OPTIONS"} == taken(methods), path
 
 
 @pytest.mark.parametrize(("path", "methods"), METHODS.items())
@@ -76,13 +89,46 @@ async def test_options_lists_the_methods_that_are_taken(
     response = await api.staff.request("OPTIONS", path)
     assert response.status_code == 204
     allowed = {name.strip() for name in response.headers["allow"].split(",")}
-    assert allowed == methods | {"OPTIONS"}
+    assert allowed == taken(methods) | {"OPTIONS"}
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize("path", [path for path, methods in METHODS.items() if "GET" in methods])
+async def test_head_is_answered_as_get_is_without_the_body(api: Api, path: str, slash: str) -> None:
+    await api.given_product()
+    await api.staff.post(f"{ORDER}/", json=order_of((1, 1)))
+    asked = {"X-Request-ID": "same"}
+    told = await api.staff.head(with_slash(path, slash), headers=asked)
+    shown = await api.staff.get(with_slash(path, slash), headers=asked)
+    assert told.status_code == shown.status_code
+    assert told.content == b""
+    if path != "/metrics":  # which counts what was asked for meanwhile
+        assert int(told.headers["content-length"]) == len(shown.content) > 0
+        assert told.headers == shown.headers
+
+
+async def test_head_is_refused_as_get_is(api: Api) -> None:
+    for client, path, status in (
+        (api.anonymous, "/api/orders/", 401),
+        (api.customer, "/api/products/404/", 404),
+        (api.customer, "/nowhere", 404),
+        (api.customer, "/api/products/?page=x", 400),
+        (api.customer, "/api/token/", 405),
+    ):
+        response = await client.head(path)
+        assert (response.status_code, response.content) == (status, b""), path
+
+
+async def test_head_and_an_etag_make_304(api: Api) -> None:
+    await api.given_product()
+    tag = (await api.customer.head("/api/products/1/")).headers["etag"]
+    response = await api.customer.head("/api/products/1/", headers={"If-None-Match": tag})
+    assert (response.status_code, response.headers["etag"]) == (304, tag)
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/api",
         "/api/nothing/",
         "/api/products/1/nothing/",
@@ -107,17 +153,41 @@ async def test_an_unknown_address_is_a_problem_too(api: Api, method: str, path: 
         "/metrics%2f",
         "//metrics",
         "/metrics//",
+        "/%6detrics",
+        "/metric%73",
+        "/api/%70roducts/",
+        "/api/products/%31/",
+        "/api/products/1e0/",
+        "/api/products/1.0/",
+        "/api/products/10E-1/movements/",
+        "/api/products/-0/",
+        "/api/orders/%30000000-0000-4000-8000-000000000000/",
+        "/docs/assets/swagger-ui%2ecss",
+        "/docs/assets/swagger%2Dui.css",
+        "/%7eanybody",
     ],
 )
 async def test_an_address_has_one_spelling(api: Api, path: str) -> None:
-    for client in (api.anonymous, api.customer):
-        problem(await client.get(path), 404, "not_found")
+    await api.given_product()
+    # Whole, or `//metrics` would be taken for a host.
+    problem(await api.staff.get(ADDRESS + path), 404, "not_found")
+    assert (await api.staff.head(ADDRESS + path)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"/api/products/{one_of}/" for one_of in ("x", "0", "-1", "1.5", "01", "%00", "9" * 20)],
+)
+async def test_what_is_no_id_is_said_so(api: Api, path: str) -> None:
+    assert wrong_fields(await api.customer.get(path)) == ["product_id"]
 
 
 @pytest.mark.parametrize("path", ["/api/products/", "/api/orders/", "/docs/", "/api/health/"])
 async def test_null_is_no_value_of_a_parameter(api: Api, path: str) -> None:
-    response = await api.customer.get(path, params={"page_size": "null"})
-    assert wrong_fields(response) == ["page_size"]
+    for null in ("null", "%6eull", "nul%6C"):
+        for name in ("page_size", "page%5fsize"):
+            response = await api.customer.get(f"{path}?{name}={null}")
+            assert wrong_fields(response) == ["page_size"]
 
 
 @pytest.fixture
@@ -169,3 +239,77 @@ async def test_null_is_a_word_where_a_route_says_so(api: Api) -> None:
         assert response.json()["count"] == count
     refused = await api.customer.get("/api/orders/", params={"search": "null"})
     assert wrong_fields(refused) == ["search"]
+
+
+# --- hosts ---
+
+
+@pytest.mark.parametrize("path", ["/api/products/", "/api/health/", "/metrics", "/docs/"])
+async def test_two_hosts_are_refused(api: Api, path: str) -> None:
+    hosts = httpx.Headers([("Host", "shop.test"), ("Host", "evil.example")])
+    for method in ("GET", "OPTIONS"):
+        assert wrong_fields(await api.customer.request(method, path, headers=hosts)) == ["Host"]
+
+
+@pytest.mark.parametrize("headers", [[], [(b"host", b"")]])
+@pytest.mark.parametrize(("version", "status"), [("1", 200), ("1.0", 200), ("1.1", 400)])
+async def test_http_1_1_names_a_host_and_older_load_balancers_need_not(
+    built: tuple[Container, ASGIApp], version: str, status: int, headers: list[Any]
+) -> None:
+    _, app = built
+    messages: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "http_version": version,
+        "path": "/api/health/",
+        "raw_path": b"/api/health/",
+        "query_string": b"",
+        "headers": headers,
+        "scheme": "http",
+    }
+    await app(cast("Any", scope), receive, send)
+    assert messages[0]["status"] == status
+
+
+# --- what may be kept, and by whom ---
+
+
+async def test_what_a_token_opens_is_kept_by_nobody_unless_it_has_an_etag(api: Api) -> None:
+    await api.given_product()
+    for path in ("/api/products/", "/api/orders/", "/api/users/me/", "/api/products/404/"):
+        response = await api.customer.get(path)
+        assert response.headers.get_list("cache-control") == ["no-store"], path
+    assert (await api.anonymous.get("/api/products/1/")).headers["cache-control"] == "no-store"
+    assert "no-store" not in (await api.customer.get("/api/products/1/")).headers.get(
+        "cache-control", ""
+    )
+    for path in ("/api/health/", "/openapi.json", "/docs/"):
+        assert "cache-control" not in (await api.anonymous.get(path)).headers, path
+
+
+ORIGIN = "https://shop.example"
+
+
+async def test_where_pages_of_other_origins_may_ask_every_answer_says_that_it_differs() -> None:
+    settings = settings_for(cors_origins=ORIGIN)
+    async with opened_api(container_for(settings)) as api:
+        for path in ("/api/products/", "/api/health/", "/nowhere", "/docs/"):
+            for origin in (None, ORIGIN, "https://other.example"):
+                headers = {} if origin is None else {"Origin": origin}
+                response = await api.customer.get(path, headers=headers)
+                assert response.headers.get_list("vary") == ["Origin"], (path, origin)
+        asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
+        preflight = await api.anonymous.options("/api/products/", headers=asked)
+        assert "Origin" in preflight.headers["vary"]
+
+
+async def test_where_none_may_no_answer_differs(api: Api) -> None:
+    assert "vary" not in (await api.customer.get("/api/products/")).headers

@@ -2,6 +2,7 @@
 
 from enum import Enum
 
+from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 
 from shop.domain.users import Caller
@@ -21,9 +22,9 @@ STAFF = {"access": Access.STAFF}
 _PUBLIC, _SIGNED_IN, _STAFF = Access
 
 
-def is_public(scope: Scope) -> bool:
-    """Whether the route that was asked for needs no caller."""
-    return scope["route_handler"].opt.get("access", _SIGNED_IN) is _PUBLIC
+def is_public(route_handler: BaseRouteHandler) -> bool:
+    """Whether the route needs no caller."""
+    return route_handler.opt.get("access", _SIGNED_IN) is _PUBLIC
 
 
 def let_in(scope: Scope, caller: Caller) -> None:

@@ -18,6 +18,7 @@ from shop.entrypoints.http.api.router import api_router
 from shop.entrypoints.http.dependencies import use
 from shop.entrypoints.http.edge import Edge
 from shop.entrypoints.http.metrics import metrics_text
+from shop.entrypoints.http.openapi import openapi_config
 from shop.entrypoints.http.requests import check_request
 
 # What a page of another origin may read beside the body: without them it could not amend an order,
@@ -31,6 +32,7 @@ def build_app(container: Container) -> ASGIApp:
         route_handlers=[
             api_router(container),
             metrics_text,
+            docs.welcome,
             docs.openapi_json,
             docs.docs_page,
             docs.docs_script,
@@ -46,15 +48,18 @@ def build_app(container: Container) -> ASGIApp:
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[partial(_running, container)],
         on_app_init=[_leave_logging_alone],
-        openapi_config=docs.openapi_config(),
+        openapi_config=openapi_config(),
         request_max_body_size=settings.body_max,
     )
+    # For what reads and refuses requests outside of handlers.
+    app.state.settings = container.settings
     return Edge(
         app,
         metrics=container.metrics(),
         drain=container.drain(),
         log_access=settings.access_log,
         body_seconds_max=settings.request_timeout,
+        for_origins=bool(settings.origins),
     )
 
 

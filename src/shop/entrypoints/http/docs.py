@@ -1,24 +1,17 @@
-"""The OpenAPI document, and an interactive page that shows it without the internet."""
+"""A page that shows the OpenAPI document and tries it out, without the internet."""
 
-import re
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from litestar import Request, Response, Router, get
+from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import FromPath
 
-import shop
-from shop.domain.orders import describe_transitions
 from shop.entrypoints.http.access import PUBLIC
-from shop.entrypoints.http.api.parameters import PRICE_PATTERN, price_pattern
+from shop.entrypoints.http.openapi import document
 from shop.entrypoints.settings import Settings
 
 _PAGE = Path(__file__).parent / "docs_page"
@@ -38,60 +31,31 @@ _POLICY = {
 _CACHED = {"Cache-Control": "public, max-age=86400"}
 
 
-def openapi_config() -> OpenAPIConfig:
-    return OpenAPIConfig(
-        title="Shop",
-        version=shop.__version__,
-        description=(
-            "Takes orders and deducts stock, and never sells what is not there.\n\n"
-            f"An order's status: {describe_transitions()}. Asking for the one it has answers 200 "
-            "with the order as it is; one that is not allowed is 409, naming those that are."
-        ),
-        components=Components(
-            security_schemes={
-                "bearer": SecurityScheme(
-                    type="http",
-                    scheme="bearer",
-                    bearer_format="JWT",
-                    description="The `access` token from `/api/token/`.",
-                )
-            }
-        ),
-        security=[{"bearer": []}],
-        # Litestar also serves the document below an address of its own, and without a plugin in
-        # pages that load scripts from the internet. These addresses are hidden.
-        render_plugins=[JsonRenderPlugin()],
-        openapi_router=Router(
-            "/schema",
-            route_handlers=[],
-            before_request=_hide,
-            opt=PUBLIC,
-            include_in_schema=False,
-        ),
-    )
-
-
-def _hide(_: Request[Any, Any, Any]) -> None:
-    raise NotFoundException
-
-
 @get("/openapi.json", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
 def openapi_json(
     request: Request[Any, Any, Any], settings: NamedDependency[Settings]
 ) -> Response[bytes]:
-    return Response(_document(request.app, settings.currency), media_type="application/json")
+    return Response(document(request.app, settings.currency), media_type="application/json")
 
 
-# Litestar names a generic Struct by the modules of its parts. These may move, the names may not.
-_MODULES = re.compile(rb"shop\.entrypoints\.[a-z_.]+\.")
+# What this is, and where to go from here.
+_WELCOME = {
+    "name": "Shop",
+    "about": "Takes orders and deducts stock, and never sells what is not there.",
+    "docs": "/docs/",
+    "openapi": "/openapi.json",
+    "health": "/api/health/",
+}
 
 
-@lru_cache(maxsize=1)
-def _document(app: Any, currency: str) -> bytes:
-    document = msgspec.json.encode(_completed(app.openapi_schema.to_schema()))
-    document = _MODULES.sub(b"", document)
-    any_price, its_price = map(msgspec.json.encode, (PRICE_PATTERN, price_pattern(currency)))
-    return document.replace(any_price, its_price)
+@get("/", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
+def welcome(request: Request[Any, Any, Any]) -> Response[Any]:
+    """JSON, or for those who ask for it a page."""
+    headers = {"Vary": "Accept"}
+    if "text/html" in request.headers.get("accept", "").lower():
+        page = _file(_PAGE / "welcome.html")
+        return Response(page, media_type="text/html", headers=headers)
+    return Response(_WELCOME, media_type="application/json", headers=headers)
 
 
 @get("/docs", opt=PUBLIC | _POLICY, include_in_schema=False, sync_to_thread=False)
@@ -124,75 +88,3 @@ def _swagger_ui() -> Path:
     assert spec is not None
     assert spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0]) / "static"
-
-
-def _completed(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with what Litestar leaves out.
-
-    Paths end in the slash that clients use, bodies that refuse unknown fields say so, and what may
-    be left out, a parameter or a body, is never null.
-    """
-    document["paths"] = {
-        f"{path}/" if path.startswith("/api/") else path: operations
-        for path, operations in document["paths"].items()
-    }
-    operations = [
-        operation
-        for path in document["paths"].values()
-        for operation in path.values()
-        if isinstance(operation, dict)
-    ]
-    for operation in operations:
-        for parameter in operation.get("parameters", ()):
-            _forget_null(parameter["schema"])
-        for media in operation.get("requestBody", {}).get("content", {}).values():
-            # A body that may be null is one that may be left out.
-            operation["requestBody"]["required"] = "oneOf" not in media["schema"]
-            _forget_null(media["schema"])
-    schemas = document["components"]["schemas"]
-    schemas["StockChange"]["oneOf"] = _STOCK_CHANGES
-    pending = [
-        media["schema"]
-        for operation in operations
-        for media in operation.get("requestBody", {}).get("content", {}).values()
-    ]
-    while pending:
-        schema = pending.pop()
-        if "$ref" in schema:
-            schema = schemas[schema["$ref"].rpartition("/")[2]]
-        if "properties" in schema:
-            if "additionalProperties" in schema:
-                continue
-            schema["additionalProperties"] = False
-            pending.extend(schema["properties"].values())
-        if "items" in schema:
-            pending.append(schema["items"])
-    return document
-
-
-# One or the other; see `StockChange`.
-_NULL, _INTEGER = {"type": "null"}, {"type": "integer"}
-_STOCK_CHANGES = [
-    {
-        "required": ["delta"],
-        "properties": {
-            "delta": _INTEGER | {"not": {"const": 0}},
-            "quantity": _NULL,
-            "expected": _NULL,
-        },
-    },
-    {
-        "required": ["quantity", "expected"],
-        "properties": {"delta": _NULL, "quantity": _INTEGER, "expected": _INTEGER},
-    },
-]
-
-
-def _forget_null(schema: dict[str, Any]) -> None:
-    for variant in schema.pop("oneOf", ()):
-        if variant != {"type": "null"}:
-            schema.update(variant)
-    if isinstance(schema.get("type"), list):
-        [schema["type"]] = [kind for kind in schema["type"] if kind != "null"]
-    if "enum" in schema:
-        schema["enum"] = [value for value in schema["enum"] if value is not None]

@@ -1,4 +1,4 @@
-"""The edge, around the whole application: request ids, headers of every answer, slow bodies."""
+"""The edge, around the whole application: request ids, headers of every answer, HEAD, slow ones."""
 
 import asyncio
 import logging
@@ -24,6 +24,7 @@ from litestar.types import (
 from shop.adapters.deadlines import Deadlines
 from shop.domain.errors import Invalid
 from shop.entrypoints.health import Drain
+from shop.entrypoints.http.access import is_public
 from shop.entrypoints.http.errors import BodyTooSlow
 from shop.entrypoints.logs import request_id_of_context
 from shop.entrypoints.metrics import Metrics
@@ -50,6 +51,7 @@ _PRIVATE = ("/api/token", "/api/users")
 _REVALIDATE = (b"cache-control", b"private, no-cache")
 REVALIDATED: dict[str, Any] = {"headers": (_REVALIDATE,)}
 REVALIDATED_BY_CALLER: dict[str, Any] = {"headers": (_REVALIDATE, (b"vary", b"authorization"))}
+_VARY_ORIGIN = (b"vary", b"Origin")
 # A browser runs nothing that is in an answer and shows it in no frame. A page's route says what
 # the page needs (`opt`, "policy").
 _POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -78,7 +80,8 @@ class ClientGone(Invalid):
 class Edge:
     """Gives every request an id, which its answer and its log lines carry; counts and logs it.
 
-    A body must arrive within `body_seconds_max`: a slow client is refused.
+    A body must arrive within `body_seconds_max`: a slow client is refused. HEAD is answered as GET
+    is, without the body. `for_origins` says that answers differ by the origin that asks.
     """
 
     def __init__(
@@ -89,11 +92,13 @@ class Edge:
         drain: Drain,
         log_access: bool,
         body_seconds_max: float,
+        for_origins: bool = False,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._drain = drain
         self._log_access = log_access
+        self._for_origins = for_origins
         self._body_seconds_max = body_seconds_max
         self._bodies = Deadlines[asyncio.Task[object]](lambda task: task.cancel(_TOO_SLOW))
 
@@ -105,17 +110,23 @@ class Edge:
         context = request_id_of_context.set(request_id)
         started = time.perf_counter()
         status = 0
+        method = scope["method"]
+        if is_head := method == "HEAD":
+            scope["method"] = "GET"
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 nonlocal status
                 status = message["status"]
+                headers = list(message["headers"])
                 message["headers"] = [
-                    *message["headers"],
+                    *headers,
                     (b"x-request-id", request_id.encode()),
-                    *self._headers(scope),
+                    *self._headers(scope, headers),
                 ]
             elif message["type"] == "http.response.body":
+                if is_head:
+                    message["body"] = b""
                 for part in _in_parts(message):
                     await send(part)
                 return
@@ -126,7 +137,7 @@ class Edge:
         finally:
             seconds = time.perf_counter() - started
             self._metrics.request_done(
-                method=scope["method"] if scope["method"] in _METHODS else "(other)",
+                method=method if method in _METHODS else "(other)",
                 route=scope.get("path_template") or "(none)",
                 status=status,
                 seconds=seconds,
@@ -134,7 +145,7 @@ class Edge:
             if self._log_access:
                 access_logger.info(
                     "%s %s %s %.1f ms",
-                    scope["method"],
+                    method,
                     # Percent-encoded as it came, so that it cannot forge a line.
                     scope["raw_path"].decode("ascii", "backslashreplace"),
                     status,
@@ -142,10 +153,16 @@ class Edge:
                 )
             request_id_of_context.reset(context)
 
-    def _headers(self, scope: Scope) -> Headers:
-        """What makes an answer safe to show; the same for all answers of a route."""
-        headers = _headers_of(scope.get("path_template"), scope.get("route_handler"))
-        return (*headers, _CLOSE) if self._drain.has_begun else headers
+    def _headers(self, scope: Scope, given: list[tuple[bytes, bytes]]) -> Headers:
+        """What makes an answer safe to show and to keep, beside the headers it has."""
+        has_tag = any(name == b"etag" for name, _ in given)
+        headers = _headers_of(scope.get("path_template"), scope.get("route_handler"), has_tag)
+        if self._drain.has_begun:
+            headers = (*headers, _CLOSE)
+        if self._for_origins and not _varies_by_origin(given):
+            # A cache must not give one origin the answer of another, or of none.
+            headers = (*headers, _VARY_ORIGIN)
+        return headers
 
     def _in_time(self, scope: Scope, receive: Receive) -> Receive:
         """Receives until the time is over, then raises `BodyTooSlow`.
@@ -200,12 +217,21 @@ def _in_parts(message: HTTPResponseBodyEvent) -> Iterable[HTTPResponseBodyEvent]
 
 
 @lru_cache(256)
-def _headers_of(path_template: str | None, route_handler: BaseRouteHandler | None) -> Headers:
+def _headers_of(
+    path_template: str | None, route_handler: BaseRouteHandler | None, has_tag: bool
+) -> Headers:
     opt = route_handler.opt if route_handler else {}
     policy: str = opt.get("policy", _POLICY)
-    private = (_NO_STORE,) if (path_template or "").startswith(_PRIVATE) else ()
-    own: Headers = opt.get("headers", private)
+    # What has an `ETag` says itself how it may be kept.
+    is_private = (path_template or "").startswith(_PRIVATE) or (
+        route_handler is not None and not is_public(route_handler) and not has_tag
+    )
+    own: Headers = (_NO_STORE,) if is_private else opt.get("headers", ())
     return (*_HEADERS, (b"content-security-policy", policy.encode()), *own)
+
+
+def _varies_by_origin(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(name.lower() == b"vary" and b"origin" in value.lower() for name, value in headers)
 
 
 def announced_length(headers: Iterable[tuple[bytes, bytes]]) -> int:

@@ -34,6 +34,14 @@ class UnsupportedMediaType(Invalid):
         super().__init__("Send the body as JSON, with `Content-Type: application/json`.")
 
 
+class EncodedBody(UnsupportedMediaType):
+    code = "unsupported_content_encoding"
+    title = "The body is encoded"
+
+    def __init__(self) -> None:
+        Invalid.__init__(self, "Send the body as it is, without `Content-Encoding`.")
+
+
 class BodyTooSlow(Invalid):
     code = "body_too_slow"
     title = "The body came too slowly"

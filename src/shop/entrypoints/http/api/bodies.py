@@ -1,7 +1,9 @@
 """JSON bodies, read strictly: types are not converted, unknown and repeated fields are refused."""
 
 import json
+import math
 from collections.abc import Generator
+from contextlib import suppress
 from functools import lru_cache
 from operator import attrgetter
 from types import NoneType
@@ -13,8 +15,10 @@ from litestar.dto.data_structures import DTOFieldDefinition
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
-from shop.domain.errors import Invalid, InvalidField
-from shop.entrypoints.http.errors import UnsupportedMediaType
+from shop.domain.errors import Invalid, InvalidField, InvalidFields
+from shop.entrypoints.http.api.fields import Shape, shape_of, wrong_fields
+from shop.entrypoints.http.errors import EncodedBody, UnsupportedMediaType
+from shop.entrypoints.settings import Settings
 
 
 class MalformedBody(Invalid):
@@ -30,7 +34,7 @@ class StrictJSON(AbstractDTO[Any]):
 
     config = DTOConfig()
     model_type = object
-    _decoders: ClassVar[dict[str, msgspec.json.Decoder[Any]]] = {}
+    _bodies: ClassVar[dict[str, tuple[msgspec.json.Decoder[Any], Shape]]] = {}
 
     @classmethod
     def is_supported_model_type_field(cls, field_definition: FieldDefinition) -> bool:
@@ -44,7 +48,7 @@ class StrictJSON(AbstractDTO[Any]):
         if field_definition.is_optional:
             # A body that may be left out is still not null when it is there.
             [kind] = [inner for inner in get_args(kind) if inner is not NoneType]
-        cls._decoders[handler_id] = msgspec.json.Decoder(kind)
+        cls._bodies[handler_id] = msgspec.json.Decoder(kind), shape_of(kind)
 
     @classmethod
     def create_openapi_schema(
@@ -66,42 +70,53 @@ class StrictJSON(AbstractDTO[Any]):
     def decode_bytes(self, value: bytes) -> Any:
         """The body as the handler's Struct.
 
-        Raises `UnsupportedMediaType`, `MalformedBody` and `InvalidField`.
+        Raises `UnsupportedMediaType`, `MalformedBody` and `InvalidFields`.
         """
-        media_type = self.asgi_connection.headers.get("content-type", "")
+        headers = self.asgi_connection.headers
+        media_type = headers.get("content-type", "")
         if media_type.partition(";")[0].strip().lower() != "application/json":
             raise UnsupportedMediaType
-        decoder = self._decoders[_handler_id(self.asgi_connection.route_handler)]
+        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise EncodedBody
+        decoder, shape = self._bodies[_handler_id(self.asgi_connection.route_handler)]
         try:
-            body = decoder.decode(value)
-        except msgspec.ValidationError as error:
-            raise _invalid_field(str(error)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            body = _decoded(decoder, value)
+            # Also where it fits: a field may be given twice, and a text may break a rule.
+            problems = wrong_fields(shape, _PAIRS.decode(value.decode()), self._currency())
+        except (msgspec.DecodeError, ValueError, RecursionError):
             raise MalformedBody("The body is not valid JSON in UTF-8.") from None
-        # What fits the type is small and shallow by now, so the slower second look is cheap.
-        _refuse_repeated(_PAIRS.decode(value.decode()))
+        if problems:
+            raise InvalidFields(problems)
+        if body is None:
+            raise InvalidField("body", "is not what is taken here")
         return body
+
+    def _currency(self) -> str:
+        settings: Settings = self.asgi_connection.app.state.settings()
+        return settings.currency
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], value: bytes) -> Any:
+    """The body; None if it does not fit. Raises `msgspec.DecodeError` if it is no JSON."""
+    try:
+        return decoder.decode(value)
+    except msgspec.ValidationError:
+        # It may be refused before its end is read.
+        with suppress(msgspec.ValidationError):
+            msgspec.json.decode(value)
+        return None
 
 
 # Litestar puts it together from strings each time it is asked for.
 _handler_id = lru_cache(256)(attrgetter("handler_id"))
 
 
-# Objects become tuples of names and values, arrays are lists.
-_PAIRS = json.JSONDecoder(object_pairs_hook=tuple)
-
-
-def _refuse_repeated(value: object, *path: str) -> None:
-    if isinstance(value, list):
-        for position, inner in enumerate(value):
-            _refuse_repeated(inner, *path, str(position))
-    elif isinstance(value, tuple):
-        names = set()
-        for name, inner in value:
-            if name in names:
-                raise InvalidField(".".join((*path, name)), "must not be given twice")
-            names.add(name)
-            _refuse_repeated(inner, *path, name)
+# Objects become tuples of names and values, arrays are lists. Integers that take long to be read
+# are beyond every limit, like one without an end.
+_PAIRS = json.JSONDecoder(
+    object_pairs_hook=tuple,
+    parse_int=lambda digits: int(digits) if len(digits) <= 400 else math.inf,
+)
 
 
 def each_field_once(body: bytes, decoded: msgspec.Struct) -> bool:
@@ -116,16 +131,3 @@ def each_field_once(body: bytes, decoded: msgspec.Struct) -> bool:
 
 
 _encode = msgspec.json.Encoder().encode
-
-
-def _invalid_field(message: str) -> InvalidField:
-    """msgspec says "Expected `int`, got `str` - at `$.items[0].quantity`"."""
-    problem, _, path = message.partition(" - at `$")
-    field = path.rstrip("`").replace("[", ".").replace("]", "").lstrip(".")
-    if problem.startswith("Object contains unknown field"):
-        unknown = problem.split("`")[1]
-        return InvalidField(f"{field}.{unknown}".lstrip("."), "is not a field of this body")
-    if problem.startswith("Object missing required field"):
-        missing = problem.split("`")[1]
-        return InvalidField(f"{field}.{missing}".lstrip("."), "is missing")
-    return InvalidField(field or "body", problem[0].lower() + problem[1:])

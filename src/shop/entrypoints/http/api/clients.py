@@ -35,7 +35,7 @@ class CheckClient:
         authorization, accept = _authorization_and_accept(scope["headers"])
         if accept:
             _check_accept(accept)
-        if not is_public(scope):
+        if not is_public(scope["route_handler"]):
             caller = self._tokens.verify(_bearer_token(authorization))
             if self._check_user is not None:
                 caller = await self._check_user(caller=caller)

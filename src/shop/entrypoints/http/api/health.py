@@ -1,12 +1,13 @@
 """Health over HTTP, for clients, for what restarts processes and for what routes traffic."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Controller, get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
+from msgspec import Meta
 
 from shop.domain.ports import Clock
 from shop.entrypoints.health import CheckResult, Health
@@ -16,12 +17,18 @@ from shop.entrypoints.http.errors import Broken, NotReady
 
 
 class HealthOut(msgspec.Struct):
-    status: Literal["OK"]
-    timestamp: datetime
+    """That it answers."""
+
+    status: Annotated[Literal["OK"], Meta(description="Always the same.", examples=["OK"])]
+    timestamp: Annotated[
+        datetime, Meta(description="What time it is there.", examples=["2026-01-31T12:00:00Z"])
+    ]
 
 
 class ReadinessOut(HealthOut):
-    checks: list[CheckOut]
+    """That it is ready, and all that was looked at."""
+
+    checks: Annotated[list[CheckOut], Meta(description="What was looked at.")]
 
 
 class HealthController(Controller):

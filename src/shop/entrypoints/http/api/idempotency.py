@@ -17,6 +17,7 @@ from shop.domain.orders import IDEMPOTENCY_KEY_LENGTH_MAX
 from shop.domain.ports import IN_COMMIT, OUT_OF_TIME, Clock
 from shop.domain.users import Caller
 from shop.entrypoints.http.answers import JSONAnswer
+from shop.entrypoints.http.api.fields import Words
 from shop.entrypoints.settings import Settings
 
 R = TypeVar("R")
@@ -31,7 +32,9 @@ IdempotencyKey = Annotated[
         max_length=IDEMPOTENCY_KEY_LENGTH_MAX,
         pattern="^[ -~]+$",
         description="The same request under the same key is done once, and answered the same.",
+        schema_extra={"examples": ["8f14e45f-ceea-467f-9575-6c1d2b0f3a77"]},
     ),
+    Words(f"must be 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} printable ASCII characters"),
 ]
 
 PAUSE = 0.05

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import msgspec
 from litestar import Controller, Request, Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
 
@@ -37,6 +37,7 @@ from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.api.etags import versions_in
+from shop.entrypoints.http.api.fields import Words
 from shop.entrypoints.http.api.idempotency import Change, IdempotencyKey, Once
 from shop.entrypoints.http.api.pagination import (
     KeyNumber,
@@ -50,28 +51,50 @@ from shop.entrypoints.http.api.parameters import (
     ID_MAX,
     LINE_PATTERN,
     LOCATION,
+    MONEY_FORMAT,
     NOT_MODIFIED,
     TEXT_PATTERN,
     TOTAL_PATTERN,
+    ActorOut,
+    CreatedOut,
+    CurrencyOut,
     IfMatch,
     IfNoneMatch,
+    ModifiedOut,
+    MomentOut,
+    NoteOut,
+    PriceOut,
     Time,
+    TotalOut,
     parse_time,
+    text,
 )
 from shop.entrypoints.http.api.plain_details import Shown, plain_detail, respond_shown
 from shop.entrypoints.http.api.problems import problems
 from shop.entrypoints.http.api.shared_answers import own_for_each_customer, shared_by
 from shop.entrypoints.http.edge import REVALIDATED_BY_CALLER
 
-OrderId = Annotated[UUID, PathParameter(description="The order's id, a UUID.")]
+OrderId = Annotated[
+    UUID,
+    PathParameter(
+        description="The order's id, a UUID.",
+        examples=[Example(value="6f1c2a9e-5b0d-4c7e-9a41-3d2f8e7b6c50")],
+    ),
+]
 
 
 class NewItem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    product_id: Annotated[int, Meta(ge=1, le=ID_MAX, examples=[1])]
-    quantity: Annotated[int, Meta(ge=1, le=QUANTITY_MAX, examples=[2])]
+    """How many of a product."""
+
+    product_id: Annotated[int, Meta(ge=1, le=ID_MAX, description="The product's id.", examples=[1])]
+    quantity: Annotated[
+        int, Meta(ge=1, le=QUANTITY_MAX, description="How many pieces.", examples=[2])
+    ]
 
 
 class NewOrder(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What is ordered."""
+
     # Of PATCH the body as well: a field that cannot be amended needs a Struct of its own there.
     # `omit_defaults` is for `each_field_once`, here and in `NewItem`.
     items: Annotated[
@@ -110,16 +133,22 @@ Note = Annotated[
     Meta(
         max_length=NOTE_LENGTH_MAX,
         description="For the history and the ledger.",
+        examples=["as agreed on the phone"],
         extra_json_schema={"extra": {"pattern": TEXT_PATTERN}},
     ),
+    text(NOTE_LENGTH_MAX),
 ]
 
 
 class Move(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What may be said of a move."""
+
     note: Note = ""
 
 
 class Payment(Move, forbid_unknown_fields=True, kw_only=True):
+    """What may be said of a payment."""
+
     reference: (
         Annotated[
             str,
@@ -127,20 +156,27 @@ class Payment(Move, forbid_unknown_fields=True, kw_only=True):
                 min_length=1,
                 max_length=PAYMENT_REFERENCE_LENGTH_MAX,
                 description="What the payment is called where it was made; unique.",
+                examples=["pi_3MtwBwLkdIwHu7ix"],
                 extra_json_schema={"extra": {"pattern": LINE_PATTERN}},
             ),
+            text(PAYMENT_REFERENCE_LENGTH_MAX, length_min=1),
         ]
         | None
     ) = None
 
 
 class Cancellation(Move, forbid_unknown_fields=True, kw_only=True):
+    """What may be said of a cancellation."""
+
     restock: Annotated[
-        bool, Meta(description="Staff: false writes off what comes back instead.")
+        bool,
+        Meta(description="Staff: false writes off what comes back instead.", examples=[True]),
     ] = True
 
 
 class Return(Cancellation, forbid_unknown_fields=True, kw_only=True):
+    """What may be said of a return."""
+
     items: (
         Annotated[
             list[NewItem],
@@ -151,18 +187,24 @@ class Return(Cancellation, forbid_unknown_fields=True, kw_only=True):
 
 
 class ReturnedOut(msgspec.Struct):
-    product_id: int
-    quantity: int
+    """How many of a product came back."""
+
+    product_id: Annotated[int, Meta(description="The product's id.", examples=[1])]
+    quantity: Annotated[int, Meta(description="How many pieces.", examples=[1])]
 
 
 class OrderEventOut(msgspec.Struct, rename={"from_status": "from", "to_status": "to"}):
-    from_status: OrderStatus
-    to_status: OrderStatus
-    by: int | None
-    """The user's id; null for an operator."""
-    note: str
-    at: datetime
-    returned: list[ReturnedOut]
+    """What happened to an order."""
+
+    from_status: Annotated[OrderStatus, Meta(description="The status before.", examples=["placed"])]
+    to_status: Annotated[
+        OrderStatus,
+        Meta(description="The status after; the same for an amendment.", examples=["paid"]),
+    ]
+    by: ActorOut
+    note: NoteOut
+    at: MomentOut
+    returned: Annotated[list[ReturnedOut], Meta(description="What came back.")]
 
     @classmethod
     def of(cls, event: HistoryEntry) -> "OrderEventOut":
@@ -182,16 +224,18 @@ class OrderEventOut(msgspec.Struct, rename={"from_status": "from", "to_status": 
 class OrderedProduct(msgspec.Struct):
     """The product as it was when it was ordered."""
 
-    id: int
-    name: str
-    price: Annotated[str, Meta(examples=["12.00"])]
+    id: Annotated[int, Meta(description="The product's id.", examples=[1])]
+    name: Annotated[str, Meta(description="Its name then.", examples=["Everyday Bamboo Blanket"])]
+    price: PriceOut
 
 
 class OrderLineOut(msgspec.Struct):
+    """A line of an order."""
+
     product: OrderedProduct
-    quantity: int
-    returned: Annotated[int, Meta(description="How many of the quantity came back.")]
-    total: Annotated[str, Meta(examples=["24.00"])]
+    quantity: Annotated[int, Meta(description="How many pieces.", examples=[2])]
+    returned: Annotated[int, Meta(description="How many of the quantity came back.", examples=[1])]
+    total: TotalOut
 
     @classmethod
     def of(cls, line: OrderLine) -> "OrderLineOut":
@@ -204,24 +248,46 @@ class OrderLineOut(msgspec.Struct):
 
 
 class OrderOut(msgspec.Struct):
-    id: UUID
-    code: Annotated[str, Meta(min_length=12, max_length=12)]
-    user: int
-    status: OrderStatus
-    items: list[OrderLineOut]
-    total: Annotated[str, Meta(examples=["24.00"])]
+    """An order; a price is that of the moment when its pieces came onto it."""
+
+    id: Annotated[
+        UUID,
+        Meta(
+            description="Its UUID, in addresses.",
+            examples=["6f1c2a9e-5b0d-4c7e-9a41-3d2f8e7b6c50"],
+        ),
+    ]
+    code: Annotated[
+        str,
+        Meta(
+            min_length=12,
+            max_length=12,
+            description="What people call it on the phone.",
+            examples=["7GK2M9QXWB4T"],
+        ),
+    ]
+    user: Annotated[int, Meta(description="The id of whose order it is.", examples=[1])]
+    status: Annotated[OrderStatus, Meta(description="Where it stands.", examples=["placed"])]
+    items: Annotated[list[OrderLineOut], Meta(description="Its lines.")]
+    total: TotalOut
     kept_total: Annotated[
         str,
         Meta(
-            description="Without what came back; nothing, once it is cancelled.", examples=["12.00"]
+            description="Without what came back; nothing, once it is cancelled.",
+            examples=["21.90"],
+            extra_json_schema=MONEY_FORMAT,
         ),
     ]
-    currency: Annotated[str, Meta(examples=["EUR"])]
+    currency: CurrencyOut
     payment_reference: Annotated[
-        str | None, Meta(description="What its payment is called where it was made, if known.")
+        str | None,
+        Meta(
+            description="What its payment is called where it was made, if known.",
+            examples=["pi_3Nx"],
+        ),
     ]
-    created: datetime
-    modified: datetime
+    created: CreatedOut
+    modified: ModifiedOut
 
     @classmethod
     def of(cls, order: Order) -> "OrderOut":
@@ -351,13 +417,31 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         list_orders: NamedDependency[ListOrders],
         paging: NamedDependency[Paging],
-        status: Annotated[OrderStatus | None, QueryParameter()] = None,
+        status: Annotated[
+            OrderStatus | None,
+            QueryParameter(
+                description="Only those that stand there.", schema_extra={"examples": ["placed"]}
+            ),
+        ] = None,
         created_after: Time = None,
         created_before: Time = None,
-        code: Annotated[str | None, QueryParameter(pattern="^[0-9A-Za-z]{12}$")] = None,
+        code: Annotated[
+            str | None,
+            QueryParameter(
+                pattern="^[0-9A-Za-z]{12}$",
+                description="Only the order that is called so.",
+                schema_extra={"examples": ["7GK2M9QXWB4T"]},
+            ),
+            Words("must be the 12 letters and digits that an order is called by"),
+        ] = None,
         user: Annotated[
             int | None,
-            QueryParameter(ge=1, le=ID_MAX, description="Staff: only this user's orders."),
+            QueryParameter(
+                ge=1,
+                le=ID_MAX,
+                description="Staff: only this user's orders.",
+                schema_extra={"examples": [1]},
+            ),
         ] = None,
         if_none_match: IfNoneMatch = None,  # `SharedAnswers` reads it
     ) -> PageOut[OrderOut]:

@@ -37,11 +37,30 @@ _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 
 
 class PageOut(msgspec.Struct, Generic[T]):
-    count: int
-    """The length of the whole list; in links it stays the length that the first page counted."""
-    next: str | None
-    previous: str | None
-    results: list[T]
+    """A part of a list."""
+
+    count: Annotated[
+        int,
+        Meta(
+            description="The length of the whole list, when its first page was read.",
+            examples=[1],
+        ),
+    ]
+    next: Annotated[
+        str | None,
+        Meta(
+            description="The address of the next page; null if this is the last.",
+            examples=["https://shop.example/api/orders/?cursor=W2ZhbHNlLDQyXQ"],
+        ),
+    ]
+    previous: Annotated[
+        str | None,
+        Meta(
+            description="The address of the page before; null if this is the first.",
+            examples=[None],
+        ),
+    ]
+    results: Annotated[list[T], Meta(description="What is on this page.")]
 
 
 class PageNotFound(NotFound):
@@ -135,16 +154,28 @@ def provide_paging(
     settings: NamedDependency[Settings],
     page: Annotated[
         int,
-        QueryParameter(ge=1, le=2**31 - 1, description="Page number, from 1."),
+        QueryParameter(
+            ge=1,
+            le=2**31 - 1,
+            description="Page number, from 1.",
+            schema_extra={"examples": [1]},
+        ),
     ] = 1,
     page_size: Annotated[
-        int, QueryParameter(ge=1, le=PAGE_SIZE_MAX, description="Results on a page.")
+        int,
+        QueryParameter(
+            ge=1,
+            le=PAGE_SIZE_MAX,
+            description="Results on a page.",
+            schema_extra={"examples": [10]},
+        ),
     ] = PAGE_SIZE,
     cursor: Annotated[
         str | None,
         QueryParameter(
             max_length=CURSOR_LENGTH_MAX,
             description="From a `next` or `previous` link; opaque. It goes before `page`.",
+            schema_extra={"examples": ["W2ZhbHNlLDQyXQ"]},
         ),
     ] = None,
 ) -> Paging:

@@ -71,6 +71,8 @@ class PlainOrders:
         headers = _interesting(scope["headers"])
         if headers is None or headers.get(b"content-type") != b"application/json":
             return None
+        if b"content-encoding" in headers:
+            return None
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > _LENGTH_DIGITS_MAX or int(length) > self._body_max:
             return None
@@ -99,7 +101,7 @@ class PlainOrders:
 
 _PLAIN_KEY = re.compile(rb"[ -~]{1,%d}" % IDEMPOTENCY_KEY_LENGTH_MAX)
 _LENGTH_DIGITS_MAX = 9
-_INTERESTING = (b"content-type", b"content-length", b"idempotency-key")
+_INTERESTING = (b"content-type", b"content-length", b"content-encoding", b"idempotency-key")
 
 _decode = msgspec.json.Decoder(NewOrder).decode
 

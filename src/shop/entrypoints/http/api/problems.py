@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.enums import ParamType
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
+from msgspec import Meta
 
 from shop.domain.errors import (
     InvalidFields,
@@ -20,7 +20,9 @@ from shop.domain.errors import (
     Unavailable,
 )
 from shop.entrypoints.http.answers import JSONAnswer
-from shop.entrypoints.http.errors import STATUSES, status_of
+from shop.entrypoints.http.api.fields import wrong_parameters
+from shop.entrypoints.http.errors import STATUSES, EncodedBody, status_of
+from shop.entrypoints.http.requests import allowed
 from shop.entrypoints.logs import request_id_of_context
 
 logger = logging.getLogger("shop.http")
@@ -30,71 +32,129 @@ INTERNAL_ERROR = "internal_error"
 
 
 class FieldProblem(msgspec.Struct):
-    field: str
-    message: str
+    """A wrong field, parameter or header."""
+
+    field: Annotated[
+        str, Meta(description="Its name, or its dotted path.", examples=["items.0.quantity"])
+    ]
+    message: Annotated[
+        str,
+        Meta(
+            description="What it must be.",
+            examples=["must be a whole number from 1 to 1,000,000"],
+        ),
+    ]
 
 
 class LineProblem(msgspec.Struct, omit_defaults=True):
-    product_id: int
-    requested: int
-    available: int
-    max_per_order: int | None = None
-    """Where an order may have no more of it, however many are there."""
+    """A line that cannot be served."""
+
+    product_id: Annotated[int, Meta(description="The product's id.", examples=[1])]
+    requested: Annotated[int, Meta(description="How many were asked for.", examples=[65])]
+    available: Annotated[int, Meta(description="How many there are.", examples=[63])]
+    max_per_order: Annotated[
+        int | None,
+        Meta(
+            description="Where an order may have no more of it, however many are there.",
+            examples=[5],
+        ),
+    ] = None
 
 
 class CheckOut(msgspec.Struct, kw_only=True):
-    name: str
-    ok: bool
-    seconds: float
-    """What the check took."""
-    detail: str = ""
-    """What is wrong."""
+    """Something that a server needs to be ready."""
+
+    name: Annotated[str, Meta(description="What was looked at.", examples=["database"])]
+    ok: Annotated[bool, Meta(description="Whether all is well.", examples=[True])]
+    seconds: Annotated[float, Meta(description="What the check took.", examples=[0.0012])]
+    detail: Annotated[
+        str, Meta(description="What is wrong; empty if nothing is.", examples=[""])
+    ] = ""
 
 
 class PricedItem(msgspec.Struct):
-    product_id: int
-    quantity: int
-    price: str
-    total: str
+    """A line of an order that would come to another sum, at the price of today."""
+
+    product_id: Annotated[int, Meta(description="The product's id.", examples=[1])]
+    quantity: Annotated[int, Meta(description="How many pieces.", examples=[2])]
+    price: Annotated[str, Meta(description="Of one piece, today.", examples=["21.90"])]
+    total: Annotated[str, Meta(description="Of the line, today.", examples=["43.80"])]
 
 
 class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
     """An error: RFC 9457, `application/problem+json`."""
 
-    type: str
-    """A stable URI of the kind of problem; `code` as a URI."""
-    title: str
-    status: int
-    detail: str
-    code: str
-    errors: list[FieldProblem] = []
-    """Each wrong field, by its dotted path."""
-    lines: list[LineProblem] = []
-    """Each line that cannot be served."""
-    request_id: str = ""
-    """Only of an unexpected failure, to find it in the log."""
-    expected: int | None = None
-    actual: int | None = None
-    product_id: int | None = None
-    """The product that has the SKU already."""
-    archived: bool = False
-    """Whether that product is archived."""
-    order_status: str = ""
-    allowed: list[str] = []
-    checks: list[CheckOut] = []
-    """What was looked at, of a server that is not ready."""
-    items: list[PricedItem] = []
-    """What the order would consist of, at the prices of today."""
-    total: str = ""
-    currency: str = ""
+    type: Annotated[
+        str,
+        Meta(
+            description="A stable URI of the kind of problem; `code` as a URI.",
+            examples=["urn:shop:problem:out_of_stock"],
+        ),
+    ]
+    title: Annotated[
+        str, Meta(description="The kind of problem, for people.", examples=["Out of stock"])
+    ]
+    status: Annotated[int, Meta(description="The HTTP status.", examples=[409])]
+    detail: Annotated[
+        str,
+        Meta(
+            description="One sentence for a person.",
+            examples=["Not enough stock for product 1."],
+        ),
+    ]
+    code: Annotated[
+        str, Meta(description="The kind of problem, for programs.", examples=["out_of_stock"])
+    ]
+    errors: Annotated[list[FieldProblem], Meta(description="Each wrong field.")] = []
+    lines: Annotated[list[LineProblem], Meta(description="Each line that cannot be served.")] = []
+    request_id: Annotated[
+        str,
+        Meta(
+            description="Only of an unexpected failure, to find it in the log.",
+            examples=["9a149d92cec0ebd19e249dcf3ec0a1b2"],
+        ),
+    ] = ""
+    expected: Annotated[
+        int | None, Meta(description="The stock that the request expected.", examples=[35])
+    ] = None
+    actual: Annotated[int | None, Meta(description="The stock that there is.", examples=[34])] = (
+        None
+    )
+    product_id: Annotated[
+        int | None, Meta(description="The product that has the SKU already.", examples=[1])
+    ] = None
+    archived: Annotated[
+        bool, Meta(description="Whether that product is archived.", examples=[True])
+    ] = False
+    order_status: Annotated[
+        str, Meta(description="Where the order stands.", examples=["shipped"])
+    ] = ""
+    allowed: Annotated[
+        list[str], Meta(description="Where it may go from there.", examples=[["delivered"]])
+    ] = []
+    checks: Annotated[
+        list[CheckOut], Meta(description="What was looked at, of a server that is not ready.")
+    ] = []
+    items: Annotated[
+        list[PricedItem],
+        Meta(description="What the order would consist of, at the prices of today."),
+    ] = []
+    total: Annotated[str, Meta(description="What the order would come to.", examples=["43.80"])] = (
+        ""
+    )
+    currency: Annotated[str, Meta(description="Of these prices.", examples=["EUR"])] = ""
 
 
-def shop_error(_: Request[Any, Any, Any], error: ShopError) -> Response[Any]:
+def shop_error(request: Request[Any, Any, Any], error: ShopError) -> Response[Any]:
     headers: dict[str, str] = {}
+    if isinstance(error, InvalidFields):
+        error = _with_wrong_parameters(request, error)
     if isinstance(error, Unavailable | TooManyRequests):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, EncodedBody):
+        headers["Accept-Encoding"] = "identity"
     return problem(
         status_of(error),
         code=error.code,
@@ -108,12 +168,15 @@ def shop_error(_: Request[Any, Any, Any], error: ShopError) -> Response[Any]:
 def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """What Litestar refuses: unknown paths and methods, wrong parameters, bodies too large."""
     if isinstance(error, ValidationException):
-        return shop_error(request, _invalid_parameters(error))
+        return shop_error(request, _invalid_parameters(request, error))
     status = HTTPStatus(error.status_code)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return unexpected_error(request, error)
     code, title, detail = _REFUSALS.get(status, ("bad_request", "Bad request", f"{error.detail}."))
-    return problem(status, code=code, title=title, detail=detail, headers=error.headers)
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if methods := headers.get("allow"):
+        headers["allow"] = allowed(methods.split(", "))
+    return problem(status, code=code, title=title, detail=detail, headers=headers)
 
 
 # These names stand here because Python's own names of statuses differ between its versions.
@@ -177,24 +240,24 @@ def problem(
     )
 
 
-def _invalid_parameters(error: ValidationException) -> InvalidFields:
-    extra = error.extra if isinstance(error.extra, list) else []
+def _with_wrong_parameters(request: Request[Any, Any, Any], error: InvalidFields) -> InvalidFields:
+    """What was found, and what else is wrong with the address and the headers."""
+    problems = [(each["field"], each["message"]) for each in error.context["errors"]]
+    named = {field for field, _ in problems}
+    others = wrong_parameters(request, request.app.state.settings().currency)
+    return InvalidFields([*problems, *(each for each in others if each[0] not in named)])
+
+
+def _invalid_parameters(
+    request: Request[Any, Any, Any], error: ValidationException
+) -> InvalidFields:
+    problems = wrong_parameters(request, request.app.state.settings().currency)
+    body = request.route_handler.parsed_data_field
+    keys = {item.get("key") for item in error.extra or () if isinstance(item, dict)}
     # When something else is wrong, Litestar also names an optional body that was left out.
-    others = [item for item in extra if item.get("key") != "data"]
-    return InvalidFields(
-        [_invalid_parameter(item) for item in others or extra]
-        or [("request", "the request is not valid")]
-    )
-
-
-def _invalid_parameter(item: Mapping[str, Any]) -> tuple[str, str]:
-    name = str(item.get("key", "request"))
-    if name == "data":
-        return "body", "a JSON body is required"
-    if item.get("source") == ParamType.HEADER:
-        # Litestar names the function's parameter: idempotency_key is Idempotency-Key.
-        name = name.replace("_", "-").title()
-    return name, str(item.get("message"))
+    if "data" in keys and body is not None and not body.has_default:
+        problems.append(("body", "is required, in JSON"))
+    return InvalidFields(problems or [("request", "is not valid")])
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:

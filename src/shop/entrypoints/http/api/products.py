@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -25,6 +24,7 @@ from shop.domain.products import (
     Product,
     ProductQuery,
     ProductSort,
+    clean_sku,
 )
 from shop.domain.services.keep_catalogue import (
     ArchiveProduct,
@@ -41,6 +41,7 @@ from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.api.etags import versions_in
+from shop.entrypoints.http.api.fields import Rule, Words
 from shop.entrypoints.http.api.idempotency import Once
 from shop.entrypoints.http.api.pagination import (
     KeyNumber,
@@ -55,12 +56,22 @@ from shop.entrypoints.http.api.parameters import (
     LINE_PATTERN,
     LINES_PATTERN,
     LOCATION,
+    MONEY,
     NOT_MODIFIED,
+    PRICE,
     PRICE_PATTERN,
     TEXT_PATTERN,
+    ActorOut,
+    CreatedOut,
+    CurrencyOut,
     IfMatch,
     IfNoneMatch,
+    ModifiedOut,
+    MomentOut,
+    NoteOut,
+    PriceOut,
     ProductId,
+    text,
 )
 from shop.entrypoints.http.api.plain_details import Shown, plain_detail, respond_shown
 from shop.entrypoints.http.api.problems import problems
@@ -72,30 +83,52 @@ from shop.entrypoints.settings import Settings
 Price = Annotated[
     str,
     Meta(
-        pattern=PRICE_PATTERN,
         description="In the shop's currency.",
         examples=["12.00"],
+        extra_json_schema={"extra": {"pattern": PRICE_PATTERN, "format": MONEY}},
     ),
+    PRICE,
 ]
 
 # The minimum stands here twice, because Litestar leaves a minimum of 0 out of the document.
-Quantity = Annotated[int, Meta(ge=0, le=STOCK_MAX, extra_json_schema={"extra": {"minimum": 0}})]
+_FROM_0 = {"extra": {"minimum": 0}}
+Stock = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=STOCK_MAX,
+        description="How many are there.",
+        examples=[40],
+        extra_json_schema=_FROM_0,
+    ),
+]
 
 
 class ProductOut(msgspec.Struct):
-    id: int
-    sku: str
-    name: str
-    description: str
-    price: Annotated[str, Meta(examples=["12.00"])]
-    currency: Annotated[str, Meta(examples=["EUR"])]
-    stock: int
-    max_per_order: Annotated[
-        int | None, Meta(description="How many one order may have; null: as many as there are.")
+    """A product of the catalogue."""
+
+    id: Annotated[int, Meta(description="What orders name it by.", examples=[1])]
+    sku: Annotated[
+        str, Meta(description="What the shop calls it; unique.", examples=["BLA-1-000001"])
     ]
-    archived: bool
-    created: datetime
-    modified: datetime
+    name: Annotated[
+        str, Meta(description="What customers read.", examples=["Everyday Bamboo Blanket"])
+    ]
+    description: Annotated[
+        str, Meta(description="More about it; may be empty.", examples=["Of bamboo."])
+    ]
+    price: PriceOut
+    currency: CurrencyOut
+    stock: Annotated[int, Meta(description="How many are there.", examples=[63])]
+    max_per_order: Annotated[
+        int | None,
+        Meta(
+            description="How many one order may have; null: as many as there are.", examples=[None]
+        ),
+    ]
+    archived: Annotated[bool, Meta(description="Whether it is for sale no more.", examples=[False])]
+    created: CreatedOut
+    modified: ModifiedOut
 
     @classmethod
     def of(cls, product: Product) -> "ProductOut":
@@ -120,27 +153,33 @@ Sku = Annotated[
         min_length=1,
         max_length=SKU_LENGTH_MAX,
         examples=["TEA-1"],
-        description="Letters and digits of any script, spaces, and `. - _ / + # & ( )`; "
-        "taken also by one that differs in case only.",
+        description="What the shop calls it; unique, whatever the case. Letters and digits of any "
+        "script, spaces, and `. - _ / + # & ( )`.",
         # The domain knows letters; a pattern that all readers of the document understand does not.
         extra_json_schema={"extra": {"pattern": r"^[^\x00-\x1f!\x22$%'*,:-@\[-^`{-\x9f]+$"}},
     ),
+    Rule(lambda sku, _: clean_sku(sku)),
 ]
 Name = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=NAME_LENGTH_MAX,
+        description="What customers read.",
         examples=["Green tea"],
         extra_json_schema={"extra": {"pattern": LINE_PATTERN}},
     ),
+    text(NAME_LENGTH_MAX, length_min=1),
 ]
 Description = Annotated[
     str,
     Meta(
         max_length=DESCRIPTION_LENGTH_MAX,
+        description="More about it, in several lines if need be.",
+        examples=["Of the first harvest."],
         extra_json_schema={"extra": {"pattern": LINES_PATTERN}},
     ),
+    text(DESCRIPTION_LENGTH_MAX, lines=True),
 ]
 
 
@@ -150,11 +189,13 @@ MaxPerOrder = Annotated[
 
 
 class NewProduct(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A product to be made."""
+
     sku: Sku
     name: Name
     price: Price
     description: Description = ""
-    stock: Quantity = 0
+    stock: Stock = 0
     max_per_order: MaxPerOrder | None = None
 
 
@@ -170,16 +211,23 @@ class ProductChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class MovementOut(msgspec.Struct):
-    quantity: int
-    """Signed: what left the shelf is negative."""
-    balance: int
-    """The stock after it."""
-    reason: Reason
-    order: UUID | None
-    actor: int | None
-    """The user's id; null for an operator."""
-    note: str
-    at: datetime
+    """A line of a product's stock ledger."""
+
+    quantity: Annotated[
+        int, Meta(description="Signed: what left the shelf is negative.", examples=[-2])
+    ]
+    balance: Annotated[int, Meta(description="The stock after it.", examples=[61])]
+    reason: Annotated[Reason, Meta(description="Why it moved.", examples=["order"])]
+    order: Annotated[
+        UUID | None,
+        Meta(
+            description="The order that moved it, if one did.",
+            examples=["6f1c2a9e-5b0d-4c7e-9a41-3d2f8e7b6c50"],
+        ),
+    ]
+    actor: ActorOut
+    note: NoteOut
+    at: MomentOut
 
     @classmethod
     def of(cls, movement: StockMovement) -> "MovementOut":
@@ -208,11 +256,57 @@ class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
                 "extra": {"pattern": LINE_PATTERN},
             },
         ),
+        text(NOTE_LENGTH_MAX, length_min=1),
     ]
-    delta: Annotated[int, Meta(ge=-STOCK_MAX, le=STOCK_MAX, examples=[5])] | None = None
-    quantity: Quantity | None = None
-    expected: Quantity | None = None
+    delta: (
+        Annotated[
+            int,
+            Meta(
+                ge=-STOCK_MAX,
+                le=STOCK_MAX,
+                description="How many came (or left, if negative); not 0.",
+                examples=[5],
+                extra_json_schema={"extra": {"not": {"const": 0}}},
+            ),
+        ]
+        | None
+    ) = None
+    quantity: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=STOCK_MAX,
+                description="How many are there by now.",
+                examples=[40],
+                extra_json_schema=_FROM_0,
+            ),
+        ]
+        | None
+    ) = None
+    expected: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=STOCK_MAX,
+                description="How many the shop is believed to say; 409 if it says otherwise.",
+                examples=[68],
+                extra_json_schema=_FROM_0,
+            ),
+        ]
+        | None
+    ) = None
 
+
+PriceLimit = Annotated[
+    str | None,
+    QueryParameter(
+        description="Inclusive; in the shop's currency.",
+        schema_extra={"pattern": PRICE_PATTERN, "format": MONEY, "examples": ["20.00"]},
+    ),
+    PRICE,
+]
 
 _LISTINGS = {
     sort: Listing(key=ProductQuery(sort=sort).key, key_type=key_type, out=ProductOut.of)
@@ -287,28 +381,37 @@ class ProductController(Controller):
                 max_length=SEARCH_LENGTH_MAX,
                 pattern=TEXT_PATTERN,
                 description="Found anywhere in name or SKU, whatever the case.",
+                schema_extra={"examples": ["bamboo"]},
             ),
+            Words(f"must be {SEARCH_LENGTH_MAX} characters at most, and no control characters"),
         ] = "",
         ordering: Annotated[
             Literal["name", "-name", "price", "-price", "created", "-created"],
-            QueryParameter(description="A `-` in front reverses."),
+            QueryParameter(
+                description="A `-` in front reverses.", schema_extra={"examples": ["-price"]}
+            ),
         ] = "created",
         in_stock: Annotated[
-            Literal["true", "false"] | None,
-            QueryParameter(description="Only with, or without, stock."),
+            bool | None,
+            QueryParameter(
+                description="Only with, or without, stock.", schema_extra={"examples": [True]}
+            ),
         ] = None,
         archived: Annotated[
-            Literal["true", "false"],
-            QueryParameter(description="Staff: those that are archived, in place of the others."),
-        ] = "false",
-        price_min: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
-        price_max: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
+            bool,
+            QueryParameter(
+                description="Staff: those that are archived, in place of the others.",
+                schema_extra={"examples": [False]},
+            ),
+        ] = False,
+        price_min: PriceLimit = None,
+        price_max: PriceLimit = None,
         if_none_match: IfNoneMatch = None,  # `SharedAnswers` reads it
     ) -> PageOut[ProductOut]:
         query = ProductQuery(
             search=search,
-            archived=archived == "true",
-            in_stock=None if in_stock is None else in_stock == "true",
+            archived=archived,
+            in_stock=in_stock,
             price_min=_minor_units("price_min", price_min, settings),
             price_max=_minor_units("price_max", price_max, settings),
             sort=ProductSort(ordering.removeprefix("-")),

@@ -24,9 +24,25 @@ _PROBLEMS = problems(401, 406, 408, 413, 415, 429, 503)
 
 
 class Credentials(msgspec.Struct, forbid_unknown_fields=True):
-    username: Annotated[str, Meta(min_length=1, max_length=USERNAME_LENGTH_MAX, examples=["demo"])]
+    """Who signs in; the example is the customer of the demo data."""
+
+    username: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=USERNAME_LENGTH_MAX,
+            description="The user's name.",
+            examples=["demo"],
+        ),
+    ]
     password: Annotated[
-        str, Meta(min_length=1, max_length=PASSWORD_LENGTH_MAX, examples=["correct horse"])
+        str,
+        Meta(
+            min_length=1,
+            max_length=PASSWORD_LENGTH_MAX,
+            description="The user's password.",
+            examples=["demo-password"],
+        ),
     ]
 
     def __repr__(self) -> str:
@@ -34,17 +50,39 @@ class Credentials(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Refresh(msgspec.Struct, forbid_unknown_fields=True):
-    refresh: Annotated[str, Meta(min_length=1, max_length=512)]
+    """A refresh token."""
+
+    refresh: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=512,
+            description="The `refresh` of `/api/token/`, or its successor.",
+            examples=["Zm9yIHRoZSBleGFtcGxlIG9ubHk"],
+        ),
+    ]
 
     def __repr__(self) -> str:
         return "Refresh(...)"
 
 
 class TokenPair(msgspec.Struct):
-    access: str
-    """A JWT for the `Authorization` header; lives 5 minutes, unless the shop is set otherwise."""
-    refresh: str
-    """Opaque; lives a day, unless the shop is set otherwise."""
+    """What a user is signed in with."""
+
+    access: Annotated[
+        str,
+        Meta(
+            description="For the `Authorization` header; lives 5 minutes, or as the shop is set.",
+            examples=["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"],
+        ),
+    ]
+    refresh: Annotated[
+        str,
+        Meta(
+            description="For `/api/token/refresh/`; opaque; lives a day, or as the shop is set.",
+            examples=["Zm9yIHRoZSBleGFtcGxlIG9ubHk"],
+        ),
+    ]
 
     def __repr__(self) -> str:
         return "TokenPair(...)"
@@ -130,7 +168,10 @@ async def revoke_all(
 class JwkSet(msgspec.Struct):
     """RFC 7517; empty while tokens are signed with a shared secret."""
 
-    keys: list[dict[str, str]]
+    keys: Annotated[
+        list[dict[str, str]],
+        Meta(description="Each by RFC 7517.", examples=[[{"kty": "OKP", "crv": "Ed25519"}]]),
+    ]
 
 
 @get(

@@ -32,31 +32,71 @@ from shop.entrypoints.http.api.pagination import (
     PageOut,
     Paging,
 )
+from shop.entrypoints.http.api.parameters import CreatedOut
 from shop.entrypoints.http.api.problems import problems
 from shop.entrypoints.settings import Settings
 
 
 class NewUser(msgspec.Struct, forbid_unknown_fields=True):
-    username: Annotated[str, Meta(min_length=1, max_length=USERNAME_LENGTH_MAX)]
-    password: Annotated[str, Meta(min_length=PASSWORD_LENGTH_MIN, max_length=PASSWORD_LENGTH_MAX)]
+    """An account to be made."""
+
+    username: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=USERNAME_LENGTH_MAX,
+            description="Letters and digits of any script, and any of `.@+-_`.",
+            examples=["ann"],
+        ),
+    ]
+    password: Annotated[
+        str,
+        Meta(
+            min_length=PASSWORD_LENGTH_MIN,
+            max_length=PASSWORD_LENGTH_MAX,
+            description="Anything that is not guessed at once.",
+            examples=["three green bottles"],
+        ),
+    ]
 
     def __repr__(self) -> str:
         return "NewUser(...)"
 
 
 class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
-    current: Annotated[str, Meta(min_length=1, max_length=PASSWORD_LENGTH_MAX)]
-    new: Annotated[str, Meta(min_length=PASSWORD_LENGTH_MIN, max_length=PASSWORD_LENGTH_MAX)]
+    """The password to be changed, and what to."""
+
+    # The examples change nothing, so that those of signing in go on being true.
+    current: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=PASSWORD_LENGTH_MAX,
+            description="The one to be replaced.",
+            examples=["demo-password"],
+        ),
+    ]
+    new: Annotated[
+        str,
+        Meta(
+            min_length=PASSWORD_LENGTH_MIN,
+            max_length=PASSWORD_LENGTH_MAX,
+            description="Anything that is not guessed at once.",
+            examples=["demo-password"],
+        ),
+    ]
 
     def __repr__(self) -> str:
         return "PasswordChange(...)"
 
 
 class UserOut(msgspec.Struct):
-    id: int
-    username: str
-    role: Role
-    created: datetime
+    """Somebody who can sign in."""
+
+    id: Annotated[int, Meta(description="What orders name them by.", examples=[1])]
+    username: Annotated[str, Meta(description="What they sign in with.", examples=["demo"])]
+    role: Annotated[Role, Meta(description="What they may do.", examples=["customer"])]
+    created: CreatedOut
 
     @classmethod
     def of(cls, user: User) -> "UserOut":
@@ -64,10 +104,18 @@ class UserOut(msgspec.Struct):
 
 
 class SessionOut(msgspec.Struct):
-    started: datetime
-    last_used: datetime
-    client: str
-    """What signed in, in its own words."""
+    """A place where somebody is signed in."""
+
+    started: Annotated[
+        datetime, Meta(description="When they signed in.", examples=["2026-01-31T12:00:00Z"])
+    ]
+    last_used: Annotated[
+        datetime,
+        Meta(description="When its token was used last.", examples=["2026-01-31T13:37:00Z"]),
+    ]
+    client: Annotated[
+        str, Meta(description="What signed in, in its own words.", examples=["curl/8.5.0"])
+    ]
 
     @classmethod
     def of(cls, family: SessionFamily) -> "SessionOut":
