@@ -212,11 +212,12 @@ def errors_of(response: Any) -> dict[str, str]:
 async def test_all_wrong_fields_of_a_body_are_named(api: Api) -> None:
     body = {"sku": "-", "name": "\x1b", "price": "1e3", "stock": "7", "colour": "red"}
     assert errors_of(await api.staff.post("/api/products/", json=body)) == {
-        "sku": "must be 1 to 64 letters, digits, dots, dashes or underscores",
+        "sku": "must be 1 to 64 letters, digits, spaces or any of . - _ / + # & ( )",
         "name": "must not contain control characters",
         "price": 'must be a decimal string such as "12.00"',
         "stock": "must be a whole number from 0 to 1,000,000,000,000",
-        "colour": "is not a field of this request; these are: sku, name, price, description, stock",
+        "colour": "is not a field of this request; these are: sku, name, price, description, stock, "
+        "max_per_order",
     }
 
 

@@ -37,7 +37,7 @@ from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.api.etags import versions_in
-from shop.entrypoints.http.api.fields import Words
+from shop.entrypoints.http.api.fields import Rule, Words
 from shop.entrypoints.http.api.idempotency import Change, IdempotencyKey, Once
 from shop.entrypoints.http.api.pagination import (
     KeyNumber,
@@ -51,6 +51,7 @@ from shop.entrypoints.http.api.parameters import (
     ID_MAX,
     LINE_PATTERN,
     LOCATION,
+    MONEY,
     MONEY_FORMAT,
     NOT_MODIFIED,
     TEXT_PATTERN,
@@ -67,6 +68,7 @@ from shop.entrypoints.http.api.parameters import (
     Time,
     TotalOut,
     parse_time,
+    parse_total,
     text,
 )
 from shop.entrypoints.http.api.plain_details import Shown, plain_detail, respond_shown
@@ -109,10 +111,11 @@ class NewOrder(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         Annotated[
             str,
             Meta(
-                pattern=TOTAL_PATTERN,
                 description="What it comes to as the buyer saw it; 409 if it is another sum.",
-                examples=["24.00"],
+                examples=["43.80"],
+                extra_json_schema={"extra": {"pattern": TOTAL_PATTERN, "format": MONEY}},
             ),
+            Rule(lambda text, _: parse_total(text)),
         ]
         | None
     ) = None
@@ -121,7 +124,7 @@ class NewOrder(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         return _order_items(self.items)
 
     def total(self) -> Decimal | None:
-        return None if self.expected_total is None else Decimal(self.expected_total)
+        return None if self.expected_total is None else parse_total(self.expected_total)
 
 
 def _order_items(items: list[NewItem]) -> tuple[OrderItem, ...]:

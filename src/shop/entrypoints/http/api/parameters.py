@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated
 
 from litestar.datastructures import ResponseHeader
@@ -45,7 +46,11 @@ IfMatch = Annotated[
 ]
 IfNoneMatch = Annotated[
     str | None,
-    HeaderParameter(name="If-None-Match", description="Answers 304 to this `ETag`."),
+    HeaderParameter(
+        name="If-None-Match",
+        description="Answers 304 to this `ETag`.",
+        schema_extra={"examples": ['"1"']},
+    ),
 ]
 
 _TIME = re.compile(
@@ -127,6 +132,16 @@ ActorOut = Annotated[
 NoteOut = Annotated[
     str, Meta(description="What was noted with it; often empty.", examples=["left at the door"])
 ]
+
+
+_TOTAL = re.compile(TOTAL_PATTERN, re.ASCII)
+
+
+def parse_total(text: str) -> Decimal:
+    """What an order is expected to come to. Raises `InvalidField`."""
+    if not _TOTAL.fullmatch(text):
+        raise InvalidField("expected_total", "must be an amount such as 43.80")
+    return Decimal(text)
 
 
 def parse_time(field: str, text: str | None) -> datetime | None:
