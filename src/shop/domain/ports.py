@@ -1,7 +1,8 @@
 """Every driven port: what the domain needs from outside, and the errors an adapter must raise.
 
 Any operation of a unit of work may raise `StoreUnavailable` (the store is away or too slow) or
-`WriteConflict` (another transaction won; nothing was written).
+`WriteConflict` (another transaction won; nothing was written); entering one, also `Overloaded`
+(others have all connections).
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
