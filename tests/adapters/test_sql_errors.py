@@ -50,8 +50,11 @@ async def test_a_server_that_is_not_there_is_away(tmp_path: Path, read_only: boo
 
 
 async def test_a_file_that_cannot_be_opened_is_away(tmp_path: Path) -> None:
-    (tmp_path / "shop.sqlite3").mkdir()
-    async with sql_store(f"sqlite+aiosqlite:///{tmp_path}/shop.sqlite3") as store:
+    file = tmp_path / "shop.sqlite3"
+    async with sql_store(f"sqlite+aiosqlite:///{file}") as store:
+        # While nothing is connected: before, it would be refused at once.
+        file.unlink()
+        file.mkdir()
         with pytest.raises(StoreUnavailable):
             await read_something(store)
     # The driver's thread has a last word for this event loop.

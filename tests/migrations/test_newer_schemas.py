@@ -154,7 +154,7 @@ async def test_commands_work_on_a_newer_compatible_database(
     monkeypatch.setenv("SHOP_DATABASE_URL", sqlite_url)
     await migrate(sqlite_url, newer(HEAD))
     for line, said in {
-        "migrate": "The database is newer than this program, which can work on it as it is.",
+        "migrate": "The database is newer than this program, which can work on it as it is: /",
         "add-products --count 1": "1",
         "stock verify": "1 products",
     }.items():

@@ -93,7 +93,7 @@ def _reason(file: Path, error: sqlite3.Error) -> str:
 
 # --- PostgreSQL ---
 
-# By class of the error code, where the server says enough by itself.
+# Error codes, or their class: the first two characters.
 _TOO_MANY, _AUTHORIZATION, _CATALOG = "53300", "28", "3D"
 _NO_RIGHT, _READ_ONLY, _TAKEN = "42501", "25006", ("42P07", "42710")
 

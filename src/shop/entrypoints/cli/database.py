@@ -26,7 +26,9 @@ async def migrate() -> None:
         state = await container.schema().state()
     place = place_of(parse_url(settings.database_url))
     if state is SchemaState.COMPATIBLE:
-        click.echo(f"Newer than this program, which can work on it as it is: {place}")
+        click.echo(
+            f"The database is newer than this program, which can work on it as it is: {place}"
+        )
     else:
         click.echo(f"Schema {schema.head()}: {place}")
 
