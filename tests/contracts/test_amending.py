@@ -173,6 +173,17 @@ async def test_all_lines_of_a_product_are_given_back(
     assert await shop.differences() == []
 
 
+async def test_verifying_adds_up_the_lines_of_a_product(
+    shop: UseCases, store: Store, owner: Caller, products: list[Product], order: Order
+) -> None:
+    order = await at_three_prices(shop, owner, products[0], order)
+    await store.set_line_behind_the_ledger(order.id, position=1, quantity=5)
+    [difference] = await shop.order_audits()
+    assert (difference.product_id, difference.taken, difference.moved) == (products[0].id, 10, 7)
+    await shop.repair_stock(caller=OPERATOR, difference=difference)
+    assert await shop.differences() == []
+
+
 async def test_what_comes_back_was_added_last(
     shop: UseCases, owner: Caller, products: list[Product], order: Order
 ) -> None:

@@ -110,8 +110,8 @@ def test_pieces_of_equal_price_are_one_line_whatever_they_are_called() -> None:
     renamed = replace(product(1, price=money(900)), name="Kettle")
     after = before.amended({1: 5}, {1: renamed}, at=NOON)
     assert after.lines == (
-        order_line(1, quantity=4, price=money(900)),
         order_line(1, quantity=1, price=money(800)),
+        order_line(1, quantity=4, price=money(900)),
     )
 
 
@@ -161,6 +161,8 @@ def test_no_piece_gets_another_price_and_the_last_added_leave_first(
                 assert has == had[:quantity]
             else:
                 assert sorted(has) == sorted(had + [now[number]] * (quantity - len(had)))
+                # Who takes away what they added has what they had.
+                assert sorted(has[: len(had)]) == sorted(had)
         told_apart = [(line.product_id, line.price.amount) for line in placed.lines]
         assert len(set(told_apart)) == len(told_apart)
 

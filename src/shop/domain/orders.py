@@ -236,7 +236,7 @@ class Order:
     user_id: int
     status: OrderStatus
     lines: tuple[OrderLine, ...]
-    """1 to `LINES_MAX`. One for each price of a product, in the order in which they were added."""
+    """1 to `LINES_MAX`. One for each price of a product, the one that was last added to last."""
     currency: str
     digest: bytes
     """Of the request that placed it: tells a repeated request from another one."""
@@ -430,12 +430,13 @@ def _with_more(lines: Sequence[OrderLine], product: Product, added: int) -> list
     """The lines of a product and pieces at its price of now, which join those of the same price.
 
     They do so under another name, too: what tells the lines of a product apart is what they cost.
+    Their line is the last, so that what was just added is what leaves first.
     """
-    for position, line in enumerate(lines):
+    others = [line for line in lines if line.price != product.price]
+    for line in lines:
         if line.price == product.price:
-            joined = replace(line, quantity=line.quantity + added)
-            return [*lines[:position], joined, *lines[position + 1 :]]
-    return [*lines, OrderLine.of(product, added)]
+            return [*others, replace(line, quantity=line.quantity + added)]
+    return [*others, OrderLine.of(product, added)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
