@@ -50,9 +50,9 @@ async def fill_large(url: str) -> None:
             await driver.execute(
                 "SET LOCAL statement_timeout = 0; SET LOCAL session_replication_role = replica"
             )
-            for start in range(0, LARGE, _STEP):
-                numbers = range(start, start + _STEP)
-                await _copy(driver, "products", map(product_row, _samples(container, numbers)))
+            products = _many_products(container)
+            while few := list(islice(products, _STEP)):
+                await _copy(driver, "products", map(product_row, few))
             await _copy(driver, "stock", ({"product_id": n, "on_hand": n % 5} for n in _all_ids()))
             orders = _orders(container)
             while some := list(islice(orders, _STEP)):
@@ -84,6 +84,22 @@ def _samples(container: Container, numbers: range) -> Iterator[Product]:
             numbers=[number],
             currency=container.settings().currency,
             at=now - timedelta(seconds=2 * LARGE - number),
+        )
+
+
+def sku(number: int) -> str:
+    return f"LRG-{number:07d}"
+
+
+def _many_products(container: Container) -> Iterator[Product]:
+    """A few samples again and again: to make each anew takes longer than to store it."""
+    patterns = list(_samples(container, range(2 * SMALL)))
+    start = container.clock()() - timedelta(seconds=2 * LARGE)
+    for number in range(LARGE):
+        yield replace(
+            patterns[number % len(patterns)],
+            sku=sku(number),
+            created_at=start + timedelta(seconds=number),
         )
 
 

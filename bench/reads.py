@@ -17,7 +17,17 @@ import msgspec
 
 from bench import servers
 from bench.candidates import World, sqlite_url
-from bench.catalogue import LARGE, ORDERS, OWNER, SMALL, STAFF, fill_large, fill_small, order_id
+from bench.catalogue import (
+    LARGE,
+    ORDERS,
+    OWNER,
+    SMALL,
+    STAFF,
+    fill_large,
+    fill_small,
+    order_id,
+    sku,
+)
 from bench.data import PRODUCTS, environment_of, settings_of
 from bench.load import Load, send_orders, send_reads
 from bench.pgbench import postmaster
@@ -162,7 +172,7 @@ WORKLOADS: dict[str, Workload] = {
     ),
     "search, rare words": Workload(
         store="1,000,000",
-        addresses=_words([f"TEA-1-{n:06d}" for n in range(1, LARGE, 99_991)]),
+        addresses=_words([sku(number) for number in range(1, LARGE, 99_991)]),
         clients=16,
     ),
     "search, common words": Workload(
