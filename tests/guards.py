@@ -435,6 +435,34 @@ GUARDS = [
         put="        workers_kill_timeout=1,\n",
         tests="tests/concurrency/test_stops.py -k 'under_way and sqlite'",
     ),
+    Guard(
+        name="what is paid meanwhile is not cancelled as unpaid",
+        file="domain/services/cancel_order.py",
+        take="caller.is_staff and not unpaid_only",
+        put="caller.is_staff",
+        tests="tests/contracts/test_cancel_unpaid.py -k memory",
+    ),
+    Guard(
+        name="one counter of failures for all spellings of a name",
+        file="domain/services/sign_in.py",
+        take="AttemptKeys.of(folded(name), address)",
+        put="AttemptKeys.of(name, address)",
+        tests="tests/contracts/test_throttling.py -k 'spelling and memory'",
+    ),
+    Guard(
+        name="what an order gives back has room on a full shelf",
+        file="domain/stock.py",
+        take="quantity > 0 and balance > STOCK_MAX and reason not in ORDER_REASONS",
+        put="quantity > 0 and balance > STOCK_MAX",
+        tests="tests/domain/test_stock.py",
+    ),
+    Guard(
+        name="a new SKU clashes with no other",
+        file="adapters/sql/products.py",
+        take="else_=0)",
+        put="else_=product.id)",
+        tests="tests/contracts/test_products.py -k 'sku and sqlite'",
+    ),
 ]
 
 
