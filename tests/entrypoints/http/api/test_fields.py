@@ -216,8 +216,8 @@ async def test_all_wrong_fields_of_a_body_are_named(api: Api) -> None:
         "name": "must not contain control characters",
         "price": 'must be a decimal string such as "12.00"',
         "stock": "must be a whole number from 0 to 1,000,000,000,000",
-        "colour": "is not a field of this request; these are: sku, name, price, description, stock, "
-        "max_per_order",
+        "colour": "is not a field of this request; these are: "
+        "sku, name, price, description, stock, max_per_order",
     }
 
 
