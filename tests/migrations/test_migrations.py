@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, Connection, Insert, insert, inspect, select
 
 from shop.adapters.sql.engine import Engines, create_engines
-from shop.adapters.sql.schema import SqlSchema, config
+from shop.adapters.sql.schema import SqlSchema, config, migrating
 from shop.adapters.sql.tables import metadata, refresh_tokens, session_families, users
 from shop.domain.errors import StoreUnavailable
 from shop.domain.ports import SchemaState
@@ -54,8 +54,10 @@ async def engines(url: str) -> AsyncIterator[Engines]:
 
 
 async def run(engines: Engines, work: Callable[[Connection], Any]) -> Any:
-    async with engines.patient.begin() as connection:
-        return await connection.run_sync(work)
+    async with migrating(engines) as connection:
+        result = await connection.run_sync(work)
+        await connection.commit()
+    return result
 
 
 def upgrade_to(revision: str) -> Callable[[Connection], None]:

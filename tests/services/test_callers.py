@@ -31,7 +31,7 @@ STAFF = """
 """
 OPERATORS = """
     create_user set_password disable_user enable_user list_users
-    add_products verify_stock repair_stock purge_sessions purge_attempts purge_keys
+    add_products verify_stock repair_stock purge_sessions purge_attempts purge_keys count_lists
 """
 # No use cases of their own: the intake calls the one with what `place_order` asked for; the other
 # surrounds whatever must not be guessed.

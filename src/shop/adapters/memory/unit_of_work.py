@@ -11,6 +11,7 @@ from shop.adapters.memory.database import MemoryDatabase, Tables
 from shop.adapters.memory.history import MemoryHistoryRepository
 from shop.adapters.memory.keys import MemoryKeyRepository
 from shop.adapters.memory.leases import MemoryLeaseRepository
+from shop.adapters.memory.lengths import MemoryLengthRepository
 from shop.adapters.memory.orders import MemoryOrderRepository
 from shop.adapters.memory.products import MemoryProductRepository
 from shop.adapters.memory.sessions import MemorySessionRepository
@@ -123,3 +124,7 @@ class MemoryUnitOfWork(UnitOfWork):
     @property
     def leases(self) -> MemoryLeaseRepository:
         return MemoryLeaseRepository(self._open)
+
+    @property
+    def lengths(self) -> MemoryLengthRepository:
+        return MemoryLengthRepository()

@@ -5,7 +5,7 @@ Most objects are stored in columns named as their attributes are: `row_maker` wr
 function for each direction.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -44,8 +44,10 @@ def insert_into(connection: AsyncConnection, table: Table) -> sqlite.Insert | po
     return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
 
 
-async def read_rows(connection: AsyncConnection, statement: Executable) -> Sequence[RowMapping]:
-    return (await connection.execute(statement)).mappings().all()
+async def read_rows(
+    connection: AsyncConnection, statement: Executable, values: Mapping[str, Any] | None = None
+) -> Sequence[RowMapping]:
+    return (await connection.execute(statement, values)).mappings().all()
 
 
 async def read_row(connection: AsyncConnection, statement: Executable) -> RowMapping | None:

@@ -7,7 +7,7 @@ from shop.domain.errors import InvalidField, ProductNotFound, StockChanged
 from shop.domain.events import Event
 from shop.domain.keys import KeyedRequest
 from shop.domain.money import Money
-from shop.domain.pages import Page, Window, read_page
+from shop.domain.pages import Count, Page, Window, read_page
 from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
 from shop.domain.products import STOCK_MAX, Product, ProductQuery
 from shop.domain.services.check_user import require_active
@@ -26,7 +26,7 @@ class ListProducts:
 
     @retrying
     async def __call__(
-        self, *, caller: Caller, query: ProductQuery, window: Window, count: int | None = None
+        self, *, caller: Caller, query: ProductQuery, window: Window, count: Count | None = None
     ) -> Page[Product]:
         """The same for every caller."""
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
@@ -207,7 +207,7 @@ class ReadMovements:
 
     @retrying
     async def __call__(
-        self, *, caller: Caller, product_id: int, window: Window, count: int | None = None
+        self, *, caller: Caller, product_id: int, window: Window, count: Count | None = None
     ) -> Page[StockMovement]:
         """A product's ledger, the newest movement first. Raises `StaffOnly`, `ProductNotFound`."""
         caller.require_staff()
