@@ -98,7 +98,6 @@ _READ_PLANS = _PLANS | {
     "max_parallel_workers_per_gather": "0",
     "random_page_cost": "1.1",
     "enable_seqscan": "off",
-    "enable_sort": "off",
 }
 
 

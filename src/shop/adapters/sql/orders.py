@@ -7,7 +7,18 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, Select, Subquery, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    RowMapping,
+    Select,
+    Subquery,
+    delete,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
@@ -158,18 +169,19 @@ def _listed(query: OrderQuery) -> tuple[SqlList, Row]:
 
 @lru_cache
 def _list_of(filters: frozenset[str]) -> SqlList:
-    equal = [_orders.c.user_id, _orders.c.status, _orders.c.code]
+    source: FromClause = _orders
+    if "code" in filters:
+        # One at most. Limited, so that it is looked for by nothing else.
+        by_code = select(_orders).where(_orders.c.code == parameter("code", _orders.c.code))
+        source = by_code.limit(literal_column("1")).subquery("by_code")
+    equal = sorted(filters & {"user_id", "status"})
     return SqlList(
-        source=_orders,
-        order=[_orders.c.created_at, _orders.c.id],
+        source=source,
+        order=[source.c.created_at, source.c.id],
         descending=True,
-        where=[
-            column == parameter(column.name, column) for column in equal if column.name in filters
-        ],
+        where=[source.c[name] == parameter(name, source.c[name]) for name in equal],
         lowest=Bound("created_after", is_included=False) if "created_after" in filters else None,
         highest=Bound("created_before", is_included=False) if "created_before" in filters else None,
-        # There is one at most, and it is found by its code.
-        gathered_by=() if "code" in filters else None,
         details=_details,
         is_length_kept=filters <= {"user_id"},
     )

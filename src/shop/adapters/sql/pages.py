@@ -13,7 +13,7 @@ Filters that are no part of the index (`rest`) are tried one after the other:
 2. gather all that fit by another index (`candidates`) and sort them, if they are few;
 3. walk further.
 
-If a few thousand fit, and they are not within the first 20,000, it would take longer: the list is
+If a few thousand fit, and they are not within the first 30,000, it would take longer: the list is
 refused with `SearchTooBroad`, never shown in part.
 """
 
@@ -55,7 +55,7 @@ from shop.adapters.system import utc_now
 from shop.domain.errors import SearchTooBroad
 from shop.domain.pages import COUNTED_MAX, Count, Window
 
-WALKED_FIRST, GATHERED_MAX, WALKED_MAX = 1_000, 5_000, 20_000
+WALKED_FIRST, GATHERED_MAX, WALKED_MAX = 1_000, 3_000, 30_000
 PART_MAX = 101
 """The rows of the largest page, and one more that tells whether there are others."""
 SQLITE_COUNTED_MAX = 10_000
@@ -287,15 +287,14 @@ class _FilteredWalk:
         placed = numbered.subquery("placed")
         is_last = placed.c.place == _written(self.limit)
         # The last row is kept though it does not fit: it tells that the walk ended there.
-        kept = select(
-            placed, func.row_number().over(order_by=placed.c.place).label("number")
-        ).where(or_(placed.c.fits, is_last))
+        kept = select(placed, func.row_number().over().label("number")).where(
+            or_(placed.c.fits, is_last)
+        )
         found = kept.subquery("found")
         is_shown = and_(found.c.fits, found.c.number > _SKIPPED)
         part = (
             select(found, is_shown.label("is_shown"))
             .where(or_(is_shown, found.c.place == _written(self.limit)))
-            .order_by(found.c.place)
             .limit(_PART)
             .subquery("part")
         )
