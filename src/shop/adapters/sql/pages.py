@@ -317,16 +317,19 @@ class _Gathering:
         few = listed.all().limit(_written(self.limit + 1)).cte("few").prefix_with("MATERIALIZED")
         id_ = listed.order[-1]
         chosen = select(*listed.named_order()).join_from(few, listed.source, few.c[id_.name] == id_)
+        # Too many are not even looked up.
+        size = select(func.count().label("counted")).select_from(few)
+        chosen = chosen.where(size.scalar_subquery() <= self.limit)
         chosen = listed.beyond_key(chosen, way).order_by(*way.ordered(listed.order))
         found = chosen.limit(_written(PART_MAX)).offset(_SKIPPED).subquery("found")
         part = select(found).limit(_PART).subquery("part")
         page = listed.details(part).add_columns(*part.columns).subquery("page")
         # A row in any case, which says how many were gathered.
-        size = select(func.count().label("counted")).select_from(few).subquery("size")
+        sizes = size.subquery("sizes")
         order = listed.order_of(page)
         return (
-            select(page, size.c.counted, order[-1].is_not(None).label("is_shown"))
-            .select_from(size.outerjoin(page, true()))
+            select(page, sizes.c.counted, order[-1].is_not(None).label("is_shown"))
+            .select_from(sizes.outerjoin(page, true()))
             .order_by(*way.ordered(order))
         )
 
