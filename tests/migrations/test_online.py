@@ -105,7 +105,10 @@ async def test_a_migration_that_was_interrupted_goes_on(
     await assert_is_listed(engines)
 
 
-_BUILDING = "SELECT pid FROM pg_stat_progress_create_index WHERE datname = current_database()"
+_BUILDING = (
+    "SELECT pid FROM pg_stat_progress_create_index "
+    "WHERE datname = current_database() AND phase LIKE 'waiting%'"
+)
 
 
 async def test_an_index_that_was_left_half_built_is_built_anew(
