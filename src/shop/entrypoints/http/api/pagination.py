@@ -64,20 +64,19 @@ class Listing(Generic[R, T]):
         """`key_type` is the type of what `key` gives, by which cursors are read."""
         self.key = key
         self.out = out
-        self.cursor: Any = msgspec.defstruct(
+        cursor = msgspec.defstruct(
             "Cursor",
             [
                 ("backwards", bool),
                 ("count", KeyNumber),
                 ("key", key_type),
-                # Left out where it is true, and in links of older versions.
+                # Left out where it is true, as in the links of older versions.
                 ("count_exact", bool, True),
             ],
             array_like=True,
             forbid_unknown_fields=True,
-            omit_defaults=True,
         )
-        self.read_cursor: Callable[[bytes], Any] = msgspec.json.Decoder(self.cursor).decode
+        self.read_cursor: Callable[[bytes], Any] = msgspec.json.Decoder(cursor).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +139,8 @@ class Paging:
         ]
 
         def link(backwards: bool, item: R) -> str:
-            cursor = listing.cursor(backwards, count.number, listing.key(item), count.is_exact)
+            inexact = () if count.is_exact else (False,)
+            cursor = (backwards, count.number, listing.key(item), *inexact)
             encoded = (
                 base64.urlsafe_b64encode(msgspec.json.encode(cursor)).rstrip(b"=").decode("ascii")
             )
