@@ -251,7 +251,7 @@ async def test_open_sessions_are_read_in_pages(shop: UseCases, store: Store, tok
     everything = await open_sessions(shop, anna)
     assert len(everything) == 5
     first = await shop.list_sessions(caller=anna, window=Window(limit=2))
-    assert (list(first.items), first.more, first.count) == (everything[:2], True, 5)
+    assert (list(first.items), first.more, first.count) == (everything[:2], True, Count(5))
     rest = await shop.list_sessions(caller=anna, window=Window(limit=9, after=everything[1].key))
     assert (list(rest.items), rest.more) == (everything[2:], False)
     back = await shop.list_sessions(caller=anna, window=Window(limit=2, before=everything[4].key))
