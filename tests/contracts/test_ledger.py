@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from shop.domain.errors import OrderNotFound, ProductNotFound
 from shop.domain.orders import HistoryEntry, Order
-from shop.domain.pages import Page, Window
+from shop.domain.pages import Count, Page, Window
 from shop.domain.stock import Reason, StockMovement
 from shop.domain.users import OPERATOR, Caller
 from tests.builders import items, order_id
@@ -44,7 +44,7 @@ async def assert_pages(
     window = Window(limit=5)
     while True:
         page = await read(window)
-        assert page.count == count
+        assert page.count == Count(count)
         forwards += page.items
         if not page.more:
             break
@@ -91,9 +91,9 @@ async def test_the_ledger_of_no_product_is_not_found_and_of_an_archived_one_is(
     product_id = order.lines[0].product_id
     await shop.archive_product(caller=OPERATOR, product_id=product_id)
     page = await shop.read_movements(
-        caller=OPERATOR, product_id=product_id, window=Window(limit=5), count=99
+        caller=OPERATOR, product_id=product_id, window=Window(limit=5), count=Count(99)
     )
-    assert (len(page.items), page.more, page.count) == (5, True, 99)
+    assert (len(page.items), page.more, page.count) == (5, True, Count(99))
 
 
 async def test_an_orders_history_is_read_page_by_page_the_oldest_first(
@@ -118,8 +118,10 @@ async def test_a_history_is_for_the_owner_and_staff(
 ) -> None:
     window = Window(limit=5)
     for caller in (owner, await shop.given_staff()):
-        page = await shop.read_history(caller=caller, order_id=order.id, window=window, count=77)
-        assert (len(page.items), page.count) == (5, 77)
+        page = await shop.read_history(
+            caller=caller, order_id=order.id, window=window, count=Count(77)
+        )
+        assert (len(page.items), page.count) == (5, Count(77))
     with pytest.raises(OrderNotFound):
         await shop.read_history(
             caller=await shop.given_customer(), order_id=order.id, window=window

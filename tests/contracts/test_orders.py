@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from shop.domain.orders import Order, OrderQuery, OrderStatus
-from shop.domain.pages import Window, read_page
+from shop.domain.pages import Count, Window, read_page
 from tests.builders import NOON, order, order_line
 from tests.stores import Store
 from tests.use_cases import UseCases
@@ -51,7 +51,7 @@ async def test_a_walk_by_pages_there_and_back_meets_every_order_once(
         window = Window(limit=5)
         while True:
             page = await read_page(uow.orders, query, window)
-            assert page.count == 12
+            assert page.count == Count(12)
             forwards += page.items
             if not page.more:
                 break
@@ -73,8 +73,8 @@ async def test_a_walk_by_pages_there_and_back_meets_every_order_once(
 
 async def expect(store: Store, query: OrderQuery, expected: list[Order]) -> None:
     async with store.unit_of_work(read_only=True) as uow:
-        assert await uow.orders.read_window(query, Window(limit=100)) == expected
-        assert await uow.orders.count(query) == len(expected)
+        found = await uow.orders.read_counted(query, Window(limit=100))
+        assert found == (expected, Count(len(expected)))
 
 
 async def test_orders_of_one_user(store: Store, orders: list[Order]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from shop.domain.errors import ProductChanged, ProductNotFound, SkuTaken
 from shop.domain.money import PRICE_MAX
-from shop.domain.pages import Window, read_page
+from shop.domain.pages import Count, Window, read_page
 from shop.domain.products import NO_MAX, Product, ProductQuery, ProductSort
 from shop.domain.users import OPERATOR
 from tests.builders import NOON, customer, money, product, staff
@@ -48,8 +48,8 @@ async def read(store: Store, query: ProductQuery, window: Window) -> Sequence[Pr
 async def found(store: Store, query: ProductQuery) -> set[str]:
     """The names found, which must be as many as are counted."""
     async with store.unit_of_work(read_only=True) as uow:
-        items = await uow.products.read_window(query, Window(limit=100))
-        assert len(items) == await uow.products.count(query)
+        items, count = await uow.products.read_counted(query, Window(limit=100))
+        assert count == Count(len(items))
     return {item.name for item in items}
 
 

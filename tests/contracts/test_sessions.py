@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from shop.domain.errors import InvalidField, InvalidToken, UsernameTaken, WrongCredentials
-from shop.domain.pages import Window
+from shop.domain.pages import Count, Window
 from shop.domain.services import keep_users, purge, sign_in
 from shop.domain.sessions import (
     CLIENT_LENGTH_MAX,
@@ -260,7 +260,7 @@ async def test_open_sessions_are_read_in_pages(shop: UseCases, store: Store, tok
     everything = await open_sessions(shop, anna)
     assert len(everything) == 5
     first = await shop.list_sessions(caller=anna, window=Window(limit=2))
-    assert (list(first.items), first.more, first.count) == (everything[:2], True, 5)
+    assert (list(first.items), first.more, first.count) == (everything[:2], True, Count(5))
     rest = await shop.list_sessions(caller=anna, window=Window(limit=9, after=everything[1].key))
     assert (list(rest.items), rest.more) == (everything[2:], False)
     back = await shop.list_sessions(caller=anna, window=Window(limit=2, before=everything[4].key))
@@ -292,7 +292,7 @@ async def test_the_list_of_sessions_is_complete_and_bounded(
         shop.clock.advance(timedelta(seconds=1))
         await shop.sign_in(username="anna", password=PASSWORD)
     page = await shop.list_sessions(caller=await caller(store))
-    assert (len(page.items), page.count, page.more) == (SESSIONS_MAX, SESSIONS_MAX, False)
+    assert (len(page.items), page.count, page.more) == (SESSIONS_MAX, Count(SESSIONS_MAX), False)
     assert not await is_good(shop, token)
 
 

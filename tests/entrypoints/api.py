@@ -109,7 +109,8 @@ class Api:
 
     async def count_orders(self) -> int:
         list_orders = self.container.list_orders()
-        return (await list_orders(caller=staff(), query=OrderQuery(), window=Window(limit=1))).count
+        page = await list_orders(caller=staff(), query=OrderQuery(), window=Window(limit=1))
+        return page.count.number
 
 
 class Documented(httpx.AsyncBaseTransport):

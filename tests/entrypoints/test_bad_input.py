@@ -543,7 +543,7 @@ class World:
         products = await self.api.container.list_products()(
             caller=OPERATOR, query=ProductQuery(), window=Window(limit=1)
         )
-        return products.items[0].stock, products.count, await self.api.count_orders()
+        return products.items[0].stock, products.count.number, await self.api.count_orders()
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])

@@ -281,14 +281,14 @@ def test_a_drafted_migration_holds_the_difference_and_nothing_else(
     monkeypatch.setattr(schema, "MIGRATIONS", copy)
     before = {path.name for path in (copy / "versions").glob("*.py")}
     shop("migrate")
-    change(EMBEDDED, "DROP INDEX products_by_price")
+    change(EMBEDDED, "DROP INDEX listings_by_price")
     result = shop("makemigrations -m prices")
     assert result.exit_code == 0, result.output
     [new] = [path for path in (copy / "versions").glob("*.py") if path.name not in before]
     draft = new.read_text()
     assert new.name.startswith(f"{int(schema.head() or 0) + 1:04d}_")
     assert draft.count("op.create_index") == 1
-    assert "products_by_price" in draft
+    assert "listings_by_price" in draft
 
 
 def test_a_draft_that_cannot_be_written_is_one_sentence(

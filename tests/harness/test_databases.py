@@ -11,6 +11,7 @@ import pytest
 
 from shop.domain.errors import WrongCredentials
 from shop.domain.keys import KeyedRequest
+from shop.domain.users import OPERATOR
 from tests.builders import PASSWORD, items
 from tests.databases import SIZE_MAX, Lender
 from tests.postgresql import TEMPLATE, PostgresServer, unused_name
@@ -73,6 +74,7 @@ async def trade(url: str) -> None:
         async with store.unit_of_work() as uow:
             await uow.leases.take("purge", holder=uuid4(), lasting=timedelta(minutes=1))
             await uow.commit()
+        await shop.count_lists(caller=OPERATOR)
         await shop.sign_in(username="alice", password=PASSWORD)
         with pytest.raises(WrongCredentials):
             await shop.sign_in(username="alice", password="wrong")

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from shop.adapters.sql.engine import Engines, create_engines
-from shop.adapters.sql.schema import SqlSchema, config
+from shop.adapters.sql.schema import SqlSchema, config, migrating
 from shop.adapters.sql.tables import (
     metadata,
     products,
@@ -79,8 +79,10 @@ async def engines(url: str) -> AsyncIterator[Engines]:
 
 
 async def run(engines: Engines, work: Callable[[Connection], Any]) -> Any:
-    async with engines.patient.begin() as connection:
-        return await connection.run_sync(work)
+    async with migrating(engines) as connection:
+        result = await connection.run_sync(work)
+        await connection.commit()
+    return result
 
 
 def upgrade_to(revision: str) -> Callable[[Connection], None]:

@@ -14,7 +14,14 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Connection
 
 from shop.adapters.sql.engine import create_engines
-from shop.adapters.sql.schema import MIGRATIONS, SqlSchema, config, head, oldest_program
+from shop.adapters.sql.schema import (
+    MIGRATIONS,
+    SqlSchema,
+    config,
+    head,
+    migrating,
+    oldest_program,
+)
 from shop.domain.errors import StoreTooNew
 from shop.domain.ports import SchemaState
 from shop.entrypoints.cli.main import main
@@ -71,7 +78,7 @@ async def migrate(
         settings.set_main_option("script_location", scripts.dir)
         (command.downgrade if back else command.upgrade)(settings, to)
 
-    async with engines.patient.begin() as connection:
+    async with migrating(engines) as connection:
         await connection.run_sync(migrate)
     await engines.dispose()
 

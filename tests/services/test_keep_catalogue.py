@@ -13,7 +13,7 @@ from shop.domain.errors import (
     StaffOnly,
     StockChanged,
 )
-from shop.domain.pages import Window
+from shop.domain.pages import Count, Window
 from shop.domain.products import STOCK_MAX, ProductQuery
 from shop.domain.stock import NOTE_LENGTH_MAX, Reason
 from shop.domain.users import OPERATOR
@@ -55,7 +55,7 @@ async def test_a_bad_product_is_refused_before_anything_is_stored(shop: UseCases
     with pytest.raises(InvalidField):
         await shop.create_product(caller=OPERATOR, sku="A,B", name="A", price=money())
     page = await shop.list_products(caller=OPERATOR, query=ProductQuery(), window=Window(limit=10))
-    assert page.count == 0
+    assert page.count == Count(0)
 
 
 async def test_adding_many_products_leaves_those_that_are_there(shop: UseCases) -> None:
@@ -87,7 +87,7 @@ async def test_an_archived_product_is_neither_read_nor_listed(shop: UseCases) ->
     with pytest.raises(ProductNotFound):
         await shop.read_product(caller=customer(), product_id=gone.id)
     page = await shop.list_products(caller=OPERATOR, query=ProductQuery(), window=Window(limit=10))
-    assert (list(page.items), page.count) == ([], 0)
+    assert (list(page.items), page.count) == ([], Count(0))
 
 
 async def test_archived_products_are_for_staff(shop: UseCases) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from shop.domain.errors import OrderNotFound
 from shop.domain.orders import OrderQuery
-from shop.domain.pages import Window
+from shop.domain.pages import Count, Window
 from shop.domain.products import Product
 from tests.builders import customer, items, order_id, staff
 from tests.use_cases import UseCases
@@ -44,13 +44,13 @@ async def test_customers_list_their_own_orders_whatever_they_ask_for(shop: UseCa
             caller=customer(1), query=OrderQuery(user_id=asked), window=ALL
         )
         assert [order.id for order in page.items] == [order_id(3), order_id(1)]
-        assert page.count == 2
+        assert page.count == Count(2)
 
 
 @pytest.mark.usefixtures("teapot")
 async def test_staff_lists_everybodys_orders_or_one_users(shop: UseCases) -> None:
     everybody = await shop.list_orders(caller=staff(), query=OrderQuery(), window=ALL)
-    assert everybody.count == 3
+    assert everybody.count == Count(3)
     one = await shop.list_orders(caller=staff(), query=OrderQuery(user_id=2), window=ALL)
     assert [order.id for order in one.items] == [order_id(2)]
 
@@ -58,6 +58,6 @@ async def test_staff_lists_everybodys_orders_or_one_users(shop: UseCases) -> Non
 @pytest.mark.usefixtures("teapot")
 async def test_a_count_that_is_known_is_taken_as_it_is(shop: UseCases) -> None:
     page = await shop.list_orders(
-        caller=staff(), query=OrderQuery(), window=Window(limit=2), count=9
+        caller=staff(), query=OrderQuery(), window=Window(limit=2), count=Count(9)
     )
-    assert (len(page.items), page.more, page.count) == (2, True, 9)
+    assert (len(page.items), page.more, page.count) == (2, True, Count(9))

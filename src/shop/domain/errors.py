@@ -406,6 +406,20 @@ class InvalidField(InvalidFields):
         super().__init__([(field, message)])
 
 
+class SearchTooBroad(Invalid):
+    """The page may be there, and finding it would take too long."""
+
+    code = "search_too_broad"
+    title = "Too much to look through"
+
+    def __init__(self, looked_at: int) -> None:
+        super().__init__(
+            f"Too few of {looked_at} products or orders in this order fit, and too many in all. "
+            "Narrow the filters, such as the range of prices, or order by what they are about, "
+            "such as the price."
+        )
+
+
 # --- users and sessions ---
 
 

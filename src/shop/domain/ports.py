@@ -23,7 +23,7 @@ from shop.domain.orders import (
     OrderRequest,
     Placed,
 )
-from shop.domain.pages import Listable
+from shop.domain.pages import Listable, ListLength
 from shop.domain.products import Product, ProductQuery
 from shop.domain.sessions import RefreshToken, SessionFamily, SessionQuery
 from shop.domain.stock import LedgerPosition, MovementQuery, OrderAudit, StockAudit, StockMovement
@@ -359,6 +359,16 @@ class LeaseRepository(Protocol):
         ...
 
 
+class LengthRepository(Protocol):
+    """Lengths of the longest lists, for counts that are not exact."""
+
+    async def count(self) -> Sequence[ListLength]:
+        """Those of the lists for which they are worth keeping; it takes a while."""
+        ...
+
+    async def store(self, lengths: Sequence[ListLength]) -> None: ...
+
+
 class UnitOfWork(Protocol):
     """One transaction. Leaving it without `commit`, in any way, leaves nothing behind.
 
@@ -387,6 +397,8 @@ class UnitOfWork(Protocol):
     def attempts(self) -> AttemptRepository: ...
     @property
     def leases(self) -> LeaseRepository: ...
+    @property
+    def lengths(self) -> LengthRepository: ...
 
     async def __aenter__(self) -> Self: ...
 

@@ -27,6 +27,7 @@ from shop.domain.services.amend_order import AmendOrder
 from shop.domain.services.cancel_order import CancelOrder
 from shop.domain.services.cancel_unpaid import CancelUnpaid
 from shop.domain.services.check_user import CheckUser
+from shop.domain.services.count_lists import CountLists
 from shop.domain.services.decide_orders import DecideOrders, mark_lost
 from shop.domain.services.keep_catalogue import (
     AddProducts,
@@ -176,6 +177,7 @@ class Container(containers.DeclarativeContainer):
         RestoreProduct, **_writing, currency=settings.provided.currency
     )
     change_stock = providers.Singleton(ChangeStock, **_writing)
+    count_lists = providers.Singleton(CountLists, **_reading)
     read_movements = providers.Singleton(ReadMovements, **_reading)
     verify_stock = providers.Singleton(VerifyStock, **_reading)
     repair_stock = providers.Singleton(RepairStock, **_writing)
@@ -242,6 +244,7 @@ class Container(containers.DeclarativeContainer):
         _every(600, "purge_sessions", purge_sessions),
         _every(600, "purge_attempts", purge_attempts),
         _every(600, "purge_keys", purge_keys),
+        _every(60, "count_lists", count_lists),
     )
     background_times = providers.Singleton(BackgroundTimes)
     background = providers.Singleton(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from shop.adapters.memory.database import Tables
 from shop.adapters.memory.pages import cut_window
 from shop.domain.orders import HistoryEntry, HistoryQuery
-from shop.domain.pages import Window
+from shop.domain.pages import Count, Window
 from shop.domain.ports import HistoryRepository
 
 
@@ -20,8 +20,10 @@ class MemoryHistoryRepository(HistoryRepository):
             self._matching(query), window, lambda event: (event.id,), descending=False
         )
 
-    async def count(self, query: HistoryQuery) -> int:
-        return len(self._matching(query))
+    async def read_counted(
+        self, query: HistoryQuery, window: Window
+    ) -> tuple[Sequence[HistoryEntry], Count]:
+        return await self.read_window(query, window), Count(len(self._matching(query)))
 
     async def add(self, event: HistoryEntry) -> None:
         stored = replace(event, id=next(self._ids))

@@ -8,7 +8,7 @@ from shop.adapters.memory.database import Tables
 from shop.adapters.memory.pages import cut_window
 from shop.domain.errors import OrderNotFound, PaymentReferenceTaken
 from shop.domain.orders import Order, OrderQuery
-from shop.domain.pages import Window
+from shop.domain.pages import Count, Window
 from shop.domain.ports import OrderRepository
 
 
@@ -28,8 +28,10 @@ class MemoryOrderRepository(OrderRepository):
     async def read_window(self, query: OrderQuery, window: Window) -> Sequence[Order]:
         return cut_window(self._matching(query), window, lambda order: order.key, descending=True)
 
-    async def count(self, query: OrderQuery) -> int:
-        return len(self._matching(query))
+    async def read_counted(
+        self, query: OrderQuery, window: Window
+    ) -> tuple[Sequence[Order], Count]:
+        return await self.read_window(query, window), Count(len(self._matching(query)))
 
     async def save(self, order: Order) -> None:
         reference = order.payment_reference

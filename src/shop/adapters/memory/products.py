@@ -7,7 +7,7 @@ from operator import attrgetter
 from shop.adapters.memory.database import Tables
 from shop.adapters.memory.pages import cut_window
 from shop.domain.errors import ProductNotFound, SkuTaken
-from shop.domain.pages import Window
+from shop.domain.pages import Count, Window
 from shop.domain.ports import ProductRepository
 from shop.domain.products import Product, ProductQuery
 from shop.domain.text import folded, the_one_called
@@ -47,8 +47,10 @@ class MemoryProductRepository(ProductRepository):
     async def read_window(self, query: ProductQuery, window: Window) -> Sequence[Product]:
         return cut_window(self._matching(query), window, query.key, descending=query.descending)
 
-    async def count(self, query: ProductQuery) -> int:
-        return len(self._matching(query))
+    async def read_counted(
+        self, query: ProductQuery, window: Window
+    ) -> tuple[Sequence[Product], Count]:
+        return await self.read_window(query, window), Count(len(self._matching(query)))
 
     async def add(self, products: Sequence[Product]) -> list[Product]:
         taken = self._folded_skus()

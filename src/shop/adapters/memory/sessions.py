@@ -7,7 +7,7 @@ from uuid import UUID
 
 from shop.adapters.memory.database import Tables
 from shop.adapters.memory.pages import cut_window
-from shop.domain.pages import Window
+from shop.domain.pages import Count, Window
 from shop.domain.ports import SessionRepository
 from shop.domain.sessions import RefreshToken, SessionFamily, SessionQuery
 
@@ -44,8 +44,10 @@ class MemorySessionRepository(SessionRepository):
     async def read_window(self, query: SessionQuery, window: Window) -> Sequence[SessionFamily]:
         return cut_window(self._open(query), window, lambda family: family.key, descending=True)
 
-    async def count(self, query: SessionQuery) -> int:
-        return len(self._open(query))
+    async def read_counted(
+        self, query: SessionQuery, window: Window
+    ) -> tuple[Sequence[SessionFamily], Count]:
+        return await self.read_window(query, window), Count(len(self._open(query)))
 
     async def end_oldest(self, user_id: int, at: datetime, *, kept: int) -> None:
         families = self._open(SessionQuery(user_id=user_id, now=at))

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from shop.adapters.memory.database import Tables
 from shop.adapters.memory.pages import cut_window
-from shop.domain.pages import Window
+from shop.domain.pages import Count, Window
 from shop.domain.ports import StockRepository
 from shop.domain.products import Product
 from shop.domain.stock import (
@@ -44,8 +44,10 @@ class MemoryStockRepository(StockRepository):
         ledger = self._ledger(query.product_id)
         return cut_window(ledger, window, lambda movement: (movement.id,), descending=True)
 
-    async def count(self, query: MovementQuery) -> int:
-        return len(self._ledger(query.product_id))
+    async def read_counted(
+        self, query: MovementQuery, window: Window
+    ) -> tuple[Sequence[StockMovement], Count]:
+        return await self.read_window(query, window), Count(len(self._ledger(query.product_id)))
 
     async def audit(
         self, start: LedgerPosition, *, products: int, movements: int

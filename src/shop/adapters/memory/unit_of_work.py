@@ -12,6 +12,7 @@ from shop.adapters.memory.details import MemoryDetailRepository
 from shop.adapters.memory.history import MemoryHistoryRepository
 from shop.adapters.memory.keys import MemoryKeyRepository
 from shop.adapters.memory.leases import MemoryLeaseRepository
+from shop.adapters.memory.lengths import MemoryLengthRepository
 from shop.adapters.memory.orders import MemoryOrderRepository
 from shop.adapters.memory.products import MemoryProductRepository
 from shop.adapters.memory.sessions import MemorySessionRepository
@@ -128,3 +129,7 @@ class MemoryUnitOfWork(UnitOfWork):
     @property
     def leases(self) -> MemoryLeaseRepository:
         return MemoryLeaseRepository(self._open)
+
+    @property
+    def lengths(self) -> MemoryLengthRepository:
+        return MemoryLengthRepository()

@@ -93,8 +93,14 @@ _BRIEFLY = 250
 _PLANS = {"jit": "off", "plan_cache_mode": "force_generic_plan"}
 
 
-# A read has one process of the server, not several: orders need the others' processors.
-_READ_PLANS = _PLANS | {"max_parallel_workers_per_gather": "0"}
+# A read has one process of the server, not several: orders need the others' processors. Lists are
+# read along indexes (see `pages.py`), which a planner that does not know the values of parameters
+# may take for dearer than reading the whole table, or sorting what fits.
+_READ_PLANS = _PLANS | {
+    "max_parallel_workers_per_gather": "0",
+    "random_page_cost": "1.1",
+    "enable_seqscan": "off",
+}
 
 
 def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
+from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shop.domain.errors import (
@@ -93,6 +93,9 @@ def translated(error: BaseException) -> ShopError | None:
     if isinstance(error, PoolTimeoutError):
         # No sign that the database is away: others have all connections of this kind.
         return Overloaded("All database connections are busy; try again shortly.")
+    if isinstance(error, PendingRollbackError):
+        # Leaving a transaction whose connection was lost; that hides the error which said so.
+        return _away()
     cause = driver_error(error)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return _away()

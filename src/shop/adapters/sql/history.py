@@ -1,19 +1,29 @@
 """The history of orders in SQL."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from sqlalchemy import ColumnElement, insert, select
+from sqlalchemy import RowMapping, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.pages import count_rows, read_window
+from shop.adapters.sql.pages import SqlList, parameter, read_counted_list, read_list
 from shop.adapters.sql.rows import row_maker
 from shop.domain.orders import HistoryEntry, HistoryQuery
-from shop.domain.pages import Window
+from shop.domain.pages import Count, Window
 from shop.domain.ports import HistoryRepository
 
 _events = tables.order_events
 _event_row = row_maker(_events)
+
+
+_HISTORY = SqlList(
+    source=_events,
+    order=[_events.c.id],
+    descending=False,
+    where=[_events.c.order_id == parameter("order_id", _events.c.order_id)],
+    details=lambda part: select(_events).join_from(part, _events, _events.c.id == part.c.order_0),
+)
 
 
 class SqlHistoryRepository(HistoryRepository):
@@ -21,18 +31,18 @@ class SqlHistoryRepository(HistoryRepository):
         self._connection = connection
 
     async def read_window(self, query: HistoryQuery, window: Window) -> Sequence[HistoryEntry]:
-        statement = select(_events).where(_of_order(query))
-        rows = await read_window(
-            self._connection, statement, window, [_events.c.id], descending=False
-        )
-        return [HistoryEntry(**row) for row in rows]
+        rows = await read_list(self._connection, _HISTORY, asdict(query), window)
+        return [_entry_from(row) for row in rows]
 
-    async def count(self, query: HistoryQuery) -> int:
-        return await count_rows(self._connection, _events, [_of_order(query)])
+    async def read_counted(
+        self, query: HistoryQuery, window: Window
+    ) -> tuple[Sequence[HistoryEntry], Count]:
+        rows, count = await read_counted_list(self._connection, _HISTORY, asdict(query), window)
+        return [_entry_from(row) for row in rows], count
 
     async def add(self, event: HistoryEntry) -> None:
         await self._connection.execute(insert(_events).values(_event_row(event)))
 
 
-def _of_order(query: HistoryQuery) -> ColumnElement[bool]:
-    return _events.c.order_id == query.order_id
+def _entry_from(row: RowMapping) -> HistoryEntry:
+    return HistoryEntry(**{column.name: row[column.name] for column in _events.columns})

@@ -1,26 +1,45 @@
 """Orders in SQL."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    Subquery,
+    delete,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
-from shop.adapters.sql.pages import count_rows, select_window
+from shop.adapters.sql.lengths import ORDERS
+from shop.adapters.sql.pages import (
+    Bound,
+    SqlList,
+    length_kept_as,
+    parameter,
+    read_counted_list,
+    read_list,
+)
 from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_rows
 from shop.domain.errors import OrderNotFound, PaymentReferenceTaken
 from shop.domain.money import Money
 from shop.domain.orders import Order, OrderLine, OrderQuery
-from shop.domain.pages import Window
+from shop.domain.pages import Count, Window
 from shop.domain.ports import OrderRepository
 
 _orders, _lines = tables.orders, tables.order_lines
-LINE_COLUMNS = [column for column in _lines.columns if column.name not in ("order_id", "position")]
+LINE_COLUMNS = [column for column in _lines.columns if column.name != "order_id"]
 
 
 class SqlOrderRepository(OrderRepository):
@@ -28,7 +47,7 @@ class SqlOrderRepository(OrderRepository):
         self._connection = connection
 
     async def get(self, order_id: UUID) -> Order:
-        orders = await self._read(select(_orders).where(_orders.c.id == order_id))
+        orders = await self._read(_orders.c.id == order_id)
         if not orders:
             raise OrderNotFound(order_id)
         return orders[0]
@@ -40,20 +59,17 @@ class SqlOrderRepository(OrderRepository):
         return await self.get(order_id)
 
     async def find(self, order_ids: Collection[UUID]) -> dict[UUID, Order]:
-        orders = await self._read(select(_orders).where(_orders.c.id.in_(order_ids)))
+        orders = await self._read(_orders.c.id.in_(order_ids))
         return {order.id: order for order in orders}
 
     async def read_window(self, query: OrderQuery, window: Window) -> Sequence[Order]:
-        statement = select_window(
-            select(_orders).where(*_conditions(query)),
-            window,
-            [_orders.c.created_at, _orders.c.id],
-            descending=True,
-        )
-        return await self._read(statement)
+        return _orders_from(await read_list(self._connection, *_listed(query), window))
 
-    async def count(self, query: OrderQuery) -> int:
-        return await count_rows(self._connection, _orders, _conditions(query))
+    async def read_counted(
+        self, query: OrderQuery, window: Window
+    ) -> tuple[Sequence[Order], Count]:
+        rows, count = await read_counted_list(self._connection, *_listed(query), window)
+        return _orders_from(rows), count
 
     async def save(self, order: Order) -> None:
         with refusing(PaymentReferenceTaken(str(order.payment_reference))):
@@ -65,16 +81,20 @@ class SqlOrderRepository(OrderRepository):
         await self._connection.execute(delete(_lines).where(_lines.c.order_id == order.id))
         await self._connection.execute(insert(_lines), list(line_rows(order)))
 
-    async def _read(self, chosen: Select[Any]) -> list[Order]:
-        """Orders with their lines, newest first, in one statement: both are of one moment."""
-        some = chosen.subquery("some")
-        rows = await read_rows(
-            self._connection,
-            select(some, *LINE_COLUMNS)
-            .join_from(some, _lines, some.c.id == _lines.c.order_id)
-            .order_by(some.c.created_at.desc(), some.c.id.desc(), _lines.c.position),
+    async def _read(self, *conditions: ColumnElement[bool]) -> list[Order]:
+        """Orders with their lines in one statement: both are of one moment."""
+        statement = (
+            select(*_orders.columns, *LINE_COLUMNS)
+            .join_from(_orders, _lines)
+            .where(*conditions)
+            .order_by(_orders.c.id)
         )
-        return [order_from(list(group)) for _, group in groupby(rows, key=itemgetter("id"))]
+        return _orders_from(await read_rows(self._connection, statement))
+
+
+def _orders_from(rows: Iterable[ReadRow]) -> list[Order]:
+    """Rows have the columns of an order and those of a line; an order's are next to each other."""
+    return [order_from(list(group)) for _, group in groupby(rows, key=itemgetter("id"))]
 
 
 def order_from(rows: Sequence[ReadRow]) -> Order:
@@ -85,7 +105,7 @@ def order_from(rows: Sequence[ReadRow]) -> Order:
         code=row["code"],
         user_id=row["user_id"],
         status=row["status"],
-        lines=tuple(map(_line_from, rows)),
+        lines=tuple(map(_line_from, sorted(rows, key=itemgetter("position")))),
         currency=row["currency"],
         digest=row["digest"],
         version=row["version"],
@@ -133,14 +153,42 @@ def line_rows(order: Order) -> Iterator[Row]:
         }
 
 
-def _conditions(query: OrderQuery) -> Iterable[ColumnElement[bool]]:
-    if query.user_id is not None:
-        yield _orders.c.user_id == query.user_id
-    if query.status is not None:
-        yield _orders.c.status == query.status
-    if query.created_after is not None:
-        yield _orders.c.created_at > query.created_after
-    if query.created_before is not None:
-        yield _orders.c.created_at < query.created_before
-    if query.code is not None:
-        yield _orders.c.code == query.code
+def _listed(query: OrderQuery) -> tuple[SqlList, Row]:
+    """The list that a query asks for, and the values of its parameters."""
+    values: Row = {
+        "user_id": query.user_id,
+        "status": query.status,
+        "created_after": query.created_after,
+        "created_before": query.created_before,
+        "code": query.code,
+    }
+    given = {name: value for name, value in values.items() if value is not None}
+    return _list_of(frozenset(given)), given | length_kept_as(ORDERS, query.user_id or 0)
+
+
+@lru_cache
+def _list_of(filters: frozenset[str]) -> SqlList:
+    source: FromClause = _orders
+    if "code" in filters:
+        # One at most. Limited, so that it is looked for by nothing else.
+        by_code = select(_orders).where(_orders.c.code == parameter("code", _orders.c.code))
+        source = by_code.limit(literal_column("1")).subquery("by_code")
+    equal = sorted(filters & {"user_id", "status"})
+    return SqlList(
+        source=source,
+        order=[source.c.created_at, source.c.id],
+        descending=True,
+        where=[source.c[name] == parameter(name, source.c[name]) for name in equal],
+        lowest=Bound("created_after", is_included=False) if "created_after" in filters else None,
+        highest=Bound("created_before", is_included=False) if "created_before" in filters else None,
+        details=_details,
+        is_length_kept=filters <= {"user_id"},
+    )
+
+
+def _details(part: Subquery) -> Select[Any]:
+    return (
+        select(*_orders.columns, *LINE_COLUMNS)
+        .join_from(part, _orders, _orders.c.id == part.c.order_1)
+        .join(_lines, _lines.c.order_id == part.c.order_1)
+    )

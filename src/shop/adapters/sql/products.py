@@ -2,24 +2,35 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, Subquery, case, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
-from shop.adapters.sql.pages import count_rows, read_window
+from shop.adapters.sql.lengths import IN_STOCK, PRODUCTS, SOLD_OUT
+from shop.adapters.sql.pages import (
+    Bound,
+    SqlList,
+    length_kept_as,
+    parameter,
+    read_counted_list,
+    read_list,
+)
 from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_row, read_rows
 from shop.domain.errors import ProductNotFound, SkuTaken
 from shop.domain.money import Money
-from shop.domain.pages import Window
+from shop.domain.pages import Count, Window
 from shop.domain.ports import ProductRepository
 from shop.domain.products import Product, ProductQuery, ProductSort
 from shop.domain.text import folded, the_one_called
 
-_products, _stock = tables.products, tables.stock
+_products, _stock, _listings = tables.products, tables.stock, tables.listings
+
+_KEPT_AS = {None: PRODUCTS, True: IN_STOCK, False: SOLD_OUT}
 
 # What is made from other columns is only searched in.
 _MADE = ("search_key", "sku_folded", "sku_clash")
@@ -29,9 +40,9 @@ PRODUCT_COLUMNS = (
 )
 
 _SORT_COLUMNS: dict[ProductSort, ColumnElement[Any]] = {
-    ProductSort.NAME: _products.c.search_key,
-    ProductSort.PRICE: _products.c.price,
-    ProductSort.CREATED: _products.c.created_at,
+    ProductSort.NAME: _listings.c.search_key,
+    ProductSort.PRICE: _listings.c.price,
+    ProductSort.CREATED: _listings.c.created_at,
 }
 
 
@@ -48,7 +59,8 @@ class SqlProductRepository(ProductRepository):
         return product_from(row)
 
     async def lock(self, product_id: int) -> Product:
-        # Its stock, which orders lock as well: `SqlStockRepository.lock`.
+        # Its stock, which orders lock as well: `SqlStockRepository.lock`. The entry is written to
+        # `listings`, too, of which nobody changes a row without this lock.
         if not await lock_row(self._connection, _stock.c.product_id, product_id):
             raise ProductNotFound(product_id)
         return await self.get(product_id)
@@ -80,18 +92,14 @@ class SqlProductRepository(ProductRepository):
         return {sku for sku, key in keys.items() if key in taken}
 
     async def read_window(self, query: ProductQuery, window: Window) -> Sequence[Product]:
-        rows = await read_window(
-            self._connection,
-            select_products().where(*_conditions(query)),
-            window,
-            [_SORT_COLUMNS[query.sort], _products.c.id],
-            descending=query.descending,
-        )
+        rows = await read_list(self._connection, *_listed(query), window)
         return [product_from(row) for row in rows]
 
-    async def count(self, query: ProductQuery) -> int:
-        source = _products if query.in_stock is None else _products.join(_stock)
-        return await count_rows(self._connection, source, _conditions(query))
+    async def read_counted(
+        self, query: ProductQuery, window: Window
+    ) -> tuple[Sequence[Product], Count]:
+        rows, count = await read_counted_list(self._connection, *_listed(query), window)
+        return [product_from(row) for row in rows], count
 
     async def add(self, products: Sequence[Product]) -> list[Product]:
         if not products:
@@ -150,14 +158,64 @@ def product_row(product: Product) -> Row:
     }
 
 
-def _conditions(query: ProductQuery) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [_products.c.archived.is_(query.archived)]
-    if query.search:
-        conditions.append(_products.c.search_key.contains(query.search.casefold(), autoescape=True))
-    if query.in_stock is not None:
-        conditions.append(_stock.c.on_hand > 0 if query.in_stock else _stock.c.on_hand == 0)
-    if query.price_min is not None:
-        conditions.append(_products.c.price >= query.price_min)
-    if query.price_max is not None:
-        conditions.append(_products.c.price <= query.price_max)
-    return conditions
+def _listed(query: ProductQuery) -> tuple[SqlList, Row]:
+    """The list that a query asks for, and the values of its parameters."""
+    values: Row = {
+        "archived": query.archived,
+        "in_stock": query.in_stock,
+        "price_min": query.price_min,
+        "price_max": query.price_max,
+        "search": _pattern(query.search) if query.search else None,
+    }
+    given = {name: value for name, value in values.items() if value is not None}
+    listed = _list_of(query.sort, query.descending, query.archived, frozenset(given))
+    return listed, given | length_kept_as(_KEPT_AS[query.in_stock])
+
+
+def _pattern(search: str) -> str:
+    """For LIKE: anywhere, and as it is."""
+    escaped = search.casefold().replace("/", "//").replace("%", "/%").replace("_", "/_")
+    return f"%{escaped}%"
+
+
+@lru_cache
+def _list_of(
+    sort: ProductSort, descending: bool, archived: bool, filters: frozenset[str]
+) -> SqlList:
+    order = [_SORT_COLUMNS[sort], _listings.c.product_id]
+    price = _listings.c.price
+    where = [_listings.c.archived == parameter("archived", _listings.c.archived)]
+    if "in_stock" in filters:
+        where.append(_listings.c.in_stock == parameter("in_stock", _listings.c.in_stock))
+    lowest = Bound("price_min", is_included=True) if "price_min" in filters else None
+    highest = Bound("price_max", is_included=True) if "price_max" in filters else None
+    rest, gathered_by = [], order
+    if sort is not ProductSort.PRICE and (lowest or highest):
+        rest += [bound.at_least(price) for bound in [lowest] if bound]
+        rest += [bound.at_most(price) for bound in [highest] if bound]
+        lowest = highest = None
+        gathered_by = [price, _listings.c.product_id]
+    if "search" in filters:
+        wanted = parameter("search", _listings.c.search_key)
+        rest.append(_listings.c.search_key.like(wanted, escape="/"))
+    return SqlList(
+        source=_listings,
+        order=order,
+        descending=descending,
+        where=where,
+        lowest=lowest,
+        highest=highest,
+        rest=rest,
+        gathered_by=gathered_by if rest else None,
+        details=_details,
+        is_length_kept=not (archived or rest or lowest or highest),
+    )
+
+
+def _details(part: Subquery) -> Select[Any]:
+    product_id = part.c.order_1
+    return (
+        select(*PRODUCT_COLUMNS)
+        .join_from(part, _products, _products.c.id == product_id)
+        .join(_stock, _stock.c.product_id == product_id)
+    )

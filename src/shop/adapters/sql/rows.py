@@ -85,8 +85,10 @@ def insert_into(connection: AsyncConnection, table: Table) -> sqlite.Insert | po
     return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
 
 
-async def read_rows(connection: AsyncConnection, statement: Executable) -> Sequence[RowMapping]:
-    return (await connection.execute(statement)).mappings().all()
+async def read_rows(
+    connection: AsyncConnection, statement: Executable, values: Mapping[str, Any] | None = None
+) -> Sequence[RowMapping]:
+    return (await connection.execute(statement, values)).mappings().all()
 
 
 async def read_row(connection: AsyncConnection, statement: Executable) -> RowMapping | None:

@@ -5,7 +5,9 @@ the newest revision that it knows, which may serve its schema. An older program 
 migrations that it does not have, so the outcome is written into the database with each of them.
 """
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 
@@ -35,7 +37,8 @@ _TAKES_CHANGES = {
 }
 
 # Any number; the same for all who migrate, so that two hosts do it one after the other.
-_LOCK = 7_466_877
+_TRY_LOCK = "SELECT WHERE pg_try_advisory_xact_lock(7466877)"
+_LOCK_PAUSE = 0.1
 
 # One statement, since readiness is asked often.
 _STATE = """
@@ -85,8 +88,31 @@ class SqlSchema(Schema):
     async def upgrade(self) -> None:
         await self.check_encoding()
         with translating():
-            async with self._engines.patient.begin() as connection:
+            async with migrating(self._engines) as connection:
                 await connection.run_sync(_upgrade)
+
+
+@asynccontextmanager
+async def migrating(engines: Engines) -> AsyncIterator[AsyncConnection]:
+    """A connection to migrate on, while nobody else migrates.
+
+    On SQLite it is in one transaction for all. On PostgreSQL each migration begins and ends its
+    own, and may do some of its work in none (see `migrations.online`).
+    """
+    if engines.patient.dialect.name == "sqlite":
+        async with engines.patient.begin() as connection:
+            yield connection
+        return
+    async with engines.patient.connect() as holding, engines.patient.connect() as connection:
+        driver = (await holding.get_raw_connection()).driver_connection
+        assert isinstance(driver, asyncpg.Connection)
+        # An index that is created concurrently waits for the end of all snapshots. A statement that
+        # waits for the lock has one, so it is asked for again and again; and so has the answer of a
+        # prepared statement until the next one, so the driver is to send this one as plain text.
+        await driver.execute("BEGIN")
+        while await driver.execute(_TRY_LOCK) != "SELECT 1":  # noqa: ASYNC110
+            await asyncio.sleep(_LOCK_PAUSE)
+        yield connection
 
 
 @cache
@@ -133,8 +159,6 @@ def oldest_program(scripts: ScriptDirectory, revision: str) -> str:
 
 
 def _upgrade(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     revision = MigrationContext.configure(connection).get_current_revision()
     mark = None
     if inspect(connection).has_table(schema_compatibility.name):
@@ -142,6 +166,9 @@ def _upgrade(connection: Connection) -> None:
     state = SchemaState.OUTDATED if revision is None else _state(revision, mark)
     if state is SchemaState.TOO_NEW:
         raise StoreTooNew
+    if connection.dialect.name == "postgresql":
+        # So far it was only read; each migration begins a transaction of its own.
+        connection.rollback()
     if state is SchemaState.OUTDATED:
         command.upgrade(config(connection), "head")
 

@@ -1,21 +1,47 @@
 """Sessions in SQL."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.pages import select_window
-from shop.adapters.sql.rows import read_row, read_rows, row_maker
-from shop.domain.pages import Window
+from shop.adapters.sql.pages import SqlList, parameter, read_counted_list, read_list
+from shop.adapters.sql.rows import read_row, row_maker
+from shop.domain.pages import Count, Window
 from shop.domain.ports import SessionRepository
 from shop.domain.sessions import ISSUED_TOGETHER, RefreshToken, SessionFamily, SessionQuery
 
 _families, _tokens = tables.session_families, tables.refresh_tokens
 _family_row, _token_row = row_maker(_families), row_maker(_tokens)
+
+
+def _is_open(user_id: Any, now: Any) -> ColumnElement[bool]:
+    return and_(
+        _families.c.user_id == user_id,
+        _families.c.ended_at.is_(None),
+        _families.c.ends_at > now,
+        _families.c.expires_at > now,
+    )
+
+
+_OPEN = SqlList(
+    source=_families,
+    order=[_families.c.last_used_at, _families.c.id],
+    descending=True,
+    where=[
+        _is_open(parameter("user_id", _families.c.user_id), parameter("now", _families.c.ends_at))
+    ],
+    # A user has only so many.
+    gathered_by=(),
+    details=lambda part: select(_families).join_from(
+        part, _families, _families.c.id == part.c.order_1
+    ),
+)
 
 
 class SqlSessionRepository(SessionRepository):
@@ -64,23 +90,19 @@ class SqlSessionRepository(SessionRepository):
         )
 
     async def read_window(self, query: SessionQuery, window: Window) -> Sequence[SessionFamily]:
-        statement = select_window(
-            select(_families).where(_is_open(query)),
-            window,
-            [_families.c.last_used_at, _families.c.id],
-            descending=True,
-        )
-        families = [SessionFamily(**row) for row in await read_rows(self._connection, statement)]
-        return families[::-1] if window.before is not None else families
+        rows = await read_list(self._connection, _OPEN, asdict(query), window)
+        return [_family_from(row) for row in rows]
 
-    async def count(self, query: SessionQuery) -> int:
-        statement = select(func.count()).select_from(_families).where(_is_open(query))
-        return await self._connection.scalar(statement) or 0
+    async def read_counted(
+        self, query: SessionQuery, window: Window
+    ) -> tuple[Sequence[SessionFamily], Count]:
+        rows, count = await read_counted_list(self._connection, _OPEN, asdict(query), window)
+        return [_family_from(row) for row in rows], count
 
     async def end_oldest(self, user_id: int, at: datetime, *, kept: int) -> None:
         oldest = (
             select(_families.c.id)
-            .where(_is_open(SessionQuery(user_id=user_id, now=at)))
+            .where(_is_open(user_id, at))
             .order_by(_families.c.started_at.desc(), _families.c.id.desc())
             .offset(kept)
         )
@@ -116,13 +138,8 @@ class SqlSessionRepository(SessionRepository):
         )
 
 
-def _is_open(query: SessionQuery) -> ColumnElement[bool]:
-    return and_(
-        _families.c.user_id == query.user_id,
-        _families.c.ended_at.is_(None),
-        _families.c.ends_at > query.now,
-        _families.c.expires_at > query.now,
-    )
+def _family_from(row: RowMapping) -> SessionFamily:
+    return SessionFamily(**{column.name: row[column.name] for column in _families.columns})
 
 
 def _retired_by(token: RefreshToken) -> ColumnElement[bool]:

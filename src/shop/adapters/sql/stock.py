@@ -1,6 +1,7 @@
 """Stock and its ledger in SQL."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Row,
+    RowMapping,
     Select,
     bindparam,
     case,
@@ -22,11 +24,11 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.pages import count_rows, read_window
+from shop.adapters.sql.pages import SqlList, parameter, read_counted_list, read_list
 from shop.adapters.sql.products import product_from, select_products
 from shop.adapters.sql.rows import read_rows, row_maker
 from shop.domain.orders import GIVEN_BACK
-from shop.domain.pages import Window
+from shop.domain.pages import Count, Window
 from shop.domain.ports import StockRepository
 from shop.domain.products import Product
 from shop.domain.stock import (
@@ -41,6 +43,17 @@ from shop.domain.stock import (
 _products, _stock, _movements = tables.products, tables.stock, tables.stock_movements
 _orders, _lines = tables.orders, tables.order_lines
 movement_row = row_maker(_movements)
+
+
+_LEDGER = SqlList(
+    source=_movements,
+    order=[_movements.c.id],
+    descending=True,
+    where=[_movements.c.product_id == parameter("product_id", _movements.c.product_id)],
+    details=lambda part: select(_movements).join_from(
+        part, _movements, _movements.c.id == part.c.order_0
+    ),
+)
 
 
 class SqlStockRepository(StockRepository):
@@ -79,14 +92,14 @@ class SqlStockRepository(StockRepository):
         )
 
     async def read_window(self, query: MovementQuery, window: Window) -> Sequence[StockMovement]:
-        statement = select(_movements).where(_of_product(query))
-        rows = await read_window(
-            self._connection, statement, window, [_movements.c.id], descending=True
-        )
-        return [StockMovement(**row) for row in rows]
+        rows = await read_list(self._connection, _LEDGER, asdict(query), window)
+        return [_movement_from(row) for row in rows]
 
-    async def count(self, query: MovementQuery) -> int:
-        return await count_rows(self._connection, _movements, [_of_product(query)])
+    async def read_counted(
+        self, query: MovementQuery, window: Window
+    ) -> tuple[Sequence[StockMovement], Count]:
+        rows, count = await read_counted_list(self._connection, _LEDGER, asdict(query), window)
+        return [_movement_from(row) for row in rows], count
 
     async def audit(
         self, start: LedgerPosition, *, products: int, movements: int
@@ -139,13 +152,13 @@ class SqlStockRepository(StockRepository):
         return [_order_audit(row) for row in rows], last
 
 
+def _movement_from(row: RowMapping) -> StockMovement:
+    return StockMovement(**{column.name: row[column.name] for column in _movements.columns})
+
+
 def last_balances(movements: Sequence[StockMovement]) -> dict[int, int]:
     """What the movements leave of each product."""
     return {movement.product_id: movement.balance for movement in movements}
-
-
-def _of_product(query: MovementQuery) -> ColumnElement[bool]:
-    return _movements.c.product_id == query.product_id
 
 
 def _stock_audits(start: LedgerPosition, products: int, movements: int) -> Select[Any]:

@@ -28,6 +28,7 @@ from shop.adapters.sql.errors import (
 from shop.adapters.sql.history import SqlHistoryRepository
 from shop.adapters.sql.keys import SqlKeyRepository
 from shop.adapters.sql.leases import SqlLeaseRepository
+from shop.adapters.sql.lengths import SqlLengthRepository
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.products import SqlProductRepository
 from shop.adapters.sql.servers import Servers, generation_of
@@ -322,3 +323,7 @@ class SqlUnitOfWork(UnitOfWork):
     @property
     def leases(self) -> SqlLeaseRepository:
         return SqlLeaseRepository(self.connection)
+
+    @property
+    def lengths(self) -> SqlLengthRepository:
+        return SqlLengthRepository(self.connection)

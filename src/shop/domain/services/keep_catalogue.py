@@ -7,7 +7,7 @@ from shop.domain.errors import InvalidField, ProductNotFound, SkuTaken, StockCha
 from shop.domain.events import Event
 from shop.domain.keys import KeyedRequest
 from shop.domain.money import Money
-from shop.domain.pages import Page, Window, read_page
+from shop.domain.pages import Count, Page, Window, read_page
 from shop.domain.ports import Clock, ProductLookUp, UnitOfWork, UnitOfWorkFactory
 from shop.domain.products import STOCK_MAX, Product, ProductQuery, clean_sku
 from shop.domain.services.check_user import require_active
@@ -26,7 +26,7 @@ class ListProducts:
 
     @retrying
     async def __call__(
-        self, *, caller: Caller, query: ProductQuery, window: Window, count: int | None = None
+        self, *, caller: Caller, query: ProductQuery, window: Window, count: Count | None = None
     ) -> Page[Product]:
         """The same for every caller, but that archived ones are for staff. Raises `StaffOnly`."""
         if query.archived:
@@ -273,7 +273,7 @@ class ReadMovements:
 
     @retrying
     async def __call__(
-        self, *, caller: Caller, product_id: int, window: Window, count: int | None = None
+        self, *, caller: Caller, product_id: int, window: Window, count: Count | None = None
     ) -> Page[StockMovement]:
         """A product's ledger, the newest movement first. Raises `StaffOnly`, `ProductNotFound`."""
         caller.require_staff()

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from shop.domain.errors import OrderNotFound
 from shop.domain.orders import HistoryEntry, HistoryQuery, Order, OrderQuery
-from shop.domain.pages import Page, Window, read_page
+from shop.domain.pages import Count, Page, Window, read_page
 from shop.domain.ports import OrderLookUp, UnitOfWorkFactory
 from shop.domain.services.retrying import retrying
 from shop.domain.users import Caller
@@ -30,7 +30,7 @@ class ReadHistory:
 
     @retrying
     async def __call__(
-        self, *, caller: Caller, order_id: UUID, window: Window, count: int | None = None
+        self, *, caller: Caller, order_id: UUID, window: Window, count: Count | None = None
     ) -> Page[HistoryEntry]:
         """An order's changes, the oldest first. Raises `OrderNotFound`."""
         async with self.unit_of_work(read_only=True, caller=caller) as uow:
@@ -46,7 +46,7 @@ class ListOrders:
 
     @retrying
     async def __call__(
-        self, *, caller: Caller, query: OrderQuery, window: Window, count: int | None = None
+        self, *, caller: Caller, query: OrderQuery, window: Window, count: Count | None = None
     ) -> Page[Order]:
         if not caller.is_staff:
             query = replace(query, user_id=caller.user_id)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from shop.domain.events import Event
-from shop.domain.pages import Page, Window, read_page
+from shop.domain.pages import Count, Page, Window, read_page
 from shop.domain.ports import Clock, UnitOfWorkFactory
 from shop.domain.services.check_user import require_active
 from shop.domain.services.retrying import retrying
@@ -53,7 +53,7 @@ class ListSessions:
 
     @retrying
     async def __call__(
-        self, *, caller: Caller, window: Window = ALL_SESSIONS, count: int | None = None
+        self, *, caller: Caller, window: Window = ALL_SESSIONS, count: Count | None = None
     ) -> Page[SessionFamily]:
         """The caller's open sessions, the last used first."""
         query = SessionQuery(user_id=caller.user_id, now=self.clock())

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from shop.domain.errors import OrderNotFound
 from shop.domain.orders import Order, OrderItem, OrderQuery, OrderStatus, code_from
-from shop.domain.pages import Window
+from shop.domain.pages import Count, Window
 from shop.domain.services.cancel_unpaid import unpaid
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.running import opened, run_async
@@ -100,7 +100,9 @@ async def _id_of(order: UUID | str, container: Container) -> UUID:
     if isinstance(order, UUID):
         return order
     query, window = OrderQuery(code=order), Window(limit=1)
-    page = await container.list_orders()(caller=OPERATOR, query=query, window=window, count=0)
+    page = await container.list_orders()(
+        caller=OPERATOR, query=query, window=window, count=Count(0)
+    )
     if not page.items:
         raise OrderNotFound(order)
     return page.items[0].id
@@ -250,7 +252,7 @@ async def cancel_unpaid(older_than: timedelta, dry_run: bool, as_json: bool) -> 
             caller=OPERATOR, query=unpaid(created_before), window=Window(limit=1)
         )
         with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("Unpaid orders", total=page.count)
+            task = progress.add_task("Unpaid orders", total=page.count.number)
             async for step in container.cancel_unpaid()(
                 caller=OPERATOR, created_before=created_before, dry_run=dry_run
             ):

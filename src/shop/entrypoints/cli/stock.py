@@ -76,8 +76,8 @@ async def _find_differences(container: Container) -> Differences:
     products = await container.list_products()(caller=OPERATOR, query=ProductQuery(), window=one)
     orders = await container.list_orders()(caller=OPERATOR, query=OrderQuery(), window=one)
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        of_products = progress.add_task("Verifying products", total=products.count)
-        of_orders = progress.add_task("Verifying orders", total=orders.count)
+        of_products = progress.add_task("Verifying products", total=products.count.number)
+        of_orders = progress.add_task("Verifying orders", total=orders.count.number)
         async for step in container.verify_stock()(caller=OPERATOR):
             if isinstance(step, ProductsChecked):
                 found.products += step.differences

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from shop.domain.money import Money
+from shop.domain.pages import Count
 
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 limit_option = click.option(
@@ -40,7 +41,7 @@ def show_json(value: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value)))
 
 
-def show_count(shown: int, count: int, what: str) -> None:
+def show_count(shown: int, count: Count, what: str) -> None:
     """Say it beside the list, not in it: what reads the list is no person."""
     click.echo(f"{shown} of {count} {what}.", err=True)
 

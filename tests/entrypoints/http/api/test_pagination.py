@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -9,6 +10,12 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from shop.adapters.memory.products import MemoryProductRepository
+from shop.adapters.sql.products import SqlProductRepository
+from shop.domain.errors import SearchTooBroad
+from shop.domain.pages import Count, Window
+from shop.domain.ports import ProductRepository
+from shop.domain.products import Product, ProductQuery
 from shop.domain.users import OPERATOR
 from shop.entrypoints.http.api.pagination import CURSOR_LENGTH_MAX, OFFSET_MAX
 from shop.entrypoints.samples import sample_products
@@ -263,3 +270,77 @@ async def test_a_forged_cursor_that_no_database_takes_is_refused(
 ) -> None:
     url = f"/api/products/?ordering={ordering}&cursor={cursor(False, 1, key)}"
     assert wrong_fields(await api.customer.get(url)) == ["cursor"]
+
+
+REPOSITORIES = (MemoryProductRepository, SqlProductRepository)
+
+
+async def test_a_count_that_is_not_exact_says_so_on_every_page_of_a_walk(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await given_products(api, 5)
+
+    async def read_about(
+        self: ProductRepository, query: ProductQuery, window: Window
+    ) -> tuple[Sequence[Product], Count]:
+        return await self.read_window(query, window), Count(1_234, is_exact=False)
+
+    for repository in REPOSITORIES:
+        monkeypatch.setattr(repository, "read_counted", read_about)
+    seen: list[int] = []
+    link: str | None = "/api/products/?page_size=2"
+    while link is not None:
+        body = (await api.customer.get(link)).json()
+        assert (body["count"], body["count_exact"]) == (1_234, False)
+        seen += [item["id"] for item in body["results"]]
+        link = body["next"]
+    # It ends where the list ends, whatever its length was said to be.
+    assert seen == ids
+    problem(await api.customer.get("/api/products/?page=4&page_size=2"), 404, "page_not_found")
+
+
+async def test_links_of_the_release_before_still_lead_on(api: Api) -> None:
+    await given_products(api, 3)
+    link = (await page(api.customer, "/api/products/?page_size=1"))["next"]
+    [encoded] = parse_qs(urlsplit(link).query)["cursor"]
+    old = json.loads(base64.urlsafe_b64decode(encoded + "=="))
+    assert len(old) == 3  # what they had: backwards, the count, the key
+    assert (await page(api.customer, f"/api/products/?page_size=1&cursor={cursor(*old)}"))["next"]
+
+
+async def test_a_walk_goes_on_after_the_product_it_stands_at_was_archived(api: Api) -> None:
+    ids = await given_products(api, 4)
+    first = await page(api.customer, "/api/products/?page_size=2")
+    assert (await api.staff.delete(f"/api/products/{ids[1]}/")).status_code == 204
+    second = await page(api.customer, first["next"])
+    assert [item["id"] for item in second["results"]] == ids[2:]
+    assert await walk(api.customer, second["previous"], "previous") == [ids[:1]]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/api/products/?price_min=2.00&price_max=1.00",
+        "/api/products/?price_min=2.00&price_max=1.00&ordering=price",
+        "/api/products/?search=cup&in_stock=false&price_min=999.00&ordering=-name",
+        "/api/orders/?created_after=2026-03-02T00:00:00Z&created_before=2026-03-01T00:00:00Z",
+        "/api/orders/?code=ABCDEFGHJKMN&status=shipped",
+    ],
+)
+async def test_filters_that_exclude_each_other_find_nothing(api: Api, url: str) -> None:
+    await given_products(api, 2)
+    nothing: dict[str, Any] = {"count": 0, "next": None, "previous": None, "results": []}
+    assert await page(api.customer, url) == nothing
+
+
+async def test_a_list_that_would_take_too_long_is_refused_with_a_way_out(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read_counted(*_: object) -> None:
+        raise SearchTooBroad(30_000)
+
+    for repository in REPOSITORIES:
+        monkeypatch.setattr(repository, "read_counted", read_counted)
+    response = await api.customer.get("/api/products/?price_min=1.00")
+    problem(response, 400, "search_too_broad")
+    assert "Narrow the filters" in response.json()["detail"]

@@ -7,7 +7,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from shop.adapters.sql.engine import create_engines
-from shop.adapters.sql.schema import note_compatibility
+from shop.adapters.sql.schema import migrating, note_compatibility
 from shop.adapters.sql.tables import metadata
 
 
@@ -18,6 +18,7 @@ def run(connection: Connection) -> None:
         # SQLite cannot alter most things; alembic then rebuilds the table.
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
+        transaction_per_migration=connection.dialect.name == "postgresql",
         on_version_apply=note_compatibility,
     )
     with context.begin_transaction():
@@ -26,7 +27,7 @@ def run(connection: Connection) -> None:
 
 async def connect_and_run() -> None:
     engines = create_engines(os.environ["SHOP_DATABASE_URL"])
-    async with engines.patient.begin() as connection:
+    async with migrating(engines) as connection:
         await connection.run_sync(run)
     await engines.dispose()
 

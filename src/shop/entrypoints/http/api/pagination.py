@@ -16,7 +16,7 @@ from litestar.params import QueryParameter
 from msgspec import Meta
 
 from shop.domain.errors import InvalidField, NotFound
-from shop.domain.pages import Key, Page, Window
+from shop.domain.pages import Count, Key, Page, Window
 from shop.entrypoints.settings import Settings
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ KeyTime = Annotated[datetime, Meta(tz=True)]
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 
 
-class PageOut(msgspec.Struct, Generic[T]):
+class PageOut(msgspec.Struct, Generic[T], kw_only=True, omit_defaults=True):
     """A part of a list."""
 
     count: Annotated[
@@ -46,6 +46,14 @@ class PageOut(msgspec.Struct, Generic[T]):
             examples=[1],
         ),
     ]
+    count_exact: Annotated[
+        bool,
+        Meta(
+            description="Only there, and false, where the list has more than 1,000 and about so "
+            "many.",
+            examples=[False],
+        ),
+    ] = True
     next: Annotated[
         str | None,
         Meta(
@@ -71,7 +79,7 @@ class PageNotFound(NotFound):
 class ReadPage(Protocol[R]):
     """A use case that lacks nothing but which part to read."""
 
-    def __call__(self, *, window: Window, count: int | None) -> Awaitable[Page[R]]: ...
+    def __call__(self, *, window: Window, count: Count | None) -> Awaitable[Page[R]]: ...
 
 
 class Listing(Generic[R, T]):
@@ -81,7 +89,19 @@ class Listing(Generic[R, T]):
         """`key_type` is the type of what `key` gives, by which cursors are read."""
         self.key = key
         self.out = out
-        self.read_cursor = msgspec.json.Decoder(tuple[bool, KeyNumber, key_type]).decode
+        cursor = msgspec.defstruct(
+            "Cursor",
+            [
+                ("backwards", bool),
+                ("count", KeyNumber),
+                ("key", key_type),
+                # Left out where it is true, as in the links of older versions.
+                ("count_exact", bool, True),
+            ],
+            array_like=True,
+            forbid_unknown_fields=True,
+        )
+        self.read_cursor: Callable[[bytes], Any] = msgspec.json.Decoder(cursor).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +131,8 @@ class Paging:
         items = page.items
         link = self._linker(listing, page.count)
         return PageOut(
-            count=page.count,
+            count=page.count.number,
+            count_exact=page.count.is_exact,
             next=link(False, items[-1]) if has_next and items else None,
             previous=link(True, items[0]) if has_previous and items else None,
             results=[listing.out(item) for item in items],
@@ -121,7 +142,8 @@ class Paging:
         offset = (self.page - 1) * self.page_size
         window = Window(limit=self.page_size, offset=min(offset, OFFSET_MAX))
         page = await read(window=window, count=None)
-        if offset > 0 and page.count <= offset:
+        is_past_end = page.count.is_exact and page.count.number <= offset
+        if offset > 0 and (is_past_end or not page.items):
             raise PageNotFound(f"There is no page {self.page}.")
         if offset > OFFSET_MAX:
             raise InvalidField(
@@ -129,7 +151,7 @@ class Paging:
             )
         return page
 
-    def _linker(self, listing: Listing[R, T], count: int) -> Callable[[bool, R], str]:
+    def _linker(self, listing: Listing[R, T], count: Count) -> Callable[[bool, R], str]:
         scope = self.request.scope
         origin = (self.public_url or _origin(self.request)).rstrip("/")
         address = origin + scope["path"].rstrip("/") + "/"
@@ -142,8 +164,11 @@ class Paging:
         ]
 
         def link(backwards: bool, item: R) -> str:
-            cursor = msgspec.json.encode((backwards, count, listing.key(item)))
-            encoded = base64.urlsafe_b64encode(cursor).rstrip(b"=").decode("ascii")
+            inexact = () if count.is_exact else (False,)
+            cursor = (backwards, count.number, listing.key(item), *inexact)
+            encoded = (
+                base64.urlsafe_b64encode(msgspec.json.encode(cursor)).rstrip(b"=").decode("ascii")
+            )
             return f"{address}?{urlencode([*query, ('cursor', encoded)])}"
 
         return link
@@ -189,16 +214,18 @@ def provide_paging(
     )
 
 
-def _decoded(listing: Listing[R, T], cursor: str) -> tuple[bool, int, Key]:
+def _decoded(listing: Listing[R, T], cursor: str) -> tuple[bool, Count, Key]:
     """Backwards or not, the length of the list, and the key to go on from."""
     try:
         text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"==")
-        backwards, count, key = listing.read_cursor(text)
+        read = listing.read_cursor(text)
         # A time near the end of the calendar cannot be in UTC: no link of ours has one.
-        key = tuple(part.astimezone(UTC) if isinstance(part, datetime) else part for part in key)
+        key = tuple(
+            part.astimezone(UTC) if isinstance(part, datetime) else part for part in read.key
+        )
     except (binascii.Error, UnicodeError, msgspec.DecodeError, OverflowError):
         raise InvalidField("cursor", "is not one of this list's links") from None
-    return backwards, count, key
+    return read.backwards, Count(read.count, read.count_exact), key
 
 
 def _origin(request: Request[Any, Any, Any]) -> str:

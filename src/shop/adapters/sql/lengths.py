@@ -1,0 +1,70 @@
+"""How long the longest lists are, in SQL."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from sqlalchemy import func, literal, select, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shop.adapters.sql import tables
+from shop.adapters.sql.rows import insert_into, read_rows
+from shop.adapters.system import utc_now
+from shop.domain.pages import COUNTED_MAX, ListLength
+from shop.domain.ports import LengthRepository
+
+PRODUCTS, IN_STOCK, SOLD_OUT = "products", "products in stock", "products sold out"
+ORDERS = "orders"
+
+_lengths, _listings, _orders = tables.list_lengths, tables.listings, tables.orders
+
+_by_stock = (
+    select(_listings.c.in_stock, func.count().label("length"))
+    .where(_listings.c.archived == False)  # noqa: E712 - by an index that begins with it
+    .group_by(_listings.c.in_stock)
+    .cte("by_stock")
+)
+_of_products = func.coalesce(func.sum(_by_stock.c.length), 0)
+_PRODUCTS = [
+    select(
+        literal(name).label("list"), literal(0).label("user_id"), _of_products.label("length")
+    ).where(*which)
+    for name, which in (
+        (PRODUCTS, ()),
+        (IN_STOCK, (_by_stock.c.in_stock,)),
+        (SOLD_OUT, (~_by_stock.c.in_stock,)),
+    )
+]
+_by_user = (
+    select(_orders.c.user_id, func.count().label("length"))
+    .group_by(_orders.c.user_id)
+    .cte("by_user")
+)
+_ORDERS = [
+    select(literal(ORDERS), literal(0), func.coalesce(func.sum(_by_user.c.length), 0)),
+    # Shorter lists are counted when they are read.
+    select(literal(ORDERS), _by_user.c.user_id, _by_user.c.length).where(
+        _by_user.c.length > COUNTED_MAX
+    ),
+]
+_COUNT = union_all(*_PRODUCTS, *_ORDERS)
+
+
+class SqlLengthRepository(LengthRepository):
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def count(self) -> Sequence[ListLength]:
+        return [
+            ListLength(list=row["list"], user_id=row["user_id"], length=int(row["length"]))
+            for row in await read_rows(self._connection, _COUNT)
+        ]
+
+    async def store(self, lengths: Sequence[ListLength]) -> None:
+        new = insert_into(self._connection, _lengths)
+        statement = new.on_conflict_do_update(
+            index_elements=[_lengths.c.list, _lengths.c.user_id],
+            set_={"length": new.excluded.length, "counted_at": new.excluded.counted_at},
+        )
+        now = utc_now()
+        rows = [{**asdict(length), "counted_at": now} for length in lengths]
+        await self._connection.execute(statement, rows)
