@@ -98,8 +98,9 @@ _COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 _PLANS = {"jit": "off", "plan_cache_mode": "force_generic_plan"}
 
 
-# A read has one process of the server, not several: orders need the others' processors.
-_READ_PLANS = _PLANS | {"max_parallel_workers_per_gather": "0"}
+# A read has one process of the server, not several: orders need the others' processors. What is
+# looked up by keys is mostly in memory: a planner that expects a disk reads small tables whole.
+_READ_PLANS = _PLANS | {"max_parallel_workers_per_gather": "0", "random_page_cost": "1.1"}
 
 
 def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
