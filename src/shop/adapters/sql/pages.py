@@ -31,7 +31,6 @@ from sqlalchemy import (
     Executable,
     FromClause,
     Integer,
-    RowMapping,
     Select,
     Subquery,
     and_,
@@ -50,7 +49,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.rows import Row, read_rows
+from shop.adapters.sql.drivers import driver_of, read_from
+from shop.adapters.sql.rows import ReadRow, Row
 from shop.adapters.system import utc_now
 from shop.domain.errors import SearchTooBroad
 from shop.domain.pages import COUNTED_MAX, Count, Window
@@ -203,7 +203,7 @@ class _Way:
 
 async def read_list(
     connection: AsyncConnection, listed: SqlList, values: Mapping[str, Any], window: Window
-) -> Sequence[RowMapping]:
+) -> Sequence[ReadRow]:
     """The rows of a window, in list order. Raises `SearchTooBroad`."""
     rows, _ = await _read(connection, listed, values, window, counting=False)
     return rows
@@ -211,7 +211,7 @@ async def read_list(
 
 async def read_counted_list(
     connection: AsyncConnection, listed: SqlList, values: Mapping[str, Any], window: Window
-) -> tuple[Sequence[RowMapping], Count]:
+) -> tuple[Sequence[ReadRow], Count]:
     """The same, and the length of the list, see `Listable`. Raises `SearchTooBroad`."""
     rows, attempt = await _read(connection, listed, values, window, counting=True)
     if not rows:
@@ -230,7 +230,7 @@ async def _read(
     window: Window,
     *,
     counting: bool,
-) -> tuple[Sequence[RowMapping], "_Attempt"]:
+) -> tuple[Sequence[ReadRow], "_Attempt"]:
     """The rows of a window, and the attempt that found them all."""
     way = _Way.of(listed, values, window)
     parameters: Row = {
@@ -241,7 +241,8 @@ async def _read(
         "counted_since": utc_now() - LENGTH_AGE_MAX,
     }
     for attempt in _attempts(listed):
-        rows = await read_rows(connection, attempt.statement(listed, way, counting), parameters)
+        statement = attempt.statement(listed, way, counting)
+        rows = await read_from(driver_of(connection), statement, parameters)
         found = attempt.found(rows, window)
         if found is not None:
             return found[::-1] if window.before is not None else found, attempt
@@ -253,7 +254,7 @@ class _Attempt(Protocol):
 
     def statement(self, listed: SqlList, way: _Way, counting: bool) -> Select[Any]: ...
 
-    def found(self, rows: Sequence[RowMapping], window: Window) -> Sequence[RowMapping] | None:
+    def found(self, rows: Sequence[ReadRow], window: Window) -> Sequence[ReadRow] | None:
         """The page; None if there may be more on it than what was found within the limit."""
         ...
 
@@ -268,7 +269,7 @@ class _Walk:
         part = select(walked.subquery("walked")).limit(_PART).subquery("part")
         return _with_details(listed, way, part, counting)
 
-    def found(self, rows: Sequence[RowMapping], window: Window) -> Sequence[RowMapping] | None:
+    def found(self, rows: Sequence[ReadRow], window: Window) -> Sequence[ReadRow] | None:
         return rows
 
 
@@ -300,7 +301,7 @@ class _FilteredWalk:
         )
         return _with_details(listed, way, part, counting, "place", "is_shown")
 
-    def found(self, rows: Sequence[RowMapping], window: Window) -> Sequence[RowMapping] | None:
+    def found(self, rows: Sequence[ReadRow], window: Window) -> Sequence[ReadRow] | None:
         shown = [row for row in rows if row["is_shown"]]
         is_at_limit = bool(rows) and rows[-1]["place"] == self.limit
         return None if is_at_limit and len(shown) < window.limit else shown
@@ -333,7 +334,7 @@ class _Gathering:
             .order_by(*way.ordered(order))
         )
 
-    def found(self, rows: Sequence[RowMapping], window: Window) -> Sequence[RowMapping] | None:
+    def found(self, rows: Sequence[ReadRow], window: Window) -> Sequence[ReadRow] | None:
         is_all = rows[0]["counted"] <= self.limit
         return [row for row in rows if row["is_shown"]] if is_all else None
 
