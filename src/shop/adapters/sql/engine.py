@@ -94,7 +94,7 @@ _PLANS = {"jit": "off", "plan_cache_mode": "force_generic_plan"}
 
 
 # A read has one process of the server, not several: orders need the others' processors. What is
-# looked up by keys, and lists, which are read along indexes (see `pages.py`), are mostly in memory: a
+# looked up by keys, and lists, read along indexes (see `pages.py`), are mostly in memory: a
 # planner that expects a disk reads whole tables instead, or sorts what fits.
 _READ_PLANS = _PLANS | {"max_parallel_workers_per_gather": "0", "random_page_cost": "1.1"}
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import RowMapping, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.pages import SqlList, parameter, read_counted_list, read_list
-from shop.adapters.sql.rows import row_maker
+from shop.adapters.sql.rows import ReadRow, row_maker
 from shop.domain.orders import HistoryEntry, HistoryQuery
 from shop.domain.pages import Count, Window
 from shop.domain.ports import HistoryRepository
@@ -44,5 +44,5 @@ class SqlHistoryRepository(HistoryRepository):
         await self._connection.execute(insert(_events).values(_event_row(event)))
 
 
-def _entry_from(row: RowMapping) -> HistoryEntry:
+def _entry_from(row: ReadRow) -> HistoryEntry:
     return HistoryEntry(**{column.name: row[column.name] for column in _events.columns})

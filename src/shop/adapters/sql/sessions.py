@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.pages import SqlList, parameter, read_counted_list, read_list
-from shop.adapters.sql.rows import read_row, row_maker
+from shop.adapters.sql.rows import ReadRow, read_row, row_maker
 from shop.domain.pages import Count, Window
 from shop.domain.ports import SessionRepository
 from shop.domain.sessions import ISSUED_TOGETHER, RefreshToken, SessionFamily, SessionQuery
@@ -138,7 +138,7 @@ class SqlSessionRepository(SessionRepository):
         )
 
 
-def _family_from(row: RowMapping) -> SessionFamily:
+def _family_from(row: ReadRow) -> SessionFamily:
     return SessionFamily(**{column.name: row[column.name] for column in _families.columns})
 
 

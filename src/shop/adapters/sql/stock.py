@@ -9,7 +9,6 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Row,
-    RowMapping,
     Select,
     bindparam,
     case,
@@ -26,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shop.adapters.sql import tables
 from shop.adapters.sql.pages import SqlList, parameter, read_counted_list, read_list
 from shop.adapters.sql.products import product_from, select_products
-from shop.adapters.sql.rows import read_rows, row_maker
+from shop.adapters.sql.rows import ReadRow, read_rows, row_maker
 from shop.domain.orders import GIVEN_BACK
 from shop.domain.pages import Count, Window
 from shop.domain.ports import StockRepository
@@ -152,7 +151,7 @@ class SqlStockRepository(StockRepository):
         return [_order_audit(row) for row in rows], last
 
 
-def _movement_from(row: RowMapping) -> StockMovement:
+def _movement_from(row: ReadRow) -> StockMovement:
     return StockMovement(**{column.name: row[column.name] for column in _movements.columns})
 
 
