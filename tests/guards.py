@@ -60,6 +60,27 @@ RACES = "tests/contracts/test_placing.py tests/contracts/test_order_races.py"
 
 GUARDS = [
     Guard(
+        name="a walk begins at its key or at the bound of its filter, whichever is further",
+        file="adapters/sql/pages.py",
+        take="is_keyed = is_within or (start.is_included and key[0] == limit)",
+        put="is_keyed = True",
+        tests="tests/contracts/test_lists.py -k key",
+    ),
+    Guard(
+        name="the walk that ends before its list does is not the whole page",
+        file="adapters/sql/pages.py",
+        take="return None if is_at_limit and len(shown) < window.limit else shown",
+        put="return shown",
+        tests="tests/contracts/test_list_costs.py",
+    ),
+    Guard(
+        name="a product's change holds its stock",
+        file="adapters/sql/products.py",
+        take="        await lock_row(self._connection, _stock.c.product_id, product_id)\n",
+        put="",
+        tests="tests/contracts/test_locked_products.py -k circle",
+    ),
+    Guard(
         name="row locks of a batch",
         file=POSTGRES,
         take="    FOR NO KEY UPDATE {{skip}}\n",

@@ -3,16 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import select, text
 
 from shop.adapters.intake import IntakeLimits
+from shop.adapters.sql import tables
 from shop.domain.errors import InvalidFields, OutOfStock, Overloaded
+from shop.domain.pages import Window
 from shop.domain.ports import Batch
-from shop.domain.products import Product
+from shop.domain.products import Product, ProductQuery
+from shop.domain.stock import Reason, Shelf
 from shop.domain.users import Caller
-from tests.builders import items, order_id
+from tests.builders import NOON, items, money, order_id, order_line
+from tests.builders import order as make_order
 from tests.stores import Store, sql_store
 from tests.use_cases import UseCases
 
@@ -65,6 +71,55 @@ async def test_a_lock_on_one_product_holds_up_only_who_wants_it(
     assert [len(answer.order.lines) for answer in answers] == [1, 2]
     assert await shop.stock_of(hot) == 1_000 - 2
     assert await shop.differences() == []
+
+
+async def test_who_holds_a_products_entry_holds_up_nobody_not_even_the_buyer_of_the_last_piece(
+    shop: UseCases, store: Store, buyer: Caller
+) -> None:
+    last = await shop.given_product(1)
+    entry = tables.products.c.id
+    held = select(entry).where(entry == last.id).with_for_update(key_share=True)
+    async with store.sql.patient.begin() as editing, asyncio.timeout(SECONDS_MAX):
+        await editing.execute(held)
+        await order(shop, buyer, last)
+        async with store.unit_of_work(read_only=True) as uow:
+            query = ProductQuery(in_stock=False)
+            [listed] = await uow.products.read_window(query, Window(limit=10))
+    assert listed.id == last.id
+
+
+async def test_a_new_sku_and_an_order_of_the_product_do_not_wait_for_each_other_in_a_circle(
+    shop: UseCases, store: Store, buyer: Caller
+) -> None:
+    """Who gives it another SKU locks it against orders, and then needs its row of `listings`."""
+    teapot = await shop.given_product(5)
+
+    async def change() -> None:
+        async with store.unit_of_work() as uow:
+            stored = await uow.products.lock(teapot.id)
+            await uow.products.save(replace(stored, sku="NEW", price=money(1)))
+            await uow.commit()
+
+    async with store.unit_of_work() as selling, asyncio.timeout(SECONDS_MAX):
+        shelf = Shelf(await selling.stock.lock([teapot.id]))
+        changing = asyncio.create_task(change())
+        await until_somebody_waits(store)
+        shelf.move(teapot.id, -1, Reason.ORDER, at=NOON, order_id=order_id(1))
+        sold = make_order(1, user_id=buyer.user_id, lines=(order_line(teapot.id),))
+        await selling.batch.add([sold], shelf.movements)
+        await selling.commit()
+    await changing
+    assert (await shop.read_product(caller=buyer, product_id=teapot.id)).sku == "NEW"
+
+
+async def until_somebody_waits(store: Store) -> None:
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    async with store.sql.read.connect() as connection:
+        while not await connection.scalar(waiting):
+            pass
 
 
 async def test_what_is_locked_is_neither_unknown_nor_sold_out(
