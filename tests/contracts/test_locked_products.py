@@ -106,7 +106,7 @@ async def test_a_new_sku_and_an_order_of_the_product_do_not_wait_for_each_other_
         await until_somebody_waits(store)
         shelf.move(teapot.id, -1, Reason.ORDER, at=NOON, order_id=order_id(1))
         sold = make_order(1, user_id=buyer.user_id, lines=(order_line(teapot.id),))
-        await selling.batch.add([sold], shelf.movements)
+        await selling.batch.add([sold], shelf.movements, products=shelf.products)
         await selling.commit()
     await changing
     assert (await shop.read_product(caller=buyer, product_id=teapot.id)).sku == "NEW"
