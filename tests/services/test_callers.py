@@ -32,6 +32,7 @@ STAFF = """
 OPERATORS = """
     create_user set_password disable_user enable_user list_users
     add_products verify_stock repair_stock purge_sessions purge_attempts purge_keys
+    make_searchable
 """
 # No use cases of their own: the intake calls the one with what `place_order` asked for; the other
 # surrounds whatever must not be guessed.

@@ -167,6 +167,17 @@ class ProductNotFound(NotFound):
         super().__init__(f"There is no product {product}.")
 
 
+class SearchTooBroad(Invalid):
+    code = "search_too_broad"
+    title = "The search is too broad"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Too many products would have to be looked at to find these; add a word that fewer of "
+            "them have, of three letters or more."
+        )
+
+
 class SkuTaken(Conflict):
     code = "sku_taken"
     title = "The SKU is taken"

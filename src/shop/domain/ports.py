@@ -67,6 +67,8 @@ OrderIntake = Callable[[OrderRequest], Awaitable[Placed]]
 
 
 class ProductRepository(Listable[ProductQuery, Product], Protocol):
+    """Reading a part of a list may raise `SearchTooBroad`."""
+
     async def get(self, product_id: int) -> Product:
         """Archived ones too. Raises `ProductNotFound`."""
         ...
@@ -94,6 +96,13 @@ class ProductRepository(Listable[ProductQuery, Product], Protocol):
         """Store new products with stock 0; hands them back with ids, in the same order.
 
         Raises `SkuTaken`.
+        """
+        ...
+
+    async def make_searchable(self, *, limit: int) -> int:
+        """Make products searchable that an older program stored; how many these were.
+
+        It writes what the products are looked in for a search, and changes nothing of them.
         """
         ...
 
@@ -454,4 +463,8 @@ class Schema(Protocol):
 
         Raises `StoreTooNew`, `StoreUnfit` as `check_encoding` does, and `StoreUnavailable`.
         """
+        ...
+
+    async def slow_search(self) -> str | None:
+        """Why searches have no index and are bounded (`SearchTooBroad`); None if they have one."""
         ...

@@ -2,18 +2,20 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
 from shop.domain.errors import InvalidField, ProductChanged
 from shop.domain.money import Money
-from shop.domain.text import clean
+from shop.domain.search import search_terms, search_text
+from shop.domain.text import clean, folded
 
 NAME_LENGTH_MAX = 200
 DESCRIPTION_LENGTH_MAX = 5_000
 SEARCH_LENGTH_MAX = 100
+SKUS_MAX = 100
 STOCK_MAX = 10**12
 SKU_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _SKU = re.compile(SKU_PATTERN, re.ASCII)
@@ -60,8 +62,13 @@ class Product:
 
     @property
     def search_key(self) -> str:
-        """What searching looks in and ordering by name goes by: case-folded, the name first."""
+        """What ordering by name goes by: case-folded, the name first."""
         return f"{self.name}\x1f{self.sku}".casefold()
+
+    @property
+    def search_text(self) -> str:
+        """What searching looks in, see `search`."""
+        return search_text(self.name, self.sku, self.description)
 
     def changed(
         self,
@@ -112,6 +119,9 @@ class ProductSort(StrEnum):
     NAME = "name"
     PRICE = "price"
     CREATED = "created"
+    MODIFIED = "modified"
+    RELEVANCE = "relevance"
+    """The one with just this SKU, then names that begin so, then the others by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,19 +129,44 @@ class ProductQuery:
     """Which products, and in which order. Archived ones are never listed."""
 
     search: str = ""
-    """Found anywhere in name or SKU, whatever the case."""
+    """Words, all of which are found in name, SKU or description, see `search`."""
     in_stock: bool | None = None
     price_min: int | None = None
     price_max: int | None = None
     """Prices in minor units, both included."""
+    skus: Collection[str] | None = None
+    """Those with one of these SKUs, whatever the case."""
+    created_after: datetime | None = None
+    modified_after: datetime | None = None
+    """Exclusive. A change of stock alone does not modify."""
     sort: ProductSort = ProductSort.CREATED
     descending: bool = False
+    terms: tuple[str, ...] = field(init=False)
+    """What the search text of a product must have for the search."""
+    beginning: str = field(init=False)
+    """The search as a whole, as folded names begin with it."""
 
     def __post_init__(self) -> None:
         search = clean("search", self.search, length_max=SEARCH_LENGTH_MAX)
         object.__setattr__(self, "search", search)
+        object.__setattr__(self, "terms", search_terms(search))
+        object.__setattr__(self, "beginning", folded(search))
+        if self.skus is not None:
+            skus = frozenset(map(folded, self.skus))
+            if len(skus) > SKUS_MAX:
+                raise InvalidField("sku", f"may be given at most {SKUS_MAX} times")
+            object.__setattr__(self, "skus", skus)
+        if self.sort is ProductSort.RELEVANCE and not self.terms:
+            # Nothing is more relevant than anything else.
+            object.__setattr__(self, "sort", ProductSort.NAME)
 
-    def key(self, product: Product) -> tuple[str | int | datetime, int]:
+    def rank(self, product: Product) -> int:
+        """How well it fits the search: the lower, the better."""
+        if folded(product.sku) == self.beginning:
+            return 0
+        return 1 if product.search_key.startswith(self.beginning) else 2
+
+    def key(self, product: Product) -> tuple[str | int | datetime, ...]:
         """The product's place in the order asked for; ties go by id."""
         match self.sort:
             case ProductSort.NAME:
@@ -140,3 +175,7 @@ class ProductQuery:
                 return product.price.amount, product.id
             case ProductSort.CREATED:
                 return product.created_at, product.id
+            case ProductSort.MODIFIED:
+                return product.modified_at, product.id
+            case ProductSort.RELEVANCE:
+                return self.rank(product), product.search_key, product.id

@@ -1,8 +1,32 @@
 """What text from outside must be, wherever it ends up."""
 
+import re
 import unicodedata
 
 from shop.domain.errors import InvalidField
+
+# Default_Ignorable_Code_Point (UAX #44): what nobody sees and no keyboard has, such as the
+# zero-width spaces, soft hyphens and byte-order marks that come along with pasted text.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
+)
+_DOT_ABOVE = "\u0307"
+
+
+def folded(text: str) -> str:
+    """The form in which texts that people take for the same are equal.
+
+    Unicode's NFKC_Casefold: letters whatever their case and width, composed or decomposed, without
+    what is invisible. Beyond that any run of blanks is one space, with none at the ends, and `İ` is
+    an `i`. It is for finding and comparing; what was typed is what is stored and shown.
+    """
+    text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+    # Folding `İ` leaves an `i` and its dot. Once more, since letters may compose with what is left.
+    for _ in range(2):
+        text = unicodedata.normalize("NFKC", text.casefold().replace(f"i{_DOT_ABOVE}", "i"))
+    return " ".join(text.split())
 
 
 def clean(
@@ -21,3 +45,15 @@ def clean(
     ):
         raise InvalidField(field, "must not contain control characters")
     return value
+
+
+def without_accents(text: str) -> str:
+    """Letters without the marks above and below them.
+
+    Marks of low classes are parts of letters: voicing in kana, nukta and virama in Indic scripts.
+    """
+    if text.isascii():
+        return text
+    parts = unicodedata.normalize("NFD", text)
+    letters = "".join(part for part in parts if unicodedata.combining(part) < 10)
+    return unicodedata.normalize("NFC", letters)

@@ -9,6 +9,7 @@ from shop.domain.errors import ProductNotFound, SkuTaken
 from shop.domain.pages import Window
 from shop.domain.ports import ProductRepository
 from shop.domain.products import Product, ProductQuery
+from shop.domain.text import folded
 
 
 class MemoryProductRepository(ProductRepository):
@@ -56,14 +57,24 @@ class MemoryProductRepository(ProductRepository):
             added.append(stored)
         return added
 
+    async def make_searchable(self, *, limit: int) -> int:
+        """There is no older program here."""
+        return 0
+
     def _matching(self, query: ProductQuery) -> Sequence[Product]:
-        wanted = query.search.casefold()
         return [
             product
             for product in self._products.values()
             if not product.archived
-            and wanted in product.search_key
+            and (query.skus is None or folded(product.sku) in query.skus)
+            and (query.created_after is None or product.created_at > query.created_after)
+            and (query.modified_after is None or product.modified_at > query.modified_after)
+            and (not query.terms or _has_all(product.search_text, query.terms))
             and (query.in_stock is None or query.in_stock == (product.stock > 0))
             and (query.price_min is None or product.price.amount >= query.price_min)
             and (query.price_max is None or product.price.amount <= query.price_max)
         ]
+
+
+def _has_all(text: str, terms: Sequence[str]) -> bool:
+    return all(term in text for term in terms)

@@ -4,32 +4,32 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, insert, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.pages import count_rows, read_window
-from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_row
+from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_row, read_rows
+from shop.adapters.sql.search import SORT_COLUMNS, Search, filters, is_in_stock
 from shop.domain.errors import ProductNotFound, SkuTaken
 from shop.domain.money import Money
 from shop.domain.pages import Window
 from shop.domain.ports import ProductRepository
-from shop.domain.products import Product, ProductQuery, ProductSort
+from shop.domain.products import Product, ProductQuery
+from shop.domain.text import folded
+
+COUNTED_MAX = 1_000
+"""Found products are counted exactly up to here."""
 
 _products, _stock = tables.products, tables.stock
 
-# The search key is made from other columns, and only searched in.
+# Made of other columns, for finding and ordering only.
+_MADE = ("search_key", "search_text", "search_version", "sku_folded")
 PRODUCT_COLUMNS = (
-    *(column for column in _products.columns if column.name != "search_key"),
+    *(column for column in _products.columns if column.name not in _MADE),
     _stock.c.on_hand,
 )
-
-_SORT_COLUMNS: dict[ProductSort, ColumnElement[Any]] = {
-    ProductSort.NAME: _products.c.search_key,
-    ProductSort.PRICE: _products.c.price,
-    ProductSort.CREATED: _products.c.created_at,
-}
 
 
 class SqlProductRepository(ProductRepository):
@@ -66,18 +66,24 @@ class SqlProductRepository(ProductRepository):
         return set(rows)
 
     async def read_window(self, query: ProductQuery, window: Window) -> Sequence[Product]:
-        rows = await read_window(
-            self._connection,
-            select_products().where(*_conditions(query)),
-            window,
-            [_SORT_COLUMNS[query.sort], _products.c.id],
-            descending=query.descending,
-        )
+        if query.terms:
+            rows = await Search(self._connection, query, window).read(select_products())
+        else:
+            rows = await read_window(
+                self._connection,
+                select_products().where(*self._conditions(query)),
+                window,
+                [SORT_COLUMNS[query.sort], _products.c.id],
+                descending=query.descending,
+            )
         return [product_from(row) for row in rows]
 
     async def count(self, query: ProductQuery) -> int:
+        if query.terms:
+            number, _ = await Search(self._connection, query, Window(limit=0)).count(COUNTED_MAX)
+            return number
         source = _products if query.in_stock is None else _products.join(_stock)
-        return await count_rows(self._connection, source, _conditions(query))
+        return await count_rows(self._connection, source, self._conditions(query))
 
     async def add(self, products: Sequence[Product]) -> list[Product]:
         if not products:
@@ -95,6 +101,30 @@ class SqlProductRepository(ProductRepository):
             replace(product, id=product_id, stock=0)
             for product_id, product in zip(ids, products, strict=True)
         ]
+
+    async def make_searchable(self, *, limit: int) -> int:
+        rows = await read_rows(
+            self._connection,
+            select_products()
+            .where(_products.c.search_version != _products.c.version)
+            .order_by(_products.c.id)
+            .limit(limit)
+            .with_for_update(key_share=True, skip_locked=True, of=_products),
+        )
+        if rows:
+            await self._connection.execute(
+                update(_products)
+                .where(_products.c.id == bindparam("of_product"))
+                .values({name: bindparam(name) for name in _MADE}),
+                [{"of_product": row["id"], **_made_of(product_from(row))} for row in rows],
+            )
+        return len(rows)
+
+    def _conditions(self, query: ProductQuery) -> list[ColumnElement[bool]]:
+        conditions: list[ColumnElement[bool]] = [_products.c.archived.is_(False)]
+        if query.in_stock is not None:
+            conditions.append(is_in_stock(query.in_stock))
+        return [*conditions, *filters(query, _products.c, self._connection.dialect.name)]
 
 
 def select_products() -> Select[Any]:
@@ -125,7 +155,7 @@ def product_row(product: Product) -> Row:
         "description": product.description,
         "price": product.price.amount,
         "currency": product.price.currency,
-        "search_key": product.search_key,
+        **_made_of(product),
         "archived": product.archived,
         "version": product.version,
         "created_at": product.created_at,
@@ -133,14 +163,10 @@ def product_row(product: Product) -> Row:
     }
 
 
-def _conditions(query: ProductQuery) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [_products.c.archived.is_(False)]
-    if query.search:
-        conditions.append(_products.c.search_key.contains(query.search.casefold(), autoescape=True))
-    if query.in_stock is not None:
-        conditions.append(_stock.c.on_hand > 0 if query.in_stock else _stock.c.on_hand == 0)
-    if query.price_min is not None:
-        conditions.append(_products.c.price >= query.price_min)
-    if query.price_max is not None:
-        conditions.append(_products.c.price <= query.price_max)
-    return conditions
+def _made_of(product: Product) -> Row:
+    return {
+        "search_key": product.search_key,
+        "search_text": product.search_text,
+        "search_version": product.version,
+        "sku_folded": folded(product.sku),
+    }

@@ -184,7 +184,13 @@ products = Table(
     Column("description", Text, nullable=False),
     Column("price", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
+    # For the order by name.
     Column("search_key", ordered_text(1000), nullable=False),
+    # What searching looks in, and of which version of the product it was made. A shop of the
+    # version before, which may serve meanwhile, writes neither: then the versions differ.
+    Column("search_text", Text, nullable=False, server_default=""),
+    Column("search_version", Integer, nullable=False, server_default="0"),
+    Column("sku_folded", ordered_text(128)),
     Column("archived", Boolean, nullable=False),
     Column("version", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
@@ -193,6 +199,15 @@ products = Table(
     Index("products_by_created", "created_at", "id"),
     Index("products_by_price", "price", "id"),
     Index("products_by_name", "search_key", "id"),
+    Index("products_sku_folded_key", "sku_folded"),
+    Index("products_by_modified", "modified_at", "id"),
+    # Empty most of the time.
+    Index(
+        "products_unsearchable",
+        "id",
+        postgresql_where=text("search_version <> version"),
+        sqlite_where=text("search_version <> version"),
+    ),
 )
 
 # Apart from `products`, so that a sale rewrites and locks a narrow row and no index.

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from shop.adapters.sql import schema
 from shop.domain.errors import StoreTooNew
 from shop.domain.ports import SchemaState
-from shop.entrypoints.cli.running import connected, opened, run_async
+from shop.entrypoints.cli.running import connected, note_slow_search, opened, run_async
 
 
 @click.command()
@@ -17,10 +17,13 @@ async def migrate() -> None:
     async with connected() as container:
         await container.schema().upgrade()
         state = await container.schema().state()
+        slow_search = await container.schema().slow_search()
     if state is SchemaState.COMPATIBLE:
         click.echo("The database is newer than this program, which can work on it as it is.")
     else:
         click.echo(f"The database has schema {schema.head()}.")
+    if slow_search:
+        click.echo(note_slow_search(slow_search))
 
 
 @click.command()

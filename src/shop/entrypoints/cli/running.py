@@ -88,3 +88,10 @@ async def require_schema(container: Container) -> None:
             "The database of SHOP_DATABASE_URL is not migrated to this version; run `shop migrate`."
         )
     await schema.upgrade()
+
+
+def note_slow_search(reason: str) -> str:
+    return (
+        f"Searches have no index: {reason}. They look at a limited number of products, and say so "
+        "where that is not enough; see docs/deploy.md."
+    )

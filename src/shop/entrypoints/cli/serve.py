@@ -13,7 +13,7 @@ import rich_click as click
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
-from shop.entrypoints.cli.running import connected, require_schema
+from shop.entrypoints.cli.running import connected, note_slow_search, require_schema
 from shop.entrypoints.container import Container
 from shop.entrypoints.demo import demo_users_left
 from shop.entrypoints.keys import load_keys
@@ -112,6 +112,8 @@ async def _check_store() -> None:
     """Fail here, with one sentence, rather than in every worker."""
     async with connected() as container:
         await require_schema(container)
+        if slow_search := await container.schema().slow_search():
+            click.echo(note_slow_search(slow_search), err=True)
         if container.settings().environment == "production":
             await _refuse_demo_users(container)
 
