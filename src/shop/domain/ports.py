@@ -180,7 +180,7 @@ class Batch:
 
 
 class BatchRepository(Protocol):
-    """What deciding a batch of orders reads and writes, each in one go whatever their number."""
+    """What a batch of orders or of products reads and writes, in one go whatever their number."""
 
     async def lock(
         self,
@@ -201,6 +201,19 @@ class BatchRepository(Protocol):
         """Store new orders with their lines, and record movements as `StockRepository.record` does.
 
         Raises `WriteConflict` when an id or code is taken, `InvalidToken` when a user is unknown.
+        """
+        ...
+
+    async def new_product_ids(self, count: int) -> Sequence[int]:
+        """Ids for new products, which nobody else gets."""
+        ...
+
+    async def add_products(
+        self, products: Sequence[Product], movements: Sequence[StockMovement]
+    ) -> None:
+        """Store new products with their stock, and the movements by which that came.
+
+        Raises `SkuTaken`.
         """
         ...
 

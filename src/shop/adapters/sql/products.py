@@ -163,6 +163,15 @@ def product_row(product: Product) -> Row:
     }
 
 
+def new_product_row(product: Product) -> Row:
+    """With the id, for who has taken one before."""
+    return {"id": product.id, **product_row(product)}
+
+
+def stock_row(product: Product) -> Row:
+    return {"product_id": product.id, "on_hand": product.stock}
+
+
 def _made_of(product: Product) -> Row:
     return {
         "search_key": product.search_key,
