@@ -246,7 +246,7 @@ async def test_a_changed_product_is_found_by_its_new_words_and_no_more_by_the_ol
 async def test_a_whole_cart_is_read_at_once(
     shop: UseCases, store: Store, catalogue: list[Product]
 ) -> None:
-    cart = ["TEA-1", "tea-3", "Tea-5", "Tea-5", "nothing", "' OR 1=1"]
+    cart = ["TEA-1", "tea-3", "Tea-5", "Tea-5", "nothing", "' OR 1=1", "\x00", "\ud800"]
     query = ProductQuery(skus=cart, sort=ProductSort.NAME)
     wanted = sorted((catalogue[n] for n in (1, 3, 5)), key=query.key)
     assert await read(store, query) == wanted

@@ -167,17 +167,6 @@ class ProductNotFound(NotFound):
         super().__init__(f"There is no product {product}.")
 
 
-class SearchTooBroad(Invalid):
-    code = "search_too_broad"
-    title = "The search is too broad"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Too many products would have to be looked at to find these; add a word that fewer of "
-            "them have, of three letters or more."
-        )
-
-
 class SkuTaken(Conflict):
     code = "sku_taken"
     title = "The SKU is taken"
@@ -336,6 +325,19 @@ class InvalidFields(Invalid):
 class InvalidField(InvalidFields):
     def __init__(self, field: str, message: str) -> None:
         super().__init__([(field, message)])
+
+
+class SearchTooBroad(Invalid):
+    """What is looked for may be there, and finding it would take too long."""
+
+    code = "search_too_broad"
+    title = "Too much to look through"
+
+    def __init__(self, looked_at: int) -> None:
+        super().__init__(
+            f"Too few of the first {looked_at} fit, and too many in all. Narrow it down: by a word "
+            "that fewer have, of three letters or more, or by other filters."
+        )
 
 
 # --- users and sessions ---

@@ -1,7 +1,8 @@
 """Products: what the catalogue offers, at which price, and how many are there."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -135,7 +136,7 @@ class ProductQuery:
     price_max: int | None = None
     """Prices in minor units, both included."""
     skus: Collection[str] | None = None
-    """Those with one of these SKUs, whatever the case."""
+    """Those with one of these SKUs, whatever the case; what is no SKU is none of a product."""
     created_after: datetime | None = None
     modified_after: datetime | None = None
     """Exclusive. A change of stock alone does not modify."""
@@ -152,10 +153,9 @@ class ProductQuery:
         object.__setattr__(self, "terms", search_terms(search))
         object.__setattr__(self, "beginning", folded(search))
         if self.skus is not None:
-            skus = frozenset(map(folded, self.skus))
-            if len(skus) > SKUS_MAX:
+            if len(self.skus) > SKUS_MAX:
                 raise InvalidField("sku", f"may be given at most {SKUS_MAX} times")
-            object.__setattr__(self, "skus", skus)
+            object.__setattr__(self, "skus", frozenset(_folded_skus(self.skus)))
         if self.sort is ProductSort.RELEVANCE and not self.terms:
             # Nothing is more relevant than anything else.
             object.__setattr__(self, "sort", ProductSort.NAME)
@@ -179,3 +179,9 @@ class ProductQuery:
                 return product.modified_at, product.id
             case ProductSort.RELEVANCE:
                 return self.rank(product), product.search_key, product.id
+
+
+def _folded_skus(skus: Collection[str]) -> Iterator[str]:
+    for sku in skus:
+        with suppress(InvalidField):
+            yield folded(clean("sku", sku, length_max=SEARCH_LENGTH_MAX))

@@ -112,7 +112,7 @@ class Search:
             else:
                 rows = await self._read(statement, self._walked(LOOKED_AT_MAX))
                 if len(rows) < self._window.limit and await self._is_longer(LOOKED_AT_MAX):
-                    raise SearchTooBroad
+                    raise SearchTooBroad(LOOKED_AT_MAX)
         return rows[::-1] if self._is_backwards else rows
 
     async def _read(self, statement: Select[Any], page: Select[Any] | None) -> Sequence[RowMapping]:

@@ -18,6 +18,7 @@ from shop.domain.products import (
     NAME_LENGTH_MAX,
     SEARCH_LENGTH_MAX,
     SKU_PATTERN,
+    SKUS_MAX,
     STOCK_MAX,
     Product,
     ProductQuery,
@@ -54,7 +55,9 @@ from shop.entrypoints.http.api.parameters import (
     TEXT_PATTERN,
     IfMatch,
     ProductId,
+    Time,
     parse_if_match,
+    parse_time,
 )
 from shop.entrypoints.http.api.problems import problems
 from shop.entrypoints.http.requests import null_is_text
@@ -180,14 +183,37 @@ class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     expected: Quantity | None = None
 
 
+Ordering = Literal[
+    "name",
+    "-name",
+    "price",
+    "-price",
+    "created",
+    "-created",
+    "modified",
+    "-modified",
+    "relevance",
+]
+
 _LISTINGS = {
     sort: Listing(key=ProductQuery(sort=sort).key, key_type=key_type, out=ProductOut.of)
     for sort, key_type in (
         (ProductSort.NAME, tuple[KeyText, KeyNumber]),
         (ProductSort.PRICE, tuple[KeyNumber, KeyNumber]),
         (ProductSort.CREATED, tuple[KeyTime, KeyNumber]),
+        (ProductSort.MODIFIED, tuple[KeyTime, KeyNumber]),
     )
 }
+
+
+def _listing(query: ProductQuery) -> Listing[Product, ProductOut]:
+    """How well a product fits depends on what is searched for; the rest of a key does not."""
+    if query.sort is not ProductSort.RELEVANCE:
+        return _LISTINGS[query.sort]
+    return Listing(key=query.key, key_type=_RELEVANCE_KEY, out=ProductOut.of)
+
+
+_RELEVANCE_KEY = tuple[KeyNumber, KeyText, KeyNumber]
 _MOVEMENTS = Listing(
     key=lambda movement: (movement.id,), key_type=tuple[KeyNumber], out=MovementOut.of
 )
@@ -220,7 +246,7 @@ class ProductController(Controller):
     @get(
         operation_id="listProducts",
         summary="A page of products",
-        opt=null_is_text("search"),
+        opt=null_is_text("search", "sku"),
         responses=problems(401, 404, 406, 503),
     )
     async def list_products(
@@ -234,12 +260,19 @@ class ProductController(Controller):
             QueryParameter(
                 max_length=SEARCH_LENGTH_MAX,
                 pattern=TEXT_PATTERN,
-                description="Found anywhere in name or SKU, whatever the case.",
+                description="Words, each of which is found anywhere in name, SKU or description; "
+                "one of fewer than three characters where a word begins. Case makes no difference, "
+                "and accents need not be typed.",
+                schema_extra={"examples": ["green tea"]},
             ),
         ] = "",
         ordering: Annotated[
-            Literal["name", "-name", "price", "-price", "created", "-created"],
-            QueryParameter(description="A `-` in front reverses."),
+            Ordering,
+            QueryParameter(
+                description="A `-` in front reverses. By `relevance` the product whose SKU was "
+                "searched for comes first, then those whose names begin with the search, then the "
+                "others by name."
+            ),
         ] = "created",
         in_stock: Annotated[
             Literal["true", "false"] | None,
@@ -247,17 +280,29 @@ class ProductController(Controller):
         ] = None,
         price_min: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
         price_max: Annotated[str | None, QueryParameter(pattern=PRICE_PATTERN)] = None,
+        sku: Annotated[
+            list[str] | None,
+            QueryParameter(
+                max_items=SKUS_MAX,
+                description="Only products with this SKU, whatever the case; repeat it for more.",
+            ),
+        ] = None,
+        created_after: Time = None,
+        modified_after: Time = None,
     ) -> PageOut[ProductOut]:
         query = ProductQuery(
             search=search,
             in_stock=None if in_stock is None else in_stock == "true",
             price_min=_minor_units("price_min", price_min, settings),
             price_max=_minor_units("price_max", price_max, settings),
+            skus=sku,
+            created_after=parse_time("created_after", created_after),
+            modified_after=parse_time("modified_after", modified_after),
             sort=ProductSort(ordering.removeprefix("-")),
             descending=ordering.startswith("-"),
         )
         return await paging(
-            _LISTINGS[query.sort], partial(list_products, caller=request.user, query=query)
+            _listing(query), partial(list_products, caller=request.user, query=query)
         )
 
     @get(
