@@ -21,6 +21,7 @@ _IS_BEING_BUILT = text(
     "WHERE index_relid = to_regclass('products_search')"
 )
 _IS_AVAILABLE = text("SELECT true FROM pg_available_extensions WHERE name = 'pg_trgm'")
+_MAY_CREATE = text("SELECT has_database_privilege(current_database(), 'CREATE')")
 _HAS_EXTENSION = text("SELECT true FROM pg_extension WHERE extname = 'pg_trgm'")
 _HAS_LETTERS = text("SELECT cardinality(show_trgm('\u00e4\u0436\u8336')) > 0")
 _CREATE = text(
@@ -43,7 +44,9 @@ async def missing_because(connection: AsyncConnection) -> str | None:
     if connection.dialect.name == "sqlite" or await connection.scalar(_IS_VALID):
         return None
     if not await connection.scalar(_HAS_EXTENSION):
-        return NOT_BUILT if await connection.scalar(_IS_AVAILABLE) else NO_EXTENSION
+        if not await connection.scalar(_IS_AVAILABLE):
+            return NO_EXTENSION
+        return NOT_BUILT if await connection.scalar(_MAY_CREATE) else NO_RIGHT
     return NOT_BUILT if await connection.scalar(_HAS_LETTERS) else NO_LETTERS
 
 
