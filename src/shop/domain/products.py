@@ -122,7 +122,11 @@ class ProductSort(StrEnum):
     CREATED = "created"
     MODIFIED = "modified"
     RELEVANCE = "relevance"
-    """The one with just this SKU, then names that begin so, then the others by name."""
+    """The one with just this SKU, then names that begin so, by name, then the others by id."""
+
+
+# How well a product fits a search: the lower, the better.
+EXACT, BEGINS_SO, FITS = range(3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,10 +165,9 @@ class ProductQuery:
             object.__setattr__(self, "sort", ProductSort.NAME)
 
     def rank(self, product: Product) -> int:
-        """How well it fits the search: the lower, the better."""
         if folded(product.sku) == self.beginning:
-            return 0
-        return 1 if product.search_key.startswith(self.beginning) else 2
+            return EXACT
+        return BEGINS_SO if product.search_key.startswith(self.beginning) else FITS
 
     def key(self, product: Product) -> tuple[str | int | datetime, ...]:
         """The product's place in the order asked for; ties go by id."""
@@ -178,7 +181,8 @@ class ProductQuery:
             case ProductSort.MODIFIED:
                 return product.modified_at, product.id
             case ProductSort.RELEVANCE:
-                return self.rank(product), product.search_key, product.id
+                rank = self.rank(product)
+                return rank, product.search_key if rank == BEGINS_SO else "", product.id
 
 
 def _folded_skus(skus: Collection[str]) -> Iterator[str]:

@@ -6,29 +6,29 @@ error that says so when that takes too long: there may be no index, or nothing i
 PostgreSQL's index has, which leaves out signs.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
+    CTE,
+    Boolean,
     ColumnCollection,
     ColumnElement,
+    FromClause,
     Integer,
     RowMapping,
     Select,
     Subquery,
     Text,
     and_,
-    any_,
-    bindparam,
     case,
+    exists,
     func,
     literal_column,
     select,
     text,
+    true,
     tuple_,
     union_all,
 )
@@ -38,8 +38,8 @@ from shop.adapters.sql import tables
 from shop.adapters.sql.pages import select_window
 from shop.adapters.sql.rows import read_rows
 from shop.domain.errors import SearchTooBroad
-from shop.domain.pages import Window
-from shop.domain.products import ProductQuery, ProductSort
+from shop.domain.pages import Key, Window
+from shop.domain.products import BEGINS_SO, EXACT, FITS, ProductQuery, ProductSort
 
 LOOKED_AT_FIRST = 2_000
 """Products of the list that are walked through before the index is asked."""
@@ -104,61 +104,71 @@ class Search:
 
         Raises `SearchTooBroad`.
         """
-        rows = await self._read(statement, self._walked(LOOKED_AT_FIRST))
-        if len(rows) < self._window.limit:
-            ids = await self._ids_by_index()
-            if ids is not None:
-                rows = await self._read(statement, self._sorted(ids))
-            else:
-                rows = await self._read(statement, self._walked(LOOKED_AT_MAX))
-                if len(rows) < self._window.limit and await self._is_longer(LOOKED_AT_MAX):
-                    raise SearchTooBroad(LOOKED_AT_MAX)
+        limit = self._window.limit
+        rows = await self._walk(statement, LOOKED_AT_FIRST)
+        if len(rows) < limit:
+            found = await self._look_up(statement)
+            rows = await self._walk(statement, LOOKED_AT_MAX) if found is None else found
+            if found is None and len(rows) < limit and await self._is_longer(LOOKED_AT_MAX):
+                raise SearchTooBroad(LOOKED_AT_MAX)
         return rows[::-1] if self._is_backwards else rows
-
-    async def _read(self, statement: Select[Any], page: Select[Any] | None) -> Sequence[RowMapping]:
-        if page is None:
-            return []
-        found = page.subquery("found")
-        statement = statement.join(found, found.c.id == _products.c.id)
-        return await read_rows(self._connection, statement.order_by(*self._order(found.c)))
 
     # --- by walking ---
 
-    def _walked(self, looked_at: int) -> Select[Any] | None:
-        """The part, as far as it is among the next products; None if the list is at its end."""
+    async def _walk(self, statement: Select[Any], looked_at: int) -> Sequence[RowMapping]:
+        """The part, as far as it is among the next products."""
         needed = self._window.offset + self._window.limit
-        parts = []
+        fitting: list[Select[Any]] = []
+        unread: list[ColumnElement[bool]] = []
         for part in self._parts(looked_at):
             products = part.subquery()
-            fitting = self._fitting(products).order_by(*self._order(products.c)).limit(needed)
+            # What comes after products that were not looked at is not next.
+            next_ones = self._fitting(products).where(*(~each for each in unread))
+            next_ones = next_ones.order_by(*self._order(products.c)).limit(needed)
             # Each in a SELECT of its own, as SQLite wants it.
-            parts.append(select(fitting.subquery()))
-        if not parts:
-            return None
-        together = union_all(*parts).subquery()
-        return self._cut(select(together), together.c)
+            fitting.append(select(next_ones.subquery()))
+            unread.append(exists(part.limit(1).offset(looked_at).subquery().select()))
+        if not fitting:
+            return []
+        page = self._cut(union_all(*fitting).subquery()).subquery("page")
+        statement = statement.join(page, page.c.id == _products.c.id)
+        return await read_rows(self._connection, statement.order_by(*self._order(page.c)))
 
     def _parts(self, looked_at: int) -> Iterator[Select[Any]]:
         """The next products of the list, by parts whose order an index has."""
-        for rank, conditions in _ranks(self._query):
-            start = self._start
-            if start is not None and self._query.sort is ProductSort.RELEVANCE:
-                (own_rank, *rest) = start
-                if rank != own_rank and (rank > own_rank) != self._upwards:
-                    continue
-                start = tuple(rest) if rank == own_rank else None
-            sort = self._query.sort
-            by = SORT_COLUMNS[ProductSort.NAME if sort is ProductSort.RELEVANCE else sort]
-            statement = select(*_LOOKED_AT, literal_column(str(rank), Integer).label("rank"))
+        ranks = _ranks(self._query)
+        for rank, conditions in ranks if self._upwards else reversed(ranks):
+            by, start = self._place_in(rank)
+            if start is not None and not start:
+                continue
             part = select_window(
-                statement.where(_products.c.archived.is_(False), *conditions),
+                select(*_LOOKED_AT, *_relevance(rank)).where(
+                    _products.c.archived.is_(False), *conditions
+                ),
                 Window(limit=0, after=start),
-                [by, _products.c.id],
+                by,
                 descending=not self._upwards,
             )
             yield part.limit(_written(looked_at))
 
-    def _fitting(self, looked_at: Subquery) -> Select[Any]:
+    def _place_in(self, rank: int) -> tuple[list[ColumnElement[Any]], Key | None]:
+        """By what a part is ordered, and after which key it goes on.
+
+        None from its start, and an empty key if it was read before.
+        """
+        if self._query.sort is not ProductSort.RELEVANCE:
+            return [SORT_COLUMNS[self._query.sort], _products.c.id], self._start
+        by: list[ColumnElement[Any]] = [_products.c.id]
+        if rank == BEGINS_SO:
+            by = [_products.c.search_key, *by]
+        if self._start is None:
+            return by, None
+        own_rank, *start = self._start
+        if rank == own_rank:
+            return by, tuple(start[-len(by) :])
+        return by, None if (rank > own_rank) == self._upwards else ()
+
+    def _fitting(self, looked_at: FromClause) -> Select[Any]:
         """Those of the products looked at that the query is about."""
         fitting = select(looked_at).where(*filters(self._query, looked_at.c, self._dialect))
         if self._query.in_stock is not None:
@@ -174,46 +184,61 @@ class Search:
 
     # --- by the index ---
 
-    async def _ids_by_index(self) -> Sequence[int] | None:
-        """Of all that the index finds; None if those are too many, or it finds nothing of this."""
-        if self._dialect == "sqlite":
-            found = await self._connection.scalar(
-                _FOUND_IN_SQLITE, {"found_max": FOUND_MAX + 1, "trigrams": _trigrams(self._query)}
-            )
-            ids = json.loads(found)
-        else:
-            terms = [term for term in self._query.terms if _is_indexed(term)]
-            if not terms or not await self._connection.scalar(_HAS_INDEX):
-                return None
-            found_by_it = (
-                select(_products.c.id)
-                .where(
-                    _products.c.archived.is_(False),
-                    *_has_terms(terms, _products.c.search_text, self._dialect),
-                )
-                .limit(_written(FOUND_MAX + 1))
-                .subquery()
-            )
-            ids = await self._connection.scalar(select(func.array_agg(found_by_it.c.id))) or []
-        return ids if len(ids) <= FOUND_MAX else None
-
-    def _sorted(self, ids: Sequence[int]) -> Select[Any]:
-        """The part, of these products."""
-        some = self._some(ids).subquery()
-        statement = self._fitting(some)
+    async def _look_up(self, statement: Select[Any]) -> Sequence[RowMapping] | None:
+        """The part, of what the index finds; None if that is too much, or it cannot find this."""
+        looked_up = self._looked_up()
+        if looked_up is None:
+            return None
+        found, size = looked_up
+        fitting = self._fitting(found)
         if self._start is not None:
-            order = self._order_columns(some.c)
+            order = self._order_columns(found.c)
             place = tuple_(*order)
             start = tuple_(*self._start, types=[each.type for each in order])
-            statement = statement.where(place > start if self._upwards else place < start)
-        fitting = statement.subquery()
-        return self._cut(select(fitting), fitting.c)
+            fitting = fitting.where(place > start if self._upwards else place < start)
+        part = self._cut(fitting.subquery()).subquery("part")
+        order = self._order_columns(part.c)
+        shown = (
+            statement.join(part, part.c.id == _products.c.id)
+            .add_columns(*(each.label(f"order_{n}") for n, each in enumerate(order)))
+            .subquery("shown")
+        )
+        # A row in any case, which says how many were found.
+        sizes = select(size.label("size")).subquery("sizes")
+        rows = await read_rows(
+            self._connection,
+            select(sizes, shown)
+            .select_from(sizes.outerjoin(shown, true()))
+            .order_by(*self._directed([shown.c[f"order_{n}"] for n in range(len(order))])),
+        )
+        if not 0 <= rows[0]["size"] <= FOUND_MAX:
+            return None
+        return [row for row in rows if row["id"] is not None]
 
-    def _is_one_of(self, ids: Sequence[int]) -> ColumnElement[bool]:
+    def _looked_up(self) -> tuple[CTE, ColumnElement[int]] | None:
+        """What the index finds, as far as that is not too much, and how much; -1 without an index.
+
+        None if the index cannot find what is searched for.
+        """
+        found = select(*_LOOKED_AT, *_relevance_of(self._query)).where(
+            _products.c.archived.is_(False)
+        )
         if self._dialect == "sqlite":
-            each = func.json_each(bindparam("ids", json.dumps(ids), Text)).table_valued("value")
-            return _products.c.id.in_(select(each.c.value))
-        return _products.c.id == any_(bindparam("ids", ids, ARRAY(BigInteger)))
+            trigrams = {"trigrams": _trigrams(self._query)}
+            by_index = _FOUND_IN_SQLITE.bindparams(**trigrams).columns(_products.c.id).subquery()
+            ids = select(by_index.c.id).limit(_written(FOUND_MAX + 1)).subquery()
+            found = found.where(_products.c.id.in_(select(ids.c.id)))
+            return found.cte("found"), select(func.count()).select_from(ids).scalar_subquery()
+        terms = [term for term in self._query.terms if _is_indexed(term)]
+        if not terms:
+            return None
+        has_index = select(_HAS_INDEX).scalar_subquery()
+        found = found.where(
+            has_index, *_has_terms(terms, _products.c.search_text, self._dialect)
+        ).limit(_written(FOUND_MAX + 1))
+        cte = found.cte("found")
+        size = select(func.count()).select_from(cte).scalar_subquery()
+        return cte, case((has_index, size), else_=-1)
 
     # --- counting ---
 
@@ -222,14 +247,19 @@ class Search:
 
         But for what the index cannot find, of which only so many are looked at.
         """
-        number, estimate = await self._count_walking(LOOKED_AT_FOR_COUNT, counted_max)
+        number, estimate = await self._count_walking(LOOKED_AT_FIRST, counted_max)
+        if number >= LOOKED_AT_FIRST // 20:
+            # So many have it that the rest will be found soon.
+            number, estimate = await self._count_walking(LOOKED_AT_FOR_COUNT, counted_max)
         if number > counted_max:
             return estimate, False
-        ids = await self._ids_by_index()
-        if ids is not None:
-            found = self._fitting(self._some(ids).subquery())
-            count = select(func.count()).select_from(found.subquery())
-            return await self._connection.scalar(count) or 0, True
+        if looked_up := self._looked_up():
+            found, size = looked_up
+            fitting = self._fitting(found).subquery()
+            count = select(func.count()).select_from(fitting).scalar_subquery()
+            [row] = await read_rows(self._connection, select(size.label("size"), count.label("n")))
+            if 0 <= row["size"] <= FOUND_MAX:
+                return row["n"], True
         number, estimate = await self._count_walking(LOOKED_AT_MAX, counted_max)
         if number <= counted_max and not await self._is_longer(LOOKED_AT_MAX):
             return number, True
@@ -237,46 +267,44 @@ class Search:
 
     async def _count_walking(self, looked_at: int, counted_max: int) -> tuple[int, int]:
         """How many of the first so many, up to one more than `counted_max`; and about of all."""
-        places = func.row_number().over().label("place")
         listed = (
-            select(*_LOOKED_AT, places)
+            select(*_LOOKED_AT)
             .where(_products.c.archived.is_(False))
             .limit(_written(looked_at))
             .subquery()
         )
-        fitting = self._fitting(listed).limit(counted_max + 1).subquery()
+        places = select(listed, func.row_number().over().label("place")).subquery()
+        fitting = self._fitting(places).limit(_written(counted_max + 1)).subquery()
         all_of_them = select(func.max(_products.c.id)).scalar_subquery()
         [row] = await read_rows(
             self._connection,
             select(
                 func.count().label("number"),
-                func.coalesce(func.max(fitting.c.place), looked_at).label("places"),
+                func.max(fitting.c.place).label("places"),
                 all_of_them.label("all"),
             ).select_from(fitting),
         )
-        number = int(row["number"])
-        return number, number * (row["all"] or 0) // max(row["places"], 1)
+        number: int = row["number"]
+        places_looked_at = row["places"] if number > counted_max else looked_at
+        return number, number * (row["all"] or 0) // places_looked_at
 
     # --- both ---
 
-    def _some(self, ids: Sequence[int]) -> Select[Any]:
-        return select(*_LOOKED_AT, _rank_of(self._query).label("rank")).where(
-            _products.c.archived.is_(False), self._is_one_of(ids)
-        )
-
-    def _cut(self, statement: Select[Any], columns: Columns) -> Select[Any]:
+    def _cut(self, fitting: Subquery) -> Select[Any]:
         window = self._window
-        cut = statement.order_by(*self._order(columns)).limit(window.limit)
+        cut = select(fitting).order_by(*self._order(fitting.c)).limit(window.limit)
         return cut.offset(window.offset or None)
 
     def _order_columns(self, columns: Columns) -> list[ColumnElement[Any]]:
         if self._query.sort is ProductSort.RELEVANCE:
-            return [columns["rank"], columns["search_key"], columns["id"]]
+            return [columns["rank"], columns["beginning"], columns["id"]]
         return [columns[SORT_COLUMNS[self._query.sort].key or ""], columns["id"]]
 
     def _order(self, columns: Columns) -> list[ColumnElement[Any]]:
-        by = self._order_columns(columns)
-        return [column.asc() if self._upwards else column.desc() for column in by]
+        return self._directed(self._order_columns(columns))
+
+    def _directed(self, columns: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+        return [column.asc() if self._upwards else column.desc() for column in columns]
 
 
 def is_in_stock(wanted: bool) -> ColumnElement[bool]:
@@ -292,27 +320,35 @@ def _ranks(query: ProductQuery) -> list[tuple[int, list[ColumnElement[bool]]]]:
     """The parts of a list by how well they fit; one, if it goes by something else."""
     if query.sort is not ProductSort.RELEVANCE:
         return [(0, [])]
-    is_exact, begins_so = _fits(query)
+    begins_so = _begins_so(query)
+    # NULL where an older program has written the product.
+    is_other = _products.c.sku_folded.is_distinct_from(query.beginning)
     return [
-        (0, [is_exact]),
-        (1, [~is_exact, begins_so]),
-        (2, [~is_exact, ~begins_so]),
+        (EXACT, [_products.c.sku_folded == query.beginning]),
+        (BEGINS_SO, [is_other, begins_so]),
+        (FITS, [is_other, ~begins_so]),
     ]
 
 
-def _rank_of(query: ProductQuery) -> ColumnElement[int]:
+def _relevance(rank: int) -> list[ColumnElement[Any]]:
+    """What products of one rank are ordered by, beside the id."""
+    beginning = _products.c.search_key if rank == BEGINS_SO else literal_column("''", Text)
+    return [literal_column(str(rank), Integer).label("rank"), beginning.label("beginning")]
+
+
+def _relevance_of(query: ProductQuery) -> list[ColumnElement[Any]]:
+    """The same of products of any rank."""
     if query.sort is not ProductSort.RELEVANCE:
-        return literal_column("0", Integer)
-    is_exact, begins_so = _fits(query)
-    return case((is_exact, 0), (begins_so, 1), else_=2)
+        return _relevance(0)
+    is_exact, begins_so = _products.c.sku_folded == query.beginning, _begins_so(query)
+    rank = case((is_exact, EXACT), (begins_so, BEGINS_SO), else_=FITS)
+    name = case((is_exact, ""), (begins_so, _products.c.search_key), else_="")
+    return [rank.label("rank"), name.label("beginning")]
 
 
-def _fits(query: ProductQuery) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """Whether the SKU is just what is looked for, and whether the name begins with it."""
+def _begins_so(query: ProductQuery) -> ColumnElement[bool]:
     name, beginning = _products.c.search_key, query.beginning
-    return _products.c.sku_folded == beginning, and_(
-        name >= beginning, name < beginning + _LAST_CHARACTER
-    )
+    return and_(name >= beginning, name < beginning + _LAST_CHARACTER)
 
 
 _LAST_CHARACTER = "\U0010ffff"
@@ -324,12 +360,13 @@ _LOOKED_UP_MAX = 5
 # middle of the term, spaces count as well.
 _IS_INDEXED = re.compile(r"[^\W_]{3}|[\W_][^\W_]|[^\W_]{2}[\W_]")
 
-_HAS_INDEX = text(
-    "SELECT true FROM pg_index WHERE indexrelid = to_regclass('products_search') AND indisvalid"
+_HAS_INDEX: ColumnElement[bool] = literal_column(
+    "EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('products_search') "
+    "AND indisvalid)",
+    Boolean,
 )
 _FOUND_IN_SQLITE = text(
-    "SELECT json_group_array(rowid) FROM (SELECT rowid FROM products_search "
-    "WHERE products_search MATCH :trigrams LIMIT :found_max)"
+    "SELECT rowid AS id FROM products_search WHERE products_search MATCH :trigrams"
 )
 _TRIGRAMS_MAX = 50
 

@@ -270,8 +270,8 @@ class ProductController(Controller):
             Ordering,
             QueryParameter(
                 description="A `-` in front reverses. By `relevance` the product whose SKU was "
-                "searched for comes first, then those whose names begin with the search, then the "
-                "others by name."
+                "searched for comes first, then those whose names begin with the search, by name, "
+                "then the others, the first created first."
             ),
         ] = "created",
         in_stock: Annotated[
