@@ -8,6 +8,7 @@ PostgreSQL's index has, which leaves out signs.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -45,7 +46,7 @@ LOOKED_AT_FIRST = 2_000
 """Products of the list that are walked through before the index is asked."""
 FOUND_MAX = 10_000
 """Products that the index may find: more are not sorted."""
-LOOKED_AT_MAX = 100_000
+LOOKED_AT_MAX = 50_000
 """Products of the list that are walked through at most."""
 LOOKED_AT_FOR_COUNT = 20_000
 """Products that are walked through to see whether they are too many to be counted."""
@@ -247,12 +248,14 @@ class Search:
 
         But for what the index cannot find, of which only so many are looked at.
         """
-        number, estimate = await self._count_walking(LOOKED_AT_FIRST, counted_max)
-        if number >= LOOKED_AT_FIRST // 20:
+        counted = await self._count_walking(LOOKED_AT_FIRST, counted_max)
+        if counted.number >= LOOKED_AT_FIRST // 20 and not counted.is_all:
             # So many have it that the rest will be found soon.
-            number, estimate = await self._count_walking(LOOKED_AT_FOR_COUNT, counted_max)
-        if number > counted_max:
-            return estimate, False
+            counted = await self._count_walking(LOOKED_AT_FOR_COUNT, counted_max)
+        if counted.number > counted_max:
+            return counted.estimate, False
+        if counted.is_all:
+            return counted.number, True
         if looked_up := self._looked_up():
             found, size = looked_up
             fitting = self._fitting(found).subquery()
@@ -260,33 +263,33 @@ class Search:
             [row] = await read_rows(self._connection, select(size.label("size"), count.label("n")))
             if 0 <= row["size"] <= FOUND_MAX:
                 return row["n"], True
-        number, estimate = await self._count_walking(LOOKED_AT_MAX, counted_max)
-        if number <= counted_max and not await self._is_longer(LOOKED_AT_MAX):
-            return number, True
-        return max(number, estimate), False
+        counted = await self._count_walking(LOOKED_AT_MAX, counted_max)
+        return counted.estimate, counted.is_all and counted.number <= counted_max
 
-    async def _count_walking(self, looked_at: int, counted_max: int) -> tuple[int, int]:
-        """How many of the first so many, up to one more than `counted_max`; and about of all."""
+    async def _count_walking(self, looked_at: int, counted_max: int) -> "_Counted":
         listed = (
             select(*_LOOKED_AT)
             .where(_products.c.archived.is_(False))
             .limit(_written(looked_at))
             .subquery()
         )
-        places = select(listed, func.row_number().over().label("place")).subquery()
-        fitting = self._fitting(places).limit(_written(counted_max + 1)).subquery()
-        all_of_them = select(func.max(_products.c.id)).scalar_subquery()
+        numbered = select(listed, func.row_number().over().label("place")).subquery()
+        fitting = self._fitting(numbered).limit(_written(counted_max + 1)).subquery()
         [row] = await read_rows(
             self._connection,
             select(
                 func.count().label("number"),
                 func.max(fitting.c.place).label("places"),
-                all_of_them.label("all"),
+                select(func.max(_products.c.id)).scalar_subquery().label("last_id"),
             ).select_from(fitting),
         )
-        number: int = row["number"]
-        places_looked_at = row["places"] if number > counted_max else looked_at
-        return number, number * (row["all"] or 0) // places_looked_at
+        number, last_id = row["number"], row["last_id"] or 0
+        places = row["places"] if number > counted_max else looked_at
+        return _Counted(
+            number=number,
+            estimate=max(number, number * last_id // places),
+            is_all=last_id <= looked_at,
+        )
 
     # --- both ---
 
@@ -305,6 +308,18 @@ class Search:
 
     def _directed(self, columns: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
         return [column.asc() if self._upwards else column.desc() for column in columns]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """Of so many products, how many fit."""
+
+    number: int
+    """At most one more than are counted."""
+    estimate: int
+    """Of all there are, if the others are like these."""
+    is_all: bool
+    """Whether these were all."""
 
 
 def is_in_stock(wanted: bool) -> ColumnElement[bool]:

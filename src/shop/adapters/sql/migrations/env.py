@@ -7,7 +7,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from shop.adapters.sql.engine import create_engines
-from shop.adapters.sql.schema import note_compatibility
+from shop.adapters.sql.schema import is_in_metadata, note_compatibility
 from shop.adapters.sql.tables import metadata
 
 
@@ -18,6 +18,7 @@ def run(connection: Connection) -> None:
         # SQLite cannot alter most things; alembic then rebuilds the table.
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
+        include_object=is_in_metadata,
         on_version_apply=note_compatibility,
     )
     with context.begin_transaction():
