@@ -2,8 +2,12 @@
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from shop.domain.errors import InvalidField
+
+T = TypeVar("T")
 
 # Default_Ignorable_Code_Point (UAX #44): what nobody sees and no keyboard has, such as the
 # zero-width spaces, soft hyphens and byte-order marks that come along with pasted text.
@@ -22,11 +26,24 @@ def folded(text: str) -> str:
     what is invisible. Beyond that any run of blanks is one space, with none at the ends, and `İ` is
     an `i`. It is for finding and comparing; what was typed is what is stored and shown.
     """
+    if text.isascii():
+        return " ".join(text.lower().split())
     text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
     # Folding `İ` leaves an `i` and its dot. Once more, since letters may compose with what is left.
     for _ in range(2):
         text = unicodedata.normalize("NFKC", text.casefold().replace(f"i{_DOT_ABOVE}", "i"))
     return " ".join(text.split())
+
+
+def the_one_called(name: str, known: Iterable[T], name_of: Callable[[T], str]) -> T | None:
+    """Which of these a name stands for: the one that has it, or else the only one alike.
+
+    Of several alike it is none: names from before folding may clash, and nobody should get one
+    thing who means another.
+    """
+    alike = [each for each in known if folded(name_of(each)) == folded(name)]
+    found = [each for each in alike if name_of(each) == name] or alike
+    return found[0] if len(found) == 1 else None
 
 
 def clean(
@@ -40,7 +57,7 @@ def clean(
     value = value.strip()
     if not length_min <= len(value) <= length_max:
         raise InvalidField(field, f"must have {length_min} to {length_max} characters")
-    if any(
+    if not value.isprintable() and any(
         unicodedata.category(c) in ("Cc", "Cs") and not (lines and c in "\t\r\n") for c in value
     ):
         raise InvalidField(field, "must not contain control characters")
