@@ -1,5 +1,6 @@
 """Sample products: the same seed and number always make the same one."""
 
+import asyncio
 import random
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -11,6 +12,8 @@ from shop.entrypoints.container import Container
 
 PER_STEP = 2_000
 """Products in a transaction: others who write to SQLite wait for its end."""
+AT_ONCE = 2
+"""Steps: while the database stores one, the next is made."""
 
 _KINDS = [
     "Teapot",
@@ -70,17 +73,23 @@ async def add_samples(
 ) -> int:
     """How many of them were new. Who is interrupted has added whole steps."""
     added = 0
-    for start in range(0, count, PER_STEP):
-        numbers = range(start, min(start + PER_STEP, count))
-        products = sample_products(
-            seed=seed,
-            numbers=numbers,
-            currency=container.settings().currency,
-            # Anew each time: who mirrors the catalogue looks back some seconds, not minutes.
-            at=container.clock()(),
-        )
-        added += len(await container.add_products()(caller=OPERATOR, products=products))
-        advance(len(numbers))
+    steps = iter(range(0, count, PER_STEP))
+
+    async def work() -> None:
+        nonlocal added
+        for start in steps:
+            numbers = range(start, min(start + PER_STEP, count))
+            products = sample_products(
+                seed=seed,
+                numbers=numbers,
+                currency=container.settings().currency,
+                # Anew each time: who mirrors the catalogue looks back some seconds, not minutes.
+                at=container.clock()(),
+            )
+            added += len(await container.add_products()(caller=OPERATOR, products=products))
+            advance(len(numbers))
+
+    await asyncio.gather(*(work() for _ in range(AT_ONCE)))
     return added
 
 
