@@ -86,7 +86,9 @@ async def add_samples(
                 # Anew each time: who mirrors the catalogue looks back some seconds, not minutes.
                 at=container.clock()(),
             )
-            added += len(await container.add_products()(caller=OPERATOR, products=products))
+            # Not `added += len(await ...)`, which would add to what it was before the wait.
+            new = await container.add_products()(caller=OPERATOR, products=products)
+            added += len(new)
             advance(len(numbers))
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
