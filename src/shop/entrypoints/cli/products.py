@@ -47,7 +47,7 @@ def products() -> None:
 
 
 @products.command("list")
-@click.option("--search", default="", help="Found anywhere in name or SKU.")
+@click.option("--search", default="", help="Words, all found in name, SKU or description.")
 @click.option(
     "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many to show."
 )
