@@ -1,6 +1,7 @@
 """A PostgreSQL server of the tests' own: found on the machine or in a wheel, gone with the run."""
 
 import asyncio
+import locale
 import os
 import pwd
 import shutil
@@ -78,7 +79,8 @@ class PostgresServer:
             os.chown(self.root, self._user.pw_uid, self._user.pw_gid)
         if not data.exists():
             initdb: list[str | Path] = [bin_folder / "initdb", "-D", data, "-U", "shop"]
-            initdb += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+            initdb += ["-A", "trust", "-E", "UTF8", f"--locale={_locale_with_letters()}"]
+            initdb += ["--no-sync", "--no-instructions"]
             subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, **self._identity())
         options = [f"--{name}={value}" for name, value in self._settings.items()]
         guarded: list[str | Path] = ["/bin/sh", "-c", GUARD, "sh", self._temporary]
@@ -176,6 +178,19 @@ class PostgresServer:
             return {"cwd": self.root}
         user = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         return {"cwd": self.root, **user}
+
+
+def _locale_with_letters() -> str:
+    """One in which letters beyond ASCII are letters, without which searches have no index."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        for name in ("C.UTF-8", "en_US.UTF-8"):
+            with suppress(locale.Error):
+                locale.setlocale(locale.LC_CTYPE, name)
+                return name
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+    return "C"
 
 
 def unused_name(prefix: str) -> str:

@@ -26,10 +26,11 @@ KEPT = 0.5
 """Of their rate, orders keep at least so much."""
 
 _FILL = """
-INSERT INTO products (sku, name, description, price, currency, search_key, archived, version,
-    created_at, modified_at)
+INSERT INTO products (sku, name, description, price, currency, search_key, search_text,
+    search_version, archived, version, created_at, modified_at)
 SELECT 'LARGE-' || n, 'Teapot ' || n, 'One of many', 100 + n % 10000, 'EUR',
-    'teapot ' || n || ' large-' || n, false, 1, now(), now()
+    'teapot ' || n || ' large-' || n, '  teapot  ' || n || '  large-' || n, 1, false, 1,
+    now(), now()
 FROM generate_series(1, 1000000) AS n;
 INSERT INTO stock (product_id, on_hand) SELECT id, 0 FROM products;
 ANALYZE products; ANALYZE stock;

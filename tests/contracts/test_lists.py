@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from shop.adapters.memory.pages import cut_window
+from shop.adapters.windows import cut_window
 from shop.domain.orders import Order, OrderQuery
 from shop.domain.pages import Key, Window, read_page
 from shop.domain.products import Product, ProductQuery, ProductSort

@@ -115,11 +115,11 @@ async def test_before_the_first_and_after_the_last_is_nothing(
         ("apple", {"apple", "Apple", "APPLE", "apple pie", "apple-pie"}),
         ("APPLE", {"apple", "Apple", "APPLE", "apple pie", "apple-pie"}),
         (" pie ", {"apple pie", "apple-pie"}),
-        ("e p", {"apple pie"}),
+        ("pie app", {"apple pie", "apple-pie"}),
         ("äPF", {"Äpfel"}),
         ("strasse", {"straße", "STRASSE"}),
         ("STRAßE", {"straße", "STRASSE"}),
-        ("eclair", {"ECLAIR"}),
+        ("eclair", {"ECLAIR", "éclair"}),
         ("ÉCLAIR", {"éclair"}),
         ("壺", {"茶壺"}),
         ("🫖", {"🫖 pot"}),
@@ -133,11 +133,11 @@ async def test_before_the_first_and_after_the_last_is_nothing(
         ("appl_", set()),
         ("'", set()),
         ("sku-1", {name for n, name in enumerate(NAMES) if str(n).startswith("1")}),
-        ("y sku", set()),
+        ("y sku", {"%y"}),
         ("nothing", set()),
     ],
 )
-async def test_a_search_finds_the_characters_as_they_are_whatever_their_case(
+async def test_a_search_finds_words_whatever_their_case(
     store: Store, search: str, names: set[str]
 ) -> None:
     assert await found(store, ProductQuery(search=search)) == names
@@ -178,9 +178,9 @@ async def test_products_are_listed_by_whether_they_are_there(
 async def test_conditions_hold_together_and_across_pages(
     store: Store, catalogue: list[Product]
 ) -> None:
-    query = ProductQuery(search="a", in_stock=True, price_min=100, sort=ProductSort.PRICE)
+    query = ProductQuery(search="sku", in_stock=True, price_min=100, sort=ProductSort.PRICE)
     expected = sorted(
-        (p for p in catalogue if "a" in p.search_key and p.stock and p.price.amount >= 100),
+        (p for p in catalogue if p.stock and p.price.amount >= 100),
         key=query.key,
     )
     assert len(expected) > 3

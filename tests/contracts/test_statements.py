@@ -6,7 +6,7 @@ import pytest
 
 from shop.domain.orders import OrderQuery, OrderStatus
 from shop.domain.pages import Count, Window
-from shop.domain.products import ProductQuery
+from shop.domain.products import ProductQuery, ProductSort
 from shop.domain.users import OPERATOR
 from tests.builders import PASSWORD, items, order_id, product, request
 from tests.stores import Store
@@ -39,11 +39,25 @@ async def shop(sql: Store) -> AsyncIterator[UseCases]:
 
 @pytest.mark.parametrize("limit", [1, 100])
 async def test_a_page_of_products_is_one(shop: UseCases, store: Store, limit: int) -> None:
-    query = ProductQuery(search="t", in_stock=True, price_min=1)
+    query = ProductQuery(in_stock=True, price_min=1)
     with store.statements() as sent:
         page = await shop.list_products(caller=OPERATOR, query=query, window=Window(limit=limit))
     assert len(page.items) == limit
     assert len(sent) == 1
+
+
+@pytest.mark.parametrize(("limit", "page", "count"), [(1, 1, 1), (100, 2, 1)])
+async def test_a_page_of_a_search_is_one_more_where_the_index_is_asked(
+    shop: UseCases, store: Store, limit: int, page: int, count: int
+) -> None:
+    query = ProductQuery(search="teapot", in_stock=True, price_min=1, sort=ProductSort.RELEVANCE)
+    for known, statements in ((100, page), (None, page + count)):
+        with store.statements() as sent:
+            found = await shop.list_products(
+                caller=OPERATOR, query=query, window=Window(limit=limit), count=known
+            )
+        assert len(found.items) == limit
+        assert len(sent) == statements
 
 
 async def test_a_page_reached_by_its_link_is_one(shop: UseCases, store: Store) -> None:

@@ -33,7 +33,7 @@ STAFF = """
 OPERATORS = """
     create_user set_password disable_user enable_user set_role list_users
     cancel_unpaid add_products verify_stock repair_stock purge_sessions purge_attempts purge_keys
-    count_lists
+    count_lists make_searchable
 """
 # No use cases of their own: the intake calls the first with what `place_order` asked for, shared
 # reads the next two with what many want to see; the last surrounds whatever must not be guessed.

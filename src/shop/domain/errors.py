@@ -407,7 +407,7 @@ class InvalidField(InvalidFields):
 
 
 class SearchTooBroad(Invalid):
-    """The page may be there, and finding it would take too long."""
+    """What is looked for may be there, and finding it would take too long."""
 
     code = "search_too_broad"
     title = "Too much to look through"
@@ -415,8 +415,9 @@ class SearchTooBroad(Invalid):
     def __init__(self, looked_at: int) -> None:
         super().__init__(
             f"Too few of {looked_at} products or orders in this order fit, and too many in all. "
-            "Narrow the filters, such as the range of prices, or order by what they are about, "
-            "such as the price."
+            "Narrow it down: by a word that fewer have, of three letters or more, by a smaller "
+            "range of prices or by other filters; or order by what they are about, such as the "
+            "price."
         )
 
 

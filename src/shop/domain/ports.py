@@ -77,6 +77,8 @@ OrderLookUp = Callable[[UUID], Awaitable[Order | None]]
 
 
 class ProductRepository(Listable[ProductQuery, Product], Protocol):
+    """Reading a part of a list may raise `SearchTooBroad`."""
+
     async def get(self, product_id: int) -> Product:
         """Archived ones too. Raises `ProductNotFound`."""
         ...
@@ -111,6 +113,13 @@ class ProductRepository(Listable[ProductQuery, Product], Protocol):
         """Store new products with stock 0; hands them back with ids, in the same order.
 
         Raises `SkuTaken` for a SKU that folds to the same as another product's.
+        """
+        ...
+
+    async def make_searchable(self, *, limit: int) -> int:
+        """Make products searchable that an older program stored; how many these were.
+
+        It writes what the products are looked in for a search, and changes nothing of them.
         """
         ...
 
@@ -189,7 +198,7 @@ class Batch:
 
 
 class BatchRepository(Protocol):
-    """What deciding a batch of orders reads and writes, each in one go whatever their number."""
+    """What a batch of orders or of products reads and writes, in one go whatever their number."""
 
     async def lock(
         self,
@@ -217,6 +226,19 @@ class BatchRepository(Protocol):
 
         Raises `StaleProducts` when one of the products moved is not as it was read any more,
         `WriteConflict` when an id or code is taken, `InvalidToken` when a user is unknown.
+        """
+        ...
+
+    async def new_product_ids(self, count: int) -> Sequence[int]:
+        """Ids for new products, which nobody else gets."""
+        ...
+
+    async def add_products(
+        self, products: Sequence[Product], movements: Sequence[StockMovement]
+    ) -> None:
+        """Store new products with their stock, and the movements by which that came.
+
+        Raises `SkuTaken`.
         """
         ...
 
@@ -514,4 +536,8 @@ class Schema(Protocol):
 
         Raises `StoreTooNew`, `StoreUnfit` as `check_encoding` does, and `StoreUnavailable`.
         """
+        ...
+
+    async def slow_search(self) -> str | None:
+        """Why searches have no index and are bounded (`SearchTooBroad`); None if they have one."""
         ...

@@ -1,19 +1,22 @@
 """Products: what the catalogue offers, at which price, and how many are there."""
 
 import unicodedata
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
 from shop.domain.errors import InvalidField, ProductChanged
 from shop.domain.money import Money
+from shop.domain.search import search_terms, search_text
 from shop.domain.text import clean, folded
 
 NAME_LENGTH_MAX = 200
 DESCRIPTION_LENGTH_MAX = 5_000
 SEARCH_LENGTH_MAX = 100
+SKUS_MAX = 100
 STOCK_MAX = 10**12
 NO_MAX = 0
 """A `max_per_order` that takes the limit away, where None keeps it."""
@@ -80,8 +83,13 @@ class Product:
 
     @property
     def search_key(self) -> str:
-        """What searching looks in and ordering by name goes by: case-folded, the name first."""
+        """What ordering by name goes by: case-folded, the name first."""
         return f"{self.name}\x1f{self.sku}".casefold()
+
+    @property
+    def search_text(self) -> str:
+        """What searching looks in, see `search`."""
+        return search_text(self.name, self.sku, self.description)
 
     def changed(
         self,
@@ -169,6 +177,13 @@ class ProductSort(StrEnum):
     NAME = "name"
     PRICE = "price"
     CREATED = "created"
+    MODIFIED = "modified"
+    RELEVANCE = "relevance"
+    """The one with just this SKU, then names that begin so, by name, then the others by id."""
+
+
+# How well a product fits a search: the lower, the better.
+EXACT, BEGINS_SO, FITS = range(3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,21 +191,44 @@ class ProductQuery:
     """Which products, and in which order."""
 
     search: str = ""
-    """Found anywhere in name or SKU, whatever the case."""
+    """Words, all of which are found in name, SKU or description, see `search`."""
     archived: bool = False
     """The archived ones, which are for staff, or those for sale."""
     in_stock: bool | None = None
     price_min: int | None = None
     price_max: int | None = None
     """Prices in minor units, both included."""
+    skus: Collection[str] | None = None
+    """Those with one of these SKUs, whatever the case; what is no SKU is none of a product."""
+    created_after: datetime | None = None
+    modified_after: datetime | None = None
+    """Exclusive. A change of stock alone does not modify."""
     sort: ProductSort = ProductSort.CREATED
     descending: bool = False
+    terms: tuple[str, ...] = field(init=False)
+    """What the search text of a product must have for the search."""
+    beginning: str = field(init=False)
+    """The search as a whole, as folded names begin with it."""
 
     def __post_init__(self) -> None:
         search = clean("search", self.search, length_max=SEARCH_LENGTH_MAX)
         object.__setattr__(self, "search", search)
+        object.__setattr__(self, "terms", search_terms(search))
+        object.__setattr__(self, "beginning", folded(search))
+        if self.skus is not None:
+            if len(self.skus) > SKUS_MAX:
+                raise InvalidField("sku", f"may be given at most {SKUS_MAX} times")
+            object.__setattr__(self, "skus", frozenset(_folded_skus(self.skus)))
+        if self.sort is ProductSort.RELEVANCE and not self.terms:
+            # Nothing is more relevant than anything else.
+            object.__setattr__(self, "sort", ProductSort.NAME)
 
-    def key(self, product: Product) -> tuple[str | int | datetime, int]:
+    def rank(self, product: Product) -> int:
+        if folded(product.sku) == self.beginning:
+            return EXACT
+        return BEGINS_SO if product.search_key.startswith(self.beginning) else FITS
+
+    def key(self, product: Product) -> tuple[str | int | datetime, ...]:
         """The product's place in the order asked for; ties go by id."""
         match self.sort:
             case ProductSort.NAME:
@@ -199,3 +237,14 @@ class ProductQuery:
                 return product.price.amount, product.id
             case ProductSort.CREATED:
                 return product.created_at, product.id
+            case ProductSort.MODIFIED:
+                return product.modified_at, product.id
+            case ProductSort.RELEVANCE:
+                rank = self.rank(product)
+                return rank, product.search_key if rank == BEGINS_SO else "", product.id
+
+
+def _folded_skus(skus: Collection[str]) -> Iterator[str]:
+    for sku in skus:
+        with suppress(InvalidField):
+            yield folded(clean("sku", sku, length_max=SEARCH_LENGTH_MAX))

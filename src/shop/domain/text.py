@@ -26,6 +26,8 @@ def folded(text: str) -> str:
     what is invisible. Beyond that any run of blanks is one space, with none at the ends, and `İ` is
     an `i`. It is for finding and comparing; what was typed is what is stored and shown.
     """
+    if text.isascii():
+        return " ".join(text.lower().split())
     text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
     # Folding `İ` leaves an `i` and its dot. Once more, since letters may compose with what is left.
     for _ in range(2):
@@ -55,8 +57,20 @@ def clean(
     value = value.strip()
     if not length_min <= len(value) <= length_max:
         raise InvalidField(field, f"must have {length_min} to {length_max} characters")
-    if any(
+    if not value.isprintable() and any(
         unicodedata.category(c) in ("Cc", "Cs") and not (lines and c in "\t\r\n") for c in value
     ):
         raise InvalidField(field, "must not contain control characters")
     return value
+
+
+def without_accents(text: str) -> str:
+    """Letters without the marks above and below them.
+
+    Marks of low classes are parts of letters: voicing in kana, nukta and virama in Indic scripts.
+    """
+    if text.isascii():
+        return text
+    parts = unicodedata.normalize("NFD", text)
+    letters = "".join(part for part in parts if unicodedata.combining(part) < 10)
+    return unicodedata.normalize("NFC", letters)

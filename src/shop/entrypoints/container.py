@@ -53,6 +53,7 @@ from shop.domain.services.keep_users import (
     SetRole,
 )
 from shop.domain.services.look_up import LookUpOrders, LookUpProducts
+from shop.domain.services.make_searchable import MakeSearchable
 from shop.domain.services.place_order import PlaceOrder
 from shop.domain.services.purge import PurgeAttempts, PurgeKeys, PurgeSessions
 from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
@@ -171,6 +172,7 @@ class Container(containers.DeclarativeContainer):
     find_product = providers.Singleton(FindProduct, **_reading)
     create_product = providers.Singleton(CreateProduct, **_writing)
     add_products = providers.Singleton(AddProducts, **_reading)
+    make_searchable = providers.Singleton(MakeSearchable, **_reading)
     change_product = providers.Singleton(ChangeProduct, **_writing)
     archive_product = providers.Singleton(ArchiveProduct, **_writing)
     restore_product = providers.Singleton(
@@ -241,6 +243,7 @@ class Container(containers.DeclarativeContainer):
 
     # What a process does again and again while it serves: `shop.adapters.background`.
     background_tasks = providers.List(
+        _every(60, "make_searchable", make_searchable),
         _every(600, "purge_sessions", purge_sessions),
         _every(600, "purge_attempts", purge_attempts),
         _every(600, "purge_keys", purge_keys),

@@ -1,11 +1,19 @@
 """Sample products: the same seed and number always make the same one."""
 
+import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from shop.domain.money import Money, currency_digits
 from shop.domain.products import Product
+from shop.domain.users import OPERATOR
+from shop.entrypoints.container import Container
+
+PER_STEP = 2_000
+"""Products in a transaction: others who write to SQLite wait for its end."""
+AT_ONCE = 2
+"""Steps: while the database stores one, the next is made."""
 
 _KINDS = [
     "Teapot",
@@ -58,6 +66,33 @@ _STYLES = [
     "Slim",
     "Handmade",
 ]
+
+
+async def add_samples(
+    container: Container, *, count: int, seed: int, advance: Callable[[int], None]
+) -> int:
+    """How many of them were new. Who is interrupted has added whole steps."""
+    added = 0
+    steps = iter(range(0, count, PER_STEP))
+
+    async def work() -> None:
+        nonlocal added
+        for start in steps:
+            numbers = range(start, min(start + PER_STEP, count))
+            products = sample_products(
+                seed=seed,
+                numbers=numbers,
+                currency=container.settings().currency,
+                # Anew each time: who mirrors the catalogue looks back some seconds, not minutes.
+                at=container.clock()(),
+            )
+            # Not `added += len(await ...)`, which would add to what it was before the wait.
+            new = await container.add_products()(caller=OPERATOR, products=products)
+            added += len(new)
+            advance(len(numbers))
+
+    await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+    return added
 
 
 def sample_products(

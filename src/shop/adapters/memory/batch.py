@@ -1,11 +1,11 @@
-"""Batches of orders in memory."""
+"""Batches of orders and products in memory."""
 
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
 from shop.adapters.memory.stock import MemoryStockRepository
-from shop.domain.errors import WriteConflict
+from shop.domain.errors import SkuTaken, WriteConflict
 from shop.domain.orders import Order
 from shop.domain.ports import Batch, BatchRepository
 from shop.domain.products import Product
@@ -16,6 +16,8 @@ class MemoryBatchRepository(BatchRepository):
     def __init__(self, tables: Tables) -> None:
         self._orders = tables.orders
         self._users = tables.users
+        self._products = tables.products
+        self._product_ids = tables.ids["products"]
         self._stock = MemoryStockRepository(tables)
 
     async def lock(
@@ -48,4 +50,18 @@ class MemoryBatchRepository(BatchRepository):
                 raise WriteConflict("Another request was faster; try again.")
             codes.add(order.code)
             self._orders[order.id] = order
+        await self._stock.record(movements)
+
+    async def new_product_ids(self, count: int) -> Sequence[int]:
+        return [next(self._product_ids) for _ in range(count)]
+
+    async def add_products(
+        self, products: Sequence[Product], movements: Sequence[StockMovement]
+    ) -> None:
+        taken = {product.sku for product in self._products.values()}
+        for product in products:
+            if product.sku in taken:
+                raise SkuTaken(None)
+            taken.add(product.sku)
+            self._products[product.id] = product
         await self._stock.record(movements)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shop.adapters.memory.database import Tables
-from shop.adapters.memory.pages import cut_window
+from shop.adapters.windows import cut_window
 from shop.domain.orders import HistoryEntry, HistoryQuery
 from shop.domain.pages import Count, Window
 from shop.domain.ports import HistoryRepository

@@ -5,7 +5,7 @@ from dataclasses import replace
 from operator import attrgetter
 
 from shop.adapters.memory.database import Tables
-from shop.adapters.memory.pages import cut_window
+from shop.adapters.windows import cut_window
 from shop.domain.errors import ProductNotFound, SkuTaken
 from shop.domain.pages import Count, Window
 from shop.domain.ports import ProductRepository
@@ -67,14 +67,24 @@ class MemoryProductRepository(ProductRepository):
     def _folded_skus(self) -> set[str]:
         return {folded(product.sku) for product in self._products.values()}
 
+    async def make_searchable(self, *, limit: int) -> int:
+        """There is no older program here."""
+        return 0
+
     def _matching(self, query: ProductQuery) -> Sequence[Product]:
-        wanted = query.search.casefold()
         return [
             product
             for product in self._products.values()
             if product.archived == query.archived
-            and wanted in product.search_key
+            and (query.skus is None or folded(product.sku) in query.skus)
+            and (query.created_after is None or product.created_at > query.created_after)
+            and (query.modified_after is None or product.modified_at > query.modified_after)
+            and (not query.terms or _has_all(product.search_text, query.terms))
             and (query.in_stock is None or query.in_stock == (product.stock > 0))
             and (query.price_min is None or product.price.amount >= query.price_min)
             and (query.price_max is None or product.price.amount <= query.price_max)
         ]
+
+
+def _has_all(text: str, terms: Sequence[str]) -> bool:
+    return all(term in text for term in terms)

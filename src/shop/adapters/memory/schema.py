@@ -22,3 +22,6 @@ class MemorySchema(Schema):
 
     async def upgrade(self) -> None:
         return None
+
+    async def slow_search(self) -> str | None:
+        return None

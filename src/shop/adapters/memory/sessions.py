@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
-from shop.adapters.memory.pages import cut_window
+from shop.adapters.windows import cut_window
 from shop.domain.pages import Count, Window
 from shop.domain.ports import SessionRepository
 from shop.domain.sessions import RefreshToken, SessionFamily, SessionQuery

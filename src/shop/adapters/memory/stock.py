@@ -5,7 +5,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
-from shop.adapters.memory.pages import cut_window
+from shop.adapters.windows import cut_window
 from shop.domain.pages import Count, Window
 from shop.domain.ports import StockRepository
 from shop.domain.products import Product

@@ -6,7 +6,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Subquery, case, insert, or_, select, update
+from sqlalchemy import Column, Select, Subquery, bindparam, case, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
@@ -21,6 +21,8 @@ from shop.adapters.sql.pages import (
     read_list,
 )
 from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_row, read_rows
+from shop.adapters.sql.search import SORT_COLUMNS, Search, filters
+from shop.adapters.windows import cut_window
 from shop.domain.errors import ProductNotFound, SkuTaken
 from shop.domain.money import Money
 from shop.domain.pages import Count, Window
@@ -32,18 +34,13 @@ _products, _stock, _listings = tables.products, tables.stock, tables.listings
 
 _KEPT_AS = {None: PRODUCTS, True: IN_STOCK, False: SOLD_OUT}
 
-# What is made from other columns is only searched in.
-_MADE = ("search_key", "sku_folded", "sku_clash")
+# Made of other columns, for finding and ordering only.
+_SEARCHED = ("search_key", "search_text", "search_version")
+_MADE = (*_SEARCHED, "sku_folded", "sku_clash")
 PRODUCT_COLUMNS = (
     *(column for column in _products.columns if column.name not in _MADE),
     _stock.c.on_hand,
 )
-
-_SORT_COLUMNS: dict[ProductSort, ColumnElement[Any]] = {
-    ProductSort.NAME: _listings.c.search_key,
-    ProductSort.PRICE: _listings.c.price,
-    ProductSort.CREATED: _listings.c.created_at,
-}
 
 
 class SqlProductRepository(ProductRepository):
@@ -92,14 +89,43 @@ class SqlProductRepository(ProductRepository):
         return {sku for sku, key in keys.items() if key in taken}
 
     async def read_window(self, query: ProductQuery, window: Window) -> Sequence[Product]:
-        rows = await read_list(self._connection, *_listed(query), window)
+        if query.skus is not None:
+            return cut_window(
+                await self._read_named(query), window, query.key, descending=query.descending
+            )
+        rows: Sequence[ReadRow]
+        if query.terms:
+            rows = await Search(self._connection, query, window).read(select_products())
+        else:
+            rows = await read_list(self._connection, *_listed(query), window)
         return [product_from(row) for row in rows]
 
     async def read_counted(
         self, query: ProductQuery, window: Window
     ) -> tuple[Sequence[Product], Count]:
-        rows, count = await read_counted_list(self._connection, *_listed(query), window)
+        if query.skus is not None:
+            named = await self._read_named(query)
+            page = cut_window(named, window, query.key, descending=query.descending)
+            return page, Count(len(named))
+        rows: Sequence[ReadRow]
+        if query.terms:
+            search = Search(self._connection, query, window)
+            rows = await search.read(select_products())
+            count = await search.count()
+        else:
+            rows, count = await read_counted_list(self._connection, *_listed(query), window)
         return [product_from(row) for row in rows], count
+
+    async def _read_named(self, query: ProductQuery) -> list[Product]:
+        """All that a query with SKUs is about: they are few."""
+        statement = select_products().join(_listings, _listings.c.product_id == _products.c.id)
+        in_question = {
+            column.name: column
+            for column in (*_listings.columns, _products.c.sku_folded, _products.c.search_text)
+        }
+        conditions = filters(query, in_question, self._connection.dialect.name)
+        rows = await read_rows(self._connection, statement.where(*conditions))
+        return [product_from(row) for row in rows]
 
     async def add(self, products: Sequence[Product]) -> list[Product]:
         if not products:
@@ -117,6 +143,24 @@ class SqlProductRepository(ProductRepository):
             replace(product, id=product_id, stock=0)
             for product_id, product in zip(ids, products, strict=True)
         ]
+
+    async def make_searchable(self, *, limit: int) -> int:
+        rows = await read_rows(
+            self._connection,
+            select_products()
+            .where(_products.c.search_version != _products.c.version)
+            .order_by(_products.c.id)
+            .limit(limit)
+            .with_for_update(key_share=True, skip_locked=True, of=_products),
+        )
+        if rows:
+            await self._connection.execute(
+                update(_products)
+                .where(_products.c.id == bindparam("of_product"))
+                .values({name: bindparam(name) for name in _SEARCHED}),
+                [{"of_product": row["id"], **_made_of(product_from(row))} for row in rows],
+            )
+        return len(rows)
 
 
 def select_products() -> Select[Any]:
@@ -149,7 +193,7 @@ def product_row(product: Product) -> Row:
         "description": product.description,
         "price": product.price.amount,
         "currency": product.price.currency,
-        "search_key": product.search_key,
+        **_made_of(product),
         "archived": product.archived,
         "version": product.version,
         "created_at": product.created_at,
@@ -165,39 +209,47 @@ def _listed(query: ProductQuery) -> tuple[SqlList, Row]:
         "in_stock": query.in_stock,
         "price_min": query.price_min,
         "price_max": query.price_max,
-        "search": _pattern(query.search) if query.search else None,
+        "created_after": query.created_after,
+        "modified_after": query.modified_after,
     }
     given = {name: value for name, value in values.items() if value is not None}
     listed = _list_of(query.sort, query.descending, query.archived, frozenset(given))
     return listed, given | length_kept_as(_KEPT_AS[query.in_stock])
 
 
-def _pattern(search: str) -> str:
-    """For LIKE: anywhere, and as it is."""
-    escaped = search.casefold().replace("/", "//").replace("%", "/%").replace("_", "/_")
-    return f"%{escaped}%"
+# By what lists may be limited, from and to; the last of those given gathers what fits.
+_RANGES: Sequence[tuple[Column[Any], Bound, Bound | None]] = (
+    (
+        _listings.c.price,
+        Bound("price_min", is_included=True),
+        Bound("price_max", is_included=True),
+    ),
+    (_listings.c.created_at, Bound("created_after", is_included=False), None),
+    (_listings.c.modified_at, Bound("modified_after", is_included=False), None),
+)
 
 
 @lru_cache
 def _list_of(
     sort: ProductSort, descending: bool, archived: bool, filters: frozenset[str]
 ) -> SqlList:
-    order = [_SORT_COLUMNS[sort], _listings.c.product_id]
-    price = _listings.c.price
+    order = [SORT_COLUMNS[sort], _listings.c.product_id]
     where = [_listings.c.archived == parameter("archived", _listings.c.archived)]
     if "in_stock" in filters:
         where.append(_listings.c.in_stock == parameter("in_stock", _listings.c.in_stock))
-    lowest = Bound("price_min", is_included=True) if "price_min" in filters else None
-    highest = Bound("price_max", is_included=True) if "price_max" in filters else None
+    lowest: Bound | None = None
+    highest: Bound | None = None
     rest, gathered_by = [], order
-    if sort is not ProductSort.PRICE and (lowest or highest):
-        rest += [bound.at_least(price) for bound in [lowest] if bound]
-        rest += [bound.at_most(price) for bound in [highest] if bound]
-        lowest = highest = None
-        gathered_by = [price, _listings.c.product_id]
-    if "search" in filters:
-        wanted = parameter("search", _listings.c.search_key)
-        rest.append(_listings.c.search_key.like(wanted, escape="/"))
+    for column, low, high in _RANGES:
+        at_least, at_most = low if low.parameter in filters else None, None
+        if high is not None and high.parameter in filters:
+            at_most = high
+        if column is order[0]:
+            lowest, highest = at_least, at_most
+        elif at_least or at_most:
+            rest += [at_least.at_least(column)] if at_least else []
+            rest += [at_most.at_most(column)] if at_most else []
+            gathered_by = [column, _listings.c.product_id]
     return SqlList(
         source=_listings,
         order=order,
@@ -219,3 +271,20 @@ def _details(part: Subquery) -> Select[Any]:
         .join_from(part, _products, _products.c.id == product_id)
         .join(_stock, _stock.c.product_id == product_id)
     )
+
+
+def new_product_row(product: Product) -> Row:
+    """With the id, for who has taken one before."""
+    return {"id": product.id, **product_row(product)}
+
+
+def stock_row(product: Product) -> Row:
+    return {"product_id": product.id, "on_hand": product.stock}
+
+
+def _made_of(product: Product) -> Row:
+    return {
+        "search_key": product.search_key,
+        "search_text": product.search_text,
+        "search_version": product.version,
+    }

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import is_missing_table, translating
 from shop.adapters.sql.rows import insert_into
+from shop.adapters.sql.search_index import build, missing_because
 from shop.adapters.sql.tables import schema_compatibility, shop
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.errors import OtherCurrency, StoreTooNew, StoreUnfit
@@ -39,6 +40,9 @@ _TAKES_CHANGES = {
 # Any number; the same for all who migrate, so that two hosts do it one after the other.
 _TRY_LOCK = "SELECT WHERE pg_try_advisory_xact_lock(7466877)"
 _LOCK_PAUSE = 0.1
+
+# Products that are made searchable in one transaction.
+_PER_STEP = 1_000
 
 # One statement, since readiness is asked often.
 _STATE = """
@@ -90,6 +94,27 @@ class SqlSchema(Schema):
         with translating():
             async with migrating(self._engines) as connection:
                 await connection.run_sync(_upgrade)
+            if await self.state() is SchemaState.CURRENT:
+                await self._prepare_search()
+
+    async def _prepare_search(self) -> None:
+        """The texts first, since it takes less time to build their index over them."""
+        while await self._make_searchable():
+            pass
+        if self._engines.patient.dialect.name == "postgresql":
+            async with self._engines.patient.connect() as connection:
+                # An index that does not stop those who write is built in no transaction.
+                await build(await connection.execution_options(isolation_level="AUTOCOMMIT"))
+
+    async def _make_searchable(self) -> int:
+        async with SqlUnitOfWork(engines=self._engines) as uow:
+            number = await uow.products.make_searchable(limit=_PER_STEP)
+            await uow.commit()
+        return number
+
+    async def slow_search(self) -> str | None:
+        async with SqlUnitOfWork(engines=self._engines, read_only=True) as uow:
+            return await missing_because(uow.connection)
 
 
 @asynccontextmanager
@@ -127,6 +152,14 @@ def config(connection: Connection | None = None) -> Config:
     settings.set_main_option("script_location", str(MIGRATIONS))
     settings.attributes["connection"] = connection
     return settings
+
+
+def is_in_metadata(item: object, name: str | None, *_: object) -> bool:
+    """Whether alembic may compare it with the tables of the code.
+
+    The index for searching is none of theirs: each database has its own, and not every one has it.
+    """
+    return not (name or "").startswith("products_search")
 
 
 def note_compatibility(

@@ -6,20 +6,21 @@ parameters cost more on top; see `postgresql.py`, whose twin this is, and docs/d
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import aiosqlite
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 from sqlalchemy.dialects import sqlite
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.orders import line_rows, order_row
-from shop.adapters.sql.products import PRODUCT_COLUMNS, product_from
+from shop.adapters.sql.products import PRODUCT_COLUMNS, new_product_row, product_from, stock_row
 from shop.adapters.sql.rows import Columns, Row, types_of, written_columns
 from shop.adapters.sql.stock import last_balances, movement_row
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
-from shop.domain.errors import InvalidToken
+from shop.domain.errors import InvalidToken, SkuTaken
 from shop.domain.orders import Order
 from shop.domain.ports import Batch, BatchRepository
 from shop.domain.products import Product
@@ -35,8 +36,9 @@ class SqliteUnitOfWork(SqlUnitOfWork):
 class _Insert:
     """An INSERT of many rows, for the driver."""
 
-    def __init__(self, table: Table) -> None:
-        self.columns = Columns(types_of(written_columns(table)), sqlite.dialect())
+    def __init__(self, table: Table, columns: Iterable[Column[Any]] | None = None) -> None:
+        given = written_columns(table) if columns is None else columns
+        self.columns = Columns(types_of(given), sqlite.dialect())
         names = self.columns.names
         self.sql = (
             f"INSERT INTO {table.name} ({', '.join(names)})"  # noqa: S608 - names of our own
@@ -71,6 +73,8 @@ _ADD_ORDERS = _Insert(tables.orders)
 _ADD_LINES = _Insert(tables.order_lines)
 _SET_STOCK = "UPDATE stock SET on_hand = ? WHERE product_id = ?"
 _ADD_MOVEMENTS = _Insert(tables.stock_movements)
+_ADD_PRODUCTS = _Insert(tables.products, tables.products.columns)
+_ADD_STOCK = _Insert(tables.stock)
 
 
 class SqliteBatch(BatchRepository):
@@ -114,6 +118,19 @@ class SqliteBatch(BatchRepository):
         await self._driver.executemany(
             _SET_STOCK, [(balance, product_id) for product_id, balance in balances.items()]
         )
+        await self._insert(_ADD_MOVEMENTS, map(movement_row, movements))
+
+    async def new_product_ids(self, count: int) -> Sequence[int]:
+        # Nobody else adds products until the transaction ends.
+        [[last]] = await self._driver.execute_fetchall("SELECT max(id) FROM products")
+        return range((last or 0) + 1, (last or 0) + 1 + count)
+
+    async def add_products(
+        self, products: Sequence[Product], movements: Sequence[StockMovement]
+    ) -> None:
+        with refusing(SkuTaken()):
+            await self._insert(_ADD_PRODUCTS, map(new_product_row, products))
+        await self._insert(_ADD_STOCK, map(stock_row, products))
         await self._insert(_ADD_MOVEMENTS, map(movement_row, movements))
 
     async def _insert(self, insert: _Insert, rows: Iterable[Row]) -> None:

@@ -213,7 +213,12 @@ products = Table(
     Column("description", Text, nullable=False),
     Column("price", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
+    # For the order by name.
     Column("search_key", ordered_text(1000), nullable=False),
+    # What searching looks in, and of which version of the product it was made. A shop of the
+    # version before, which may serve meanwhile, writes neither: then the versions differ.
+    Column("search_text", Text, nullable=False, server_default=""),
+    Column("search_version", Integer, nullable=False, server_default="0"),
     Column("archived", Boolean, nullable=False),
     Column("version", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
@@ -225,6 +230,13 @@ products = Table(
     CheckConstraint("price >= 0", name="price_not_negative"),
     CheckConstraint("max_per_order > 0", name="max_per_order_positive"),
     Index("products_sku_folded_key", "sku_folded", "sku_clash", unique=True),
+    # Empty most of the time.
+    Index(
+        "products_unsearchable",
+        "id",
+        postgresql_where=text("search_version <> version"),
+        sqlite_where=text("search_version <> version"),
+    ),
 )
 
 # Apart from `products`, so that a sale rewrites and locks a narrow row and no index.
@@ -251,9 +263,11 @@ listings = Table(
     Column("search_key", ordered_text(1000), nullable=False),
     Column("price", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("modified_at", UtcDateTime, nullable=False),
     Index("listings_by_name", "archived", "search_key", "product_id", "price"),
     Index("listings_by_price", "archived", "price", "product_id"),
     Index("listings_by_created", "archived", "created_at", "product_id", "price"),
+    Index("listings_by_modified", "archived", "modified_at", "product_id", "price"),
     Index(
         "listings_by_stock_and_name", "archived", "in_stock", "search_key", "product_id", "price"
     ),
@@ -261,6 +275,10 @@ listings = Table(
     Index(
         "listings_by_stock_and_created",
         *("archived", "in_stock", "created_at", "product_id", "price"),
+    ),
+    Index(
+        "listings_by_stock_and_modified",
+        *("archived", "in_stock", "modified_at", "product_id", "price"),
     ),
 )
 

@@ -98,7 +98,9 @@ class CreateProduct:
         async with self.unit_of_work(key=key) as uow:
             await require_active(uow, caller)
             await _require_free(uow, product)
-            [stored] = await _add(uow, [product], caller)
+            [added] = await uow.products.add([product])
+            stored = replace(added, stock=product.stock)
+            await uow.stock.record(_initial_movements([stored], caller))
             uow.record(_event("product.created", caller, stored.id))
             await uow.commit(stored)
         return stored
@@ -117,7 +119,9 @@ class AddProducts:
         async with self.unit_of_work() as uow:
             taken = await uow.products.find_skus([product.sku for product in products])
             new = [product for product in products if product.sku not in taken]
-            stored = await _add(uow, new, caller)
+            ids = await uow.batch.new_product_ids(len(new))
+            stored = [replace(product, id=id_) for product, id_ in zip(new, ids, strict=True)]
+            await uow.batch.add_products(stored, _initial_movements(stored, caller))
             await uow.commit()
         return stored
 
@@ -132,23 +136,14 @@ async def _require_free(uow: UnitOfWork, product: Product) -> None:
             raise SkuTaken(other.sku, product_id=other.id, archived=other.archived)
 
 
-async def _add(uow: UnitOfWork, products: Sequence[Product], caller: Caller) -> list[Product]:
-    """Store products and their initial stock, which enters through the ledger like any other."""
-    empty = await uow.products.add([replace(product, stock=0) for product in products])
-    shelf = Shelf({product.id: product for product in empty})
-    stored = []
-    for product, added in zip(products, empty, strict=True):
+def _initial_movements(products: Sequence[Product], caller: Caller) -> Sequence[StockMovement]:
+    """How the stock of new products came: it enters through the ledger like any other."""
+    shelf = Shelf({product.id: replace(product, stock=0) for product in products})
+    for product in products:
         if product.stock:
-            shelf.move(
-                added.id,
-                product.stock,
-                Reason.INITIAL,
-                at=product.created_at,
-                actor_id=caller.actor_id,
-            )
-        stored.append(replace(added, stock=product.stock))
-    await uow.stock.record(shelf.movements)
-    return stored
+            at, actor_id = product.created_at, caller.actor_id
+            shelf.move(product.id, product.stock, Reason.INITIAL, at=at, actor_id=actor_id)
+    return shelf.movements
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from shop.adapters.sql import schema
 from shop.adapters.sql.urls import parse_url, place_of
 from shop.domain.errors import StoreTooNew
 from shop.domain.ports import SchemaState
-from shop.entrypoints.cli.running import connected, opened, run_async
+from shop.entrypoints.cli.running import connected, note_slow_search, opened, run_async
 from shop.entrypoints.settings import load_settings
 
 
@@ -24,6 +24,7 @@ async def migrate() -> None:
         await container.schema().upgrade()
         await container.schema().claim_currency(container.settings().currency)
         state = await container.schema().state()
+        slow_search = await container.schema().slow_search()
     place = place_of(parse_url(settings.database_url))
     if state is SchemaState.COMPATIBLE:
         click.echo(
@@ -31,6 +32,8 @@ async def migrate() -> None:
         )
     else:
         click.echo(f"Schema {schema.head()}: {place}")
+    if slow_search:
+        click.echo(note_slow_search(slow_search), err=True)
 
 
 @click.command()

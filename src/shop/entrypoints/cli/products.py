@@ -1,17 +1,15 @@
 """`shop products`, and `shop add-products` for samples."""
 
 import rich_click as click
-from rich.progress import track
 
 from shop.domain.money import Money
 from shop.domain.pages import Window
 from shop.domain.products import NO_MAX, Product, ProductQuery, ProductSort
 from shop.domain.users import OPERATOR
+from shop.entrypoints.cli.progress import progress_of
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import json_option, limit_option, show_count, show_table
-from shop.entrypoints.samples import sample_products
-
-PER_STEP = 1_000
+from shop.entrypoints.samples import add_samples
 
 
 @click.command("add-products")
@@ -36,15 +34,9 @@ async def add_products(count: int, seed: int) -> None:
     Products that are there already are left as they are, so repeating a command adds nothing;
     another --seed makes others.
     """
-    added = 0
     async with opened() as container:
-        now = container.clock()()
-        currency = container.settings().currency
-        steps = range(0, count, PER_STEP)
-        for start in track(steps, "Adding products", disable=len(steps) < 3):
-            numbers = range(start, min(start + PER_STEP, count))
-            batch = sample_products(seed=seed, numbers=numbers, currency=currency, at=now)
-            added += len(await container.add_products()(caller=OPERATOR, products=batch))
+        with progress_of("products", count) as advance:
+            added = await add_samples(container, count=count, seed=seed, advance=advance)
     kept = count - added
     click.echo(f"Added {added} products" + (f"; {kept} were there already." if kept else "."))
 
@@ -55,7 +47,7 @@ def products() -> None:
 
 
 @products.command("list")
-@click.option("--search", default="", help="Found anywhere in name or SKU.")
+@click.option("--search", default="", help="Words, all found in name, SKU or description.")
 @click.option("--archived", is_flag=True, help="Those that are archived, in place of the others.")
 @limit_option
 @json_option

@@ -137,3 +137,10 @@ async def require_schema(container: Container, *, migrates: bool) -> None:
         click.echo(f"Migrating {place}", err=True)
         await schema.upgrade()
     await schema.claim_currency(container.settings().currency)
+
+
+def note_slow_search(reason: str) -> str:
+    return (
+        f"Searches have no index: {reason}. They look at a limited number of products, and say so "
+        "where that is not enough; see docs/deploy.md."
+    )

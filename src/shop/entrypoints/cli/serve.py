@@ -13,7 +13,7 @@ import rich_click as click
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
-from shop.entrypoints.cli.running import HOST, address_of, opened, port_option
+from shop.entrypoints.cli.running import HOST, address_of, note_slow_search, opened, port_option
 from shop.entrypoints.container import Container
 from shop.entrypoints.demo import demo_users_left
 from shop.entrypoints.keys import load_keys
@@ -109,6 +109,8 @@ def _allow_files() -> None:
 async def _check_store() -> None:
     """Fail here, with one sentence, rather than in every worker."""
     async with opened(creates=True) as container:
+        if slow_search := await container.schema().slow_search():
+            click.echo(note_slow_search(slow_search), err=True)
         if container.settings().environment == "production":
             await _refuse_demo_users(container)
 

@@ -1,5 +1,6 @@
 """Products over HTTP: browsing them, and staff keeping them."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -124,6 +125,17 @@ async def test_lists_are_in_the_order_asked_for(
         ({"price_min": "4.5", "price_max": "4.50"}, ["apple tea", "Äpfel 100%"]),
         ({"price_min": "5", "price_max": "4"}, []),
         ({"search": "tea", "in_stock": "true", "price_max": "5"}, ["apple tea"]),
+        ({"search": "tea ap"}, ["apple tea"]),
+        ({"search": "apfel fru"}, ["Äpfel 100%"]),
+        ({"search": "tea", "ordering": "relevance"}, ["Teapot", "apple tea"]),
+        ({"search": "tea-2", "ordering": "relevance"}, ["apple tea"]),
+        ({"ordering": "relevance"}, ["apple tea", "Mug", "Teapot", "Äpfel 100%"]),
+        ({"sku": "mug_4"}, ["Mug"]),
+        ({"sku": ["TEA-2", "Mug_4", "x", "null", "\0"]}, ["apple tea", "Mug"]),
+        ({"sku": ["TEA-2", "Mug_4"], "price_min": "10"}, ["Mug"]),
+        ({"created_after": "2026-03-01T11:59:59Z", "price_min": "12"}, ["Teapot", "Mug"]),
+        ({"created_after": "2026-03-01T12:00:00Z"}, []),
+        ({"modified_after": "2026-03-01T12:00:00+00:00"}, []),
     ],
 )
 async def test_lists_show_what_is_asked_for(
@@ -133,6 +145,39 @@ async def test_lists_show_what_is_asked_for(
     response = await api.customer.get("/api/products/", params=params)
     assert names(response) == expected
     assert response.json()["count"] == len(expected)
+
+
+async def test_at_most_a_hundred_skus_are_asked_for_at_once(api: Api) -> None:
+    for number, status in {100: 200, 101: 400}.items():
+        params = {"sku": [f"S-{n}" for n in range(number)]}
+        response = await api.customer.get("/api/products/", params=params)
+        assert response.status_code == status
+
+
+async def test_what_was_found_is_walked_by_links_in_the_order_of_relevance(api: Api) -> None:
+    await given_catalogue(api)
+    await api.given_product(name="Tea towel", sku="X")
+    await api.given_product(name="Iced", sku="TEA")
+    link = "/api/products/?search=tea&ordering=relevance&page_size=1"
+    walked = []
+    while link:
+        page = await api.customer.get(link)
+        walked += names(page)
+        link = page.json()["next"]
+    assert walked == ["Iced", "Tea towel", "Teapot", "apple tea"]
+    assert names(await api.customer.get(page.json()["previous"])) == ["Teapot"]
+
+
+async def test_who_mirrors_the_catalogue_walks_what_was_modified(api: Api) -> None:
+    await given_catalogue(api)
+    since = api.container.clock()().isoformat()
+    for product_id in (3, 1):
+        api.clock.advance(timedelta(seconds=1))
+        await api.staff.patch(f"/api/products/{product_id}/", json={"price": "1"})
+    await api.staff.post("/api/products/2/stock/", json={"delta": 1, "reason": "restock"})
+    params = {"ordering": "modified", "modified_after": since}
+    response = await api.customer.get("/api/products/", params=params)
+    assert names(response) == ["Äpfel 100%", "Teapot"]
 
 
 # --- ETag ---

@@ -7,7 +7,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from shop.adapters.sql.engine import create_engines
-from shop.adapters.sql.schema import migrating, note_compatibility
+from shop.adapters.sql.schema import is_in_metadata, migrating, note_compatibility
 from shop.adapters.sql.tables import metadata
 
 
@@ -19,6 +19,7 @@ def run(connection: Connection) -> None:
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
         transaction_per_migration=connection.dialect.name == "postgresql",
+        include_object=is_in_metadata,
         on_version_apply=note_compatibility,
     )
     with context.begin_transaction():

@@ -20,6 +20,7 @@ from shop.domain.products import (
     NO_MAX,
     SEARCH_LENGTH_MAX,
     SKU_LENGTH_MAX,
+    SKUS_MAX,
     STOCK_MAX,
     Product,
     ProductQuery,
@@ -71,6 +72,8 @@ from shop.entrypoints.http.api.parameters import (
     NoteOut,
     PriceOut,
     ProductId,
+    Time,
+    parse_time,
     text,
 )
 from shop.entrypoints.http.api.plain_details import Shown, plain_detail, respond_shown
@@ -299,6 +302,17 @@ class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ) = None
 
 
+Ordering = Literal[
+    "name",
+    "-name",
+    "price",
+    "-price",
+    "created",
+    "-created",
+    "modified",
+    "-modified",
+    "relevance",
+]
 PriceLimit = Annotated[
     str | None,
     QueryParameter(
@@ -314,8 +328,19 @@ _LISTINGS = {
         (ProductSort.NAME, tuple[KeyText, KeyNumber]),
         (ProductSort.PRICE, tuple[KeyNumber, KeyNumber]),
         (ProductSort.CREATED, tuple[KeyTime, KeyNumber]),
+        (ProductSort.MODIFIED, tuple[KeyTime, KeyNumber]),
     )
 }
+
+
+def _listing(query: ProductQuery) -> Listing[Product, ProductOut]:
+    """How well a product fits depends on what is searched for; the rest of a key does not."""
+    if query.sort is not ProductSort.RELEVANCE:
+        return _LISTINGS[query.sort]
+    return Listing(key=query.key, key_type=_RELEVANCE_KEY, out=ProductOut.of)
+
+
+_RELEVANCE_KEY = tuple[KeyNumber, KeyText, KeyNumber]
 _MOVEMENTS = Listing(
     key=lambda movement: (movement.id,), key_type=tuple[KeyNumber], out=MovementOut.of
 )
@@ -365,7 +390,7 @@ class ProductController(Controller):
     @get(
         operation_id="listProducts",
         summary="A page of products",
-        opt=null_is_text("search") | shared_by(same_for_each_role) | REVALIDATED,
+        opt=null_is_text("search", "sku") | shared_by(same_for_each_role) | REVALIDATED,
         responses=problems(401, 403, 404, 406, 503) | NOT_MODIFIED,
         response_headers=[ETAG],
     )
@@ -380,15 +405,20 @@ class ProductController(Controller):
             QueryParameter(
                 max_length=SEARCH_LENGTH_MAX,
                 pattern=TEXT_PATTERN,
-                description="Found anywhere in name or SKU, whatever the case.",
-                schema_extra={"examples": ["bamboo"]},
+                description="Words, each of which is found anywhere in name, SKU or description; "
+                "one of fewer than three characters where a word begins. Case makes no difference, "
+                "and accents need not be typed.",
+                schema_extra={"examples": ["bamboo blanket"]},
             ),
             Words(f"must be {SEARCH_LENGTH_MAX} characters at most, and no control characters"),
         ] = "",
         ordering: Annotated[
-            Literal["name", "-name", "price", "-price", "created", "-created"],
+            Ordering,
             QueryParameter(
-                description="A `-` in front reverses.", schema_extra={"examples": ["-price"]}
+                description="A `-` in front reverses. By `relevance` the product whose SKU was "
+                "searched for comes first, then those whose names begin with the search, by name, "
+                "then the others, the first created first.",
+                schema_extra={"examples": ["-price"]},
             ),
         ] = "created",
         in_stock: Annotated[
@@ -406,6 +436,16 @@ class ProductController(Controller):
         ] = False,
         price_min: PriceLimit = None,
         price_max: PriceLimit = None,
+        sku: Annotated[
+            list[str] | None,
+            QueryParameter(
+                max_items=SKUS_MAX,
+                description="Only products with this SKU, whatever the case; repeat it for more.",
+                schema_extra={"examples": [["BLA-1-000001"]]},
+            ),
+        ] = None,
+        created_after: Time = None,
+        modified_after: Time = None,
         if_none_match: IfNoneMatch = None,  # `SharedAnswers` reads it
     ) -> PageOut[ProductOut]:
         query = ProductQuery(
@@ -414,11 +454,14 @@ class ProductController(Controller):
             in_stock=in_stock,
             price_min=_minor_units("price_min", price_min, settings),
             price_max=_minor_units("price_max", price_max, settings),
+            skus=sku,
+            created_after=parse_time("created_after", created_after),
+            modified_after=parse_time("modified_after", modified_after),
             sort=ProductSort(ordering.removeprefix("-")),
             descending=ordering.startswith("-"),
         )
         return await paging(
-            _LISTINGS[query.sort], partial(list_products, caller=request.user, query=query)
+            _listing(query), partial(list_products, caller=request.user, query=query)
         )
 
     @get(

@@ -24,10 +24,14 @@ _BY = {
     "listings_by_name": ["archived", "search_key", "product_id", "price"],
     "listings_by_price": ["archived", "price", "product_id"],
     "listings_by_created": ["archived", "created_at", "product_id", "price"],
+    "listings_by_modified": ["archived", "modified_at", "product_id", "price"],
     "listings_by_stock_and_name": ["archived", "in_stock", "search_key", "product_id", "price"],
     "listings_by_stock_and_price": ["archived", "in_stock", "price", "product_id"],
     "listings_by_stock_and_created": [
         *("archived", "in_stock", "created_at", "product_id", "price")
+    ],
+    "listings_by_stock_and_modified": [
+        *("archived", "in_stock", "modified_at", "product_id", "price")
     ],
 }
 _OF_ORDERS = {
@@ -40,7 +44,7 @@ _OF_PRODUCTS = {
     "products_by_name": ["search_key", "id"],
 }
 
-_LISTED = "archived, search_key, price, created_at"
+_LISTED = "archived, search_key, price, created_at, modified_at"
 _LIST = f"INSERT INTO listings (product_id, in_stock, {_LISTED})"
 _CHANGED = " OR ".join(f"OLD.{name} <> NEW.{name}" for name in _LISTED.split(", "))
 _CHANGE = "UPDATE listings SET " + ", ".join(f"{name} = NEW.{name}" for name in _LISTED.split(", "))
@@ -175,6 +179,7 @@ def _create_tables() -> None:
         sa.Column("search_key", in_c, nullable=False),
         sa.Column("price", sa.BigInteger(), nullable=False),
         sa.Column("created_at", time, nullable=False),
+        sa.Column("modified_at", time, nullable=False),
         sa.PrimaryKeyConstraint("product_id", name=op.f("listings_pkey")),
     )
     for name, columns in _BY.items():

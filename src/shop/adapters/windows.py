@@ -1,4 +1,4 @@
-"""Parts of ordered lists, in memory."""
+"""Parts of lists that are in memory whole."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
