@@ -160,6 +160,20 @@ GUARDS = [
         tests="tests/contracts/test_locked_products.py",
     ),
     Guard(
+        name="what is searched for is no pattern",
+        file="adapters/sql/search.py",
+        take='like(f"%{_escaped(term)}%")',
+        put='like(f"%{term}%")',
+        tests="tests/contracts/test_search.py -k 'finds and postgresql'",
+    ),
+    Guard(
+        name="a part of a search's page is read to its end before the next",
+        file="adapters/sql/search.py",
+        take=".where(*(~each for each in unread))",
+        put="",
+        tests="tests/contracts/test_search.py -k 'given_up'",
+    ),
+    Guard(
         name="a lone product's lock is waited for holding nothing",
         file=INTAKE,
         take="wait_for = [held[self._turn % len(held)]] if held else []",

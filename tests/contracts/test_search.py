@@ -87,6 +87,8 @@ def searches(catalogue: Sequence[Product]) -> Iterator[str]:
         part = of[start : start + dice.randint(1, 8)].strip()
         yield dice.choice([part, part.upper(), dice.choice(of.split())])
     yield from made_up_texts(dice, 30)
+    # What would be patterns of those that are there.
+    yield from ["te_-1", "t%a-1", "tea\\-1", "tea*", "te?-1"]
     yield from ["t t t", " ".join("abcdefghij"), " ".join(["tea"] * 20), "tea " + "x" * 90, "\\%"]
 
 
