@@ -234,3 +234,15 @@ async def test_what_is_listed_is_right_after_changes_and_sales_at_the_same_time(
     for is_there in (True, False):
         found = await listed(store, ProductQuery(in_stock=is_there, price_min=4, price_max=4))
         assert found == [product.id for product in stored if (product.stock > 0) == is_there]
+
+
+async def test_a_window_may_be_as_large_as_the_largest_that_a_command_asks_for(
+    shop: UseCases, store: Store
+) -> None:
+    added = await shop.add_products(
+        caller=OPERATOR, products=[product(0, sku=f"S-{n}", price=money(n)) for n in range(1_002)]
+    )
+    async with store.unit_of_work(read_only=True) as uow:
+        for query in (ProductQuery(), ProductQuery(price_min=0)):
+            page = await read_page(uow.products, query, Window(limit=1_000))
+            assert (page.items, page.more) == (added[:1_000], True)

@@ -41,7 +41,9 @@ from shop.domain.errors import (
     StoreUnfit,
     UsernameTaken,
 )
+from shop.domain.pages import Window
 from shop.domain.ports import SchemaState
+from shop.domain.products import ProductQuery
 from shop.domain.users import OPERATOR
 from tests.builders import money
 from tests.postgresql import PostgresServer, unused_name
@@ -361,3 +363,18 @@ async def test_a_database_that_is_away_is_neither_current_nor_migrated(tmp_path:
     with pytest.raises(StoreUnavailable):
         await SqlSchema(engines=engines).upgrade()
     await engines.dispose()
+
+
+async def test_products_from_before_they_were_listed_by_a_table_of_their_own_are_listed(
+    url: str, engines: Engines
+) -> None:
+    await SqlSchema(engines=engines).upgrade()
+    async with sql_store(url) as store:
+        shop = UseCases(store.unit_of_work)
+        teapot, cup = await shop.given_product(3), await shop.given_product(0)
+        await run(engines, downgrade_to("0007"))
+        await SqlSchema(engines=engines).upgrade()
+        for in_stock, product in ((True, teapot), (False, cup)):
+            query = ProductQuery(in_stock=in_stock)
+            async with store.unit_of_work(read_only=True) as uow:
+                assert await uow.products.read_window(query, Window(limit=2)) == [product]

@@ -10,7 +10,7 @@ PostgreSQL would expect a tenth of the table.
 Filters that are no part of the index (`rest`) are tried one after the other:
 
 1. walk a short way, which is enough where many rows fit;
-2. gather all that fit by another index (`candidates`) and sort them, if they are few;
+2. gather all that fit by another index (`gathered_by`) and sort them, if they are few;
 3. walk further.
 
 If a few thousand fit, and they are not within the first 30,000, it would take longer: the list is
@@ -56,8 +56,8 @@ from shop.domain.errors import SearchTooBroad
 from shop.domain.pages import COUNTED_MAX, Count, Window
 
 WALKED_FIRST, GATHERED_MAX, WALKED_MAX = 1_000, 3_000, 30_000
-PART_MAX = 101
-"""The rows of the largest page, and one more that tells whether there are others."""
+PART_MAX = 1_001
+"""The rows of the largest page (a command's), and one that tells whether there are others."""
 SQLITE_COUNTED_MAX = 10_000
 """SQLite does not estimate: so far it counts, and of longer lists it says that they are so long."""
 LENGTH_AGE_MAX = timedelta(minutes=10)
@@ -232,6 +232,7 @@ async def _read(
     counting: bool,
 ) -> tuple[Sequence[ReadRow], "_Attempt"]:
     """The rows of a window, and the attempt that found them all."""
+    assert window.limit <= PART_MAX
     way = _Way.of(listed, values, window)
     parameters: Row = {
         **values,
