@@ -280,7 +280,7 @@ async def test_names_that_clash_once_folded_stay_apart_and_are_reported(
         EMPTY_SHELVES,
         add_users("Anna", "Bert", "anna"),
     )
-    await run(engines, upgrade_to("0009"))
+    await SqlSchema(engines=engines).upgrade()
     reported = " ".join(record.getMessage() for record in caplog.records)
     assert "products: 'tea' and 'TEA' and 'TeA' are the same" in reported
     assert "users: 'Anna' and 'anna' are the same" in reported
@@ -343,7 +343,7 @@ async def test_a_shop_that_has_products_keeps_their_currency(engines: Engines) -
 
 
 async def test_a_shop_with_prices_in_several_currencies_is_left_as_it_is(engines: Engines) -> None:
-    await run(engines, upgrade_to("0007"))
+    await run(engines, upgrade_to("0008"))
     before = await run(engines, shape)
     await execute(engines, add_products("A"), add_products("B", "C", currency="JPY"))
     schema = SqlSchema(engines=engines)
@@ -372,7 +372,7 @@ async def test_products_from_before_they_were_listed_by_a_table_of_their_own_are
     async with sql_store(url) as store:
         shop = UseCases(store.unit_of_work)
         teapot, cup = await shop.given_product(3), await shop.given_product(0)
-        await run(engines, downgrade_to("0007"))
+        await run(engines, downgrade_to("0009"))
         await SqlSchema(engines=engines).upgrade()
         for in_stock, product in ((True, teapot), (False, cup)):
             query = ProductQuery(in_stock=in_stock)

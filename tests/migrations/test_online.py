@@ -18,17 +18,20 @@ from tests.builders import items, product
 from tests.stores import sql_store
 from tests.use_cases import UseCases
 
-BEFORE = "0007"
+BEFORE = "0009"
 
 
 @pytest.fixture
 async def engines(postgresql_url: str) -> AsyncIterator[Engines]:
-    """A database as the release before left it."""
     engines = create_engines(postgresql_url)
-    await run(engines, lambda connection: command.downgrade(config(connection), BEFORE))
     yield engines
     await SqlSchema(engines=engines).upgrade()
     await engines.dispose()
+
+
+async def go_back(engines: Engines) -> None:
+    """Leave the database as the release before left it."""
+    await run(engines, lambda connection: command.downgrade(config(connection), BEFORE))
 
 
 async def run(engines: Engines, work: Callable[[Connection], None]) -> None:
@@ -62,6 +65,7 @@ async def test_a_shop_sells_while_its_database_is_migrated(
             caller=OPERATOR, products=[product(0, sku=f"S-{n}", stock=n % 3) for n in range(2_500)]
         )
         in_stock = [one for one in catalogue if one.stock]
+        await go_back(engines)
         migration = asyncio.create_task(SqlSchema(engines=engines).upgrade())
         sold = 0
         while not migration.done() or sold < 10:
@@ -88,6 +92,7 @@ async def test_a_migration_that_was_interrupted_goes_on(
             caller=OPERATOR, products=[product(0, sku=f"S-{n}", stock=n % 2) for n in range(10)]
         )
         await shop.intake.close()
+    await go_back(engines)
     schema = SqlSchema(engines=engines)
     for step in STEPS:
 
@@ -115,6 +120,7 @@ async def test_an_index_that_was_left_half_built_is_built_anew(
     postgresql_url: str, engines: Engines
 ) -> None:
     """A killed migration leaves it behind: it is there by its name, and cannot be used."""
+    await go_back(engines)
     database, _, host = postgresql_url.removeprefix("postgresql+asyncpg://shop@/").partition(
         "?host="
     )

@@ -275,7 +275,7 @@ def _details(part: Subquery) -> Select[Any]:
 
 def new_product_row(product: Product) -> Row:
     """With the id, for who has taken one before."""
-    return {"id": product.id, **product_row(product)}
+    return {"id": product.id, **product_row(product), "sku_clash": 0}
 
 
 def stock_row(product: Product) -> Row:

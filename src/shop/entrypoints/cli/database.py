@@ -33,7 +33,7 @@ async def migrate() -> None:
     else:
         click.echo(f"Schema {schema.head()}: {place}")
     if slow_search:
-        click.echo(note_slow_search(slow_search), err=True)
+        click.echo(note_slow_search(slow_search))
 
 
 @click.command()

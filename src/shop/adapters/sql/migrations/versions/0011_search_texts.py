@@ -21,19 +21,20 @@ compatible_with = "0007"
 _UNSEARCHABLE = sa.text("search_version <> version")
 
 # The index has no texts of its own: `content` says where they are. What is to be taken out of it
-# has to be named, and an UPDATE is both.
-_PUT_IN = "INSERT INTO products_search (rowid, search_text) VALUES (new.id, new.search_text);"
+# has to be named, and must be in it: a product without a text never was.
+_PUT_IN = (
+    "INSERT INTO products_search (rowid, search_text) "
+    "SELECT new.id, new.search_text WHERE new.search_text <> '';"
+)
 _TAKE_OUT = (
     "INSERT INTO products_search (products_search, rowid, search_text) "
-    "VALUES ('delete', old.id, old.search_text);"
+    "SELECT 'delete', old.id, old.search_text WHERE old.search_text <> '';"
 )
 _SQLITE_INDEX = (
     "CREATE VIRTUAL TABLE products_search USING fts5 (search_text, content='products', "
     "content_rowid='id', detail='none', columnsize=0, tokenize='trigram case_sensitive 1')",
-    "CREATE TRIGGER products_search_insert AFTER INSERT ON products "
-    f"WHEN new.search_text <> '' BEGIN {_PUT_IN} END",
-    "CREATE TRIGGER products_search_delete AFTER DELETE ON products "
-    f"WHEN old.search_text <> '' BEGIN {_TAKE_OUT} END",
+    f"CREATE TRIGGER products_search_insert AFTER INSERT ON products BEGIN {_PUT_IN} END",
+    f"CREATE TRIGGER products_search_delete AFTER DELETE ON products BEGIN {_TAKE_OUT} END",
     "CREATE TRIGGER products_search_update AFTER UPDATE OF search_text ON products "
     "WHEN old.search_text <> new.search_text "
     f"BEGIN {_TAKE_OUT} {_PUT_IN} END",
