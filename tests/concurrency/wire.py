@@ -38,6 +38,7 @@ class Client:
     _streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = field(
         default=None, repr=False
     )
+    _is_over: bool = field(default=False, repr=False)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None:
@@ -53,6 +54,7 @@ class Client:
         if self._streams is not None:
             self._streams[1].transport.abort()
             self._streams = None
+            self._is_over = False
 
     async def get(self, path: str) -> Answer:
         return await self.ask("GET", path)
@@ -83,6 +85,9 @@ class Client:
         return "\r\n".join([*lines, "", ""]).encode() + content
 
     async def send(self, content: bytes) -> None:
+        if self._is_over:
+            # The server takes nothing more on this connection.
+            self.close()
         _, writer = await self.connect()
         try:
             writer.write(content)
@@ -110,8 +115,7 @@ class Client:
         except (OSError, asyncio.IncompleteReadError) as error:
             self.close()
             raise Gone from error
-        if headers.get("connection", "").lower() == "close":
-            self.close()
+        self._is_over = headers.get("connection", "").lower() == "close"
         return Answer(
             status=int(first.split(" ")[1]),
             headers=headers,

@@ -874,7 +874,7 @@ def test_the_server_is_told_how_connections_are_kept(
         def __init__(self, _name: str, **options: Any) -> None:
             told.update(options)
 
-        def run(self, _load: object) -> None:
+        def run(self, _load: object, *, drain_seconds: float) -> None:
             """Serves nobody."""
 
     monkeypatch.setattr("shop.entrypoints.cli.serve.Server", Server)

@@ -9,6 +9,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from shop.adapters.sql.schema import SqlSchema
 from shop.domain.errors import WrongCredentials
 from shop.domain.keys import KeyedRequest
 from shop.domain.users import OPERATOR
@@ -58,6 +59,7 @@ async def look(url: str) -> dict[str, Any]:
 async def trade(url: str) -> None:
     """Put rows into every table."""
     async with sql_store(url) as store:
+        await SqlSchema(engines=store.sql).claim_currency("EUR")
         shop = UseCases(store.unit_of_work)
         tea = await shop.given_product()
         alice = await shop.given_customer("alice")
