@@ -74,13 +74,6 @@ GUARDS = [
         tests="tests/contracts/test_list_costs.py",
     ),
     Guard(
-        name="a product's change holds its stock",
-        file="adapters/sql/products.py",
-        take="        await lock_row(self._connection, _stock.c.product_id, product_id)\n",
-        put="",
-        tests="tests/contracts/test_locked_products.py -k circle",
-    ),
-    Guard(
         name="row locks of a batch",
         file=POSTGRES,
         take="    FOR NO KEY UPDATE {{skip}}\n",

@@ -32,13 +32,17 @@ backend servers
     balance roundrobin
     option httpchk GET /health/ready
     default-server check inter 200ms fall 1 rise 2
+    http-response set-header x-served-by %s
 {servers}
 """
 
 
 @contextmanager
 def running_haproxy(ports: Sequence[int]) -> Iterator[int]:
-    """The port on which it listens for servers that listen on those."""
+    """The port on which it listens for servers that listen on those.
+
+    Answers say in `x-served-by` which one they are from: `shop-` and its port.
+    """
     assert PROGRAM is not None, "it is not installed"
     root = Path(tempfile.mkdtemp(prefix="shop-haproxy-"))
     with socket.socket() as reservation:

@@ -25,6 +25,8 @@ def environment(database_url: str, settings: Mapping[str, str] | None = None) ->
         "SHOP_DATABASE_URL": database_url,
         "SHOP_SECRET_KEY": SECRET_KEY,
         "SHOP_ACCESS_TOKEN_LIFETIME": "86400",
+        # No load balancer has to turn away before a server stops.
+        "SHOP_DRAIN_SECONDS": "0",
         **(settings or {}),
     }
 

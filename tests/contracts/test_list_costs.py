@@ -60,8 +60,9 @@ _FILL = [
     "CASE WHEN n > 0.9 * {rows} THEN {dear} + n ELSE n * 7919 % 100000 END, 'EUR', "
     "'n-' || (n * 7907 % {rows}), n % 10 = 0, 1, {time}, {time} FROM g",
     "INSERT INTO stock {numbers} n, CASE WHEN n > {rows} / 2 THEN n ELSE 0 END FROM g",
-    "INSERT INTO listings (product_id, archived, in_stock, search_key, price, created_at) "
-    "SELECT id, archived, on_hand > 0, search_key, price, created_at "
+    "INSERT INTO listings (product_id, archived, in_stock, search_key, price, created_at, "
+    "modified_at) "
+    "SELECT id, archived, on_hand > 0, search_key, price, created_at, modified_at "
     "FROM products JOIN stock ON product_id = id WHERE true ON CONFLICT DO NOTHING",
     "INSERT INTO orders (id, code, user_id, status, currency, digest, version, created_at, "
     "modified_at) {numbers} {id}, 'C' || n, CASE WHEN n % 4 = 0 THEN 1 ELSE n % 1000 + 1 END, "
@@ -184,17 +185,19 @@ KEYS = {
     ProductSort.NAME: (f"n-{MIDDLE}", MIDDLE),
     ProductSort.PRICE: (50_000, MIDDLE),
     ProductSort.CREATED: (at(MIDDLE), MIDDLE),
+    ProductSort.MODIFIED: (at(MIDDLE), MIDDLE),
 }
+BY_TIME = (ProductSort.CREATED, ProductSort.MODIFIED)
 
 
 def product_lists() -> Iterator[Case]:
-    for sort, descending, in_stock in combinations(ProductSort, (False, True), (None, False, True)):
+    for sort, descending, in_stock in combinations(KEYS, (False, True), (None, False, True)):
         query = ProductQuery(sort=sort, descending=descending, in_stock=in_stock)
         yield from windows("products", query, KEYS[sort])
         if sort is not ProductSort.PRICE:
             many = replace(query, price_min=1_000, price_max=80_000)
             # The dear ones come first.
-            dear_first = sort is ProductSort.CREATED and descending and in_stock is not False
+            dear_first = sort in BY_TIME and descending and in_stock is not False
             yield Case(of="products", query=many, rows_max=ALL_WAYS if dear_first else WALKING)
             few = replace(query, price_min=1_000, price_max=1_100)
             yield Case(of="products", query=few, rows_max=GATHERING)
@@ -207,6 +210,22 @@ def product_lists() -> Iterator[Case]:
                 price_max=price_max,
             )
             yield from windows("products", query, KEYS[ProductSort.PRICE])
+
+
+def products_since() -> Iterator[Case]:
+    """Made or modified after a moment, in the order of that and in another one."""
+    early, late = at(100), at(ROWS - 900)
+    created, modified = ProductSort.CREATED, ProductSort.MODIFIED
+    in_order = (
+        ProductQuery(sort=created, created_after=early),
+        ProductQuery(sort=modified, modified_after=early),
+    )
+    for query in in_order:
+        yield from windows("products", query, KEYS[query.sort])
+        by_name = replace(query, sort=ProductSort.NAME)
+        yield Case(of="products", query=by_name, rows_max=WALKING)
+    for few in (ProductQuery(created_after=late), ProductQuery(modified_after=late)):
+        yield Case(of="products", query=replace(few, sort=ProductSort.NAME), rows_max=GATHERING)
 
 
 def order_lists() -> Iterator[Case]:
@@ -223,6 +242,7 @@ def order_lists() -> Iterator[Case]:
 
 CASES = [
     *product_lists(),
+    *products_since(),
     *order_lists(),
     *windows("stock", MovementQuery(product_id=1), (2_500,)),
     deep("products", ProductQuery(sort=ProductSort.NAME, in_stock=True)),

@@ -204,7 +204,7 @@ async def with_locks(postgresql_url: str) -> AsyncIterator[Store]:
 async def test_nothing_is_written_of_products_that_changed_since_they_were_read(
     with_locks: Store,
 ) -> None:
-    """Changed by who does not take the lock first, as a program of before."""
+    """Changed by who does not take the lock first, which what lists show does by itself."""
     shop = UseCases(with_locks.unit_of_work)
     owner = await shop.given_customer()
     tea, mug = [await shop.given_product(10) for _ in range(2)]
@@ -220,7 +220,7 @@ async def test_nothing_is_written_of_products_that_changed_since_they_were_read(
                 shelf.move(product.id, -1, Reason.ORDER, at=NOON, order_id=new.id)
             if overtaken:
                 async with with_locks.unit_of_work() as another:
-                    await another.products.save(repriced(mug))
+                    await another.products.save(replace(mug, version=mug.version + 1))
                     await another.commit()
             await uow.batch.add([new], shelf.movements, products=batch.products)
             await uow.commit()

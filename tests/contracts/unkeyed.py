@@ -118,3 +118,6 @@ UNKEYED = {
     "purge_attempts": Unkeyed(do=lambda s: s.shop.purge_attempts(caller=OPERATOR)),
     "purge_keys": Unkeyed(do=lambda s: s.shop.purge_keys(caller=OPERATOR)),
 }
+
+# What these write is made of what is stored, again and again: lost or done twice it is the same.
+MADE_AGAIN = {"count_lists", "make_searchable"}

@@ -256,7 +256,8 @@ async def test_all_wrong_parameters_are_named(api: Api) -> None:
         "in_stock": "must be true or false",
         "price_min": 'must be a decimal string such as "12.00"',
         "price_max": "EUR has 2 digits after the point",
-        "ordering": "must be one of: name, -name, price, -price, created, -created",
+        "ordering": "must be one of: name, -name, price, -price, created, -created, "
+        "modified, -modified, relevance",
         "search": "must be 100 characters at most, and no control characters",
     }
 

@@ -343,4 +343,4 @@ async def test_a_list_that_would_take_too_long_is_refused_with_a_way_out(
         monkeypatch.setattr(repository, "read_counted", read_counted)
     response = await api.customer.get("/api/products/?price_min=1.00")
     problem(response, 400, "search_too_broad")
-    assert "Narrow the filters" in response.json()["detail"]
+    assert "Narrow it down" in response.json()["detail"]
