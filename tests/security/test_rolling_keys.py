@@ -104,7 +104,8 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         "'from shop.entrypoints.cli.main import main; main()' \"$@\"\n"
     )
     command.chmod(0o755)
-    shell = Shell(tmp_path, PATH=f"{command.parent}:{os.environ['PATH']}")
+    # Nobody has to turn away before a process stops: there is no load balancer.
+    shell = Shell(tmp_path, PATH=f"{command.parent}:{os.environ['PATH']}", SHOP_DRAIN_SECONDS="0")
     yield shell
     shell.close()
 
