@@ -1,11 +1,15 @@
 """Reads, changes and the order intake: none of them waits for the connections of another."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+import asyncpg
 import pytest
+from sqlalchemy import text
 
 from shop.adapters.sql.engine import DatabaseOptions
+from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.errors import Overloaded
 from shop.domain.ports import UnitOfWork
 from shop.domain.users import OPERATOR, Caller
@@ -125,3 +129,37 @@ async def test_reads_have_a_shorter_limit_and_one_process_of_the_server(
                 driver = uow.driver  # type: ignore[attr-defined]
                 settings = ("statement_timeout", "max_parallel_workers_per_gather")
                 assert [await driver.fetchval(f"SHOW {name}") for name in settings] == expected
+
+
+async def session_of(store: Store) -> int:
+    """The server's process behind a batch."""
+    async with store.unit_of_work(batch=True) as uow:
+        assert isinstance(uow, SqlUnitOfWork)
+        driver = uow.driver
+        assert isinstance(driver, asyncpg.Connection)
+        return int(await driver.fetchval("SELECT pg_backend_pid()"))
+
+
+async def test_batches_keep_their_connection_until_its_server_ends_it(postgresql_url: str) -> None:
+    async with sql_store(postgresql_url, IMPATIENT) as store:
+        first = await session_of(store)
+        assert await session_of(store) == first
+        async with store.sql.patient.begin() as connection:
+            await connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": first})
+        [kept] = store.sql.kept[store.sql.intake].connections
+        async with asyncio.timeout(10):
+            while kept.is_current(store.sql.servers):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
+        assert await session_of(store) != first
+
+
+async def test_what_batches_keep_is_kept_from_no_other_batch(postgresql_url: str) -> None:
+    """Also from one that has to wait for it, because the pool has given out all it has."""
+    async with sql_store(postgresql_url) as store:
+
+        async def batch(number: int) -> None:
+            async with store.unit_of_work(batch=True) as uow:
+                await uow.batch.lock(order_ids=[], product_ids=[number], user_ids=[])
+
+        async with asyncio.timeout(4):
+            await asyncio.gather(*(batch(number) for number in range(20)))

@@ -9,6 +9,7 @@ from uuid import uuid4
 from sqlalchemy import URL, Connection, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from shop.adapters.sql.connections import Kept, PooledConnection
 from shop.adapters.sql.files import make_private
 from shop.adapters.sql.servers import Servers, set_up_in_transaction
 from shop.adapters.sql.urls import parse_url, split_options, sqlite_file
@@ -64,12 +65,39 @@ class Engines:
     commit_seconds_max: float
     """How long a caller waits for a COMMIT; it is never cancelled, only no longer waited for."""
     reading: UserTurns
+    kept: Mapping[AsyncEngine, Kept]
     servers: Servers | None = None
     """None of SQLite."""
     abandoned: set["asyncio.Task[None]"] = field(default_factory=set)
     """The COMMITs nobody waits for any more."""
 
+    async def connect(self, engine: AsyncEngine) -> PooledConnection:
+        kept = self.kept.get(engine)
+        if kept is None:
+            return await PooledConnection.of(engine)
+        while kept.connections:
+            lent = kept.connections.pop()
+            if lent.is_current(self.servers):
+                return lent
+            lent.terminate()
+            await lent.close()
+        kept.waiting += 1
+        try:
+            return await PooledConnection.of(engine)
+        finally:
+            kept.waiting -= 1
+
+    async def give_back(self, lent: PooledConnection) -> None:
+        kept = self.kept.get(lent.engine)
+        if kept is not None and lent.may_be_kept and not kept.waiting:
+            kept.connections.append(lent)
+        else:
+            await lent.give_back()
+
     async def dispose(self) -> None:
+        for kept in self.kept.values():
+            while kept.connections:
+                await kept.connections.pop().give_back()
         # SQLite has one writer, so there the first two are the same.
         for engine in {self.write, self.intake, self.read, self.look_up}:
             await engine.dispose()
@@ -86,7 +114,7 @@ def create_engines(url: str, options: DatabaseOptions | None = None) -> Engines:
 # Whatever the database's default is: the rules about locks are made for this level.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 # Milliseconds; longer than a batch of another process takes.
-_BRIEFLY = 250
+_BRIEFLY = "250"
 
 # The statements are few and short, and the same plan fits whatever their arrays hold: planning each
 # anew costs more than running it.
@@ -103,6 +131,7 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
     servers = Servers()
     url, of_url = split_options(url)
     writing = _limits(options, options.statement_timeout) | _PLANS
+    batching = writing | {"lock_timeout": _BRIEFLY}
     reading = _limits(options, options.read_statement_timeout) | _READ_PLANS
 
     def engine(settings: Mapping[str, str], timeout: float | None, **pool: Any) -> AsyncEngine:
@@ -128,19 +157,24 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
             pool_use_lifo=True,
         )
 
-    begin = _begin_with(writing) if options.pgbouncer else _BEGIN
+    def begin(settings: Mapping[str, str]) -> str:
+        return _begin_with(settings) if options.pgbouncer else _BEGIN
+
+    # One for each of the intake's lines.
+    intake = pooled(batching, options.statement_timeout, 2)
+    # One for products and one for orders.
+    look_up = pooled(reading, options.read_statement_timeout, 2)
     return Engines(
         write=pooled(writing, options.statement_timeout, options.pool_size),
-        # One for each of the intake's lines.
-        intake=pooled(writing, options.statement_timeout, 2),
+        intake=intake,
         read=pooled(reading, options.read_statement_timeout, options.read_pool_size),
-        # One for products and one for orders.
-        look_up=pooled(reading, options.read_statement_timeout, 2),
+        look_up=look_up,
+        kept={intake: Kept(), look_up: Kept()},
         patient=engine({}, None, poolclass=NullPool).execution_options(
             isolation_level="READ COMMITTED"
         ),
-        begin=begin,
-        begin_briefly=f"{begin}; SET LOCAL lock_timeout = {_BRIEFLY}",
+        begin=begin(writing),
+        begin_briefly=begin(batching),
         # Through PgBouncer even a read needs a transaction, or its parts reach different servers.
         begin_reading=_begin_with(reading) if options.pgbouncer else None,
         commit_seconds_max=options.statement_timeout,
@@ -223,6 +257,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
         intake=write,
         read=read,
         look_up=look_up,
+        kept={look_up: Kept()},
         patient=patient,
         begin=_BEGIN_IMMEDIATE,
         begin_briefly=_BEGIN_IMMEDIATE,

@@ -33,6 +33,9 @@ class Servers:
         if generation == self._generation:
             self._generation += 1
 
+    def is_current(self, generation: int) -> bool:
+        return generation == self._generation
+
     def _connect(
         self, dialect: Dialect, _record: object, args: list[Any], options: dict[str, Any]
     ) -> Any:

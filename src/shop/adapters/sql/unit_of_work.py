@@ -7,14 +7,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-import aiosqlite
-import asyncpg
-from sqlalchemy import Connection, PoolProxiedConnection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.listeners import RecordedEvents
 from shop.adapters.sql.attempts import SqlAttemptRepository
+from shop.adapters.sql.connections import PooledConnection
 from shop.adapters.sql.details import SqlDetailRepository
 from shop.adapters.sql.drivers import Driver
 from shop.adapters.sql.engine import Engines
@@ -31,7 +28,6 @@ from shop.adapters.sql.leases import SqlLeaseRepository
 from shop.adapters.sql.lengths import SqlLengthRepository
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.products import SqlProductRepository
-from shop.adapters.sql.servers import Servers, generation_of
 from shop.adapters.sql.sessions import SqlSessionRepository
 from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.users import SqlUserRepository
@@ -45,56 +41,6 @@ ABANDONED_MAX = 20
 """How many COMMITs may be under way with nobody waiting, each on a connection of its own."""
 
 logger = logging.getLogger("shop.sql")
-
-
-class PooledConnection:
-    """A connection of the pool, and SQLAlchemy's own around it for who asks."""
-
-    def __init__(self, engine: AsyncEngine, pooled: PoolProxiedConnection) -> None:
-        self._engine = engine
-        self._pooled = pooled
-        self._generation = generation_of(pooled)
-        self._core: AsyncConnection | None = None
-
-    @classmethod
-    async def of(cls, engine: AsyncEngine) -> Self:
-        return cls(engine, await engine.raw_connection())
-
-    @property
-    def driver(self) -> Driver:
-        driver = self._pooled.driver_connection
-        assert isinstance(driver, asyncpg.Connection | aiosqlite.Connection)
-        return driver
-
-    @property
-    def core(self) -> AsyncConnection:
-        """In autocommit mode: it begins and ends nothing."""
-        if self._core is None:
-            self._core = AsyncConnection(
-                self._engine, Connection(self._engine.sync_engine, self._pooled)
-            )
-        return self._core
-
-    def detach(self) -> None:
-        """Let the pool have another in its place; this one is closed when it is given back."""
-        self._pooled.detach()
-
-    def end_generation(self, servers: Servers) -> None:
-        """It failed, and those that were opened before will; see `Servers`."""
-        servers.end(self._generation)
-        driver = self._pooled.driver_connection
-        if driver is not None:
-            # At once: taking leave of a server that is silent takes seconds.
-            driver.terminate()
-
-    async def give_back(self, *, sound: bool = True) -> None:
-        """Return it to the pool, or close it."""
-        if self._core is not None:
-            if not sound:
-                await self._core.invalidate()
-            await self._core.close()
-        else:
-            await greenlet_spawn(self._pooled.close if sound else self._pooled.invalidate)
 
 
 class SqlUnitOfWork(UnitOfWork):
@@ -140,7 +86,7 @@ class SqlUnitOfWork(UnitOfWork):
             self._turn = await engines.reading.take(self._reader)
         try:
             with translating():
-                self._lent = await PooledConnection.of(self._engine)
+                self._lent = await engines.connect(self._engine)
                 if self._begin:
                     await self._begin_or_end(self._begin)
                     self._in_transaction = True
@@ -199,12 +145,12 @@ class SqlUnitOfWork(UnitOfWork):
             await self._send_commit(lent.driver)
         except BaseException as error:
             self._note(error, lent)
-            await lent.give_back(sound=False)
+            await lent.close()
             if was_refused(error):
                 raise
             raise OutcomeUnknown from error
         self._events.publish()
-        await lent.give_back()
+        await self._engines.give_back(lent)
 
     async def _send_commit(self, driver: Driver) -> None:
         """Raises what the driver does, and `OutcomeUnknown` for a COMMIT that was broken off."""
@@ -254,7 +200,7 @@ class SqlUnitOfWork(UnitOfWork):
         lent, self._lent = self._lent, None
         try:
             if lent is not None:
-                await lent.give_back(sound=sound)
+                await (self._engines.give_back(lent) if sound else lent.close())
         finally:
             self._end_turn()
 

@@ -1,0 +1,98 @@
+"""Connections, lent by the pools of the engines."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import aiosqlite
+import asyncpg
+from sqlalchemy import Connection, PoolProxiedConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+
+from shop.adapters.sql.drivers import Driver
+from shop.adapters.sql.servers import Servers, generation_of
+
+
+class PooledConnection:
+    """A connection of the pool, and SQLAlchemy's own around it for who asks."""
+
+    def __init__(self, engine: AsyncEngine, pooled: PoolProxiedConnection) -> None:
+        self.engine = engine
+        self._pooled = pooled
+        self._generation = generation_of(pooled)
+        self._core: AsyncConnection | None = None
+        self._is_detached = False
+
+    @classmethod
+    async def of(cls, engine: AsyncEngine) -> Self:
+        return cls(engine, await engine.raw_connection())
+
+    @property
+    def driver(self) -> Driver:
+        driver = self._pooled.driver_connection
+        assert isinstance(driver, asyncpg.Connection | aiosqlite.Connection)
+        return driver
+
+    @property
+    def core(self) -> AsyncConnection:
+        """In autocommit mode: it begins and ends nothing."""
+        if self._core is None:
+            self._core = AsyncConnection(
+                self.engine, Connection(self.engine.sync_engine, self._pooled)
+            )
+        return self._core
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether it is as the pool gave it out."""
+        return self._core is None and not self._is_detached
+
+    def is_current(self, servers: Servers | None) -> bool:
+        """Whether it is what the pool would give out; see `Servers`."""
+        driver = self.driver
+        if isinstance(driver, aiosqlite.Connection) or servers is None:
+            return True
+        return servers.is_current(self._generation) and not driver.is_closed()
+
+    def detach(self) -> None:
+        """Let the pool have another in its place; this one is closed when it is given back."""
+        self._is_detached = True
+        self._pooled.detach()
+
+    def end_generation(self, servers: Servers) -> None:
+        """It failed, and those that were opened before will; see `Servers`."""
+        servers.end(self._generation)
+        self.terminate()
+
+    def terminate(self) -> None:
+        """At once: taking leave of a server that is silent takes seconds."""
+        driver = self._pooled.driver_connection
+        if driver is not None:
+            driver.terminate()
+
+    async def give_back(self) -> None:
+        """Return it to the pool."""
+        if self._core is not None:
+            await self._core.close()
+        else:
+            await greenlet_spawn(self._pooled.close)
+
+    async def close(self) -> None:
+        """Let the pool open another one in its place."""
+        if self._core is not None:
+            await self._core.invalidate()
+            await self._core.close()
+        else:
+            await greenlet_spawn(self._pooled.invalidate)
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is kept from batch to batch, of an engine that serves nothing but batches.
+
+    Taking a connection from a pool and giving it back costs as much as a statement.
+    """
+
+    connections: list[PooledConnection] = field(default_factory=list)
+    waiting: int = 0
+    """How many wait for the pool: what they wait for is not kept from them."""
