@@ -171,7 +171,7 @@ def main(variant: str, *arguments: str) -> None:
     """`shop serve` as it is, but its workers serve the variant."""
     # By the module's own name, under which the workers find it, too.
     create = getattr(import_module("bench.variants"), f"create_{variant}")
-    with patch("shop.entrypoints.cli.serve.loader", lambda _port: create):
+    with patch("shop.entrypoints.cli.serve.loader", lambda _port, _settings: create):
         serve(list(arguments))
 
 
