@@ -48,7 +48,7 @@ def server(_draining_server: ShopServer) -> Iterator[ShopServer]:
 
 
 @pytest.fixture
-def client(server: ShopServer) -> Iterator[Client]:
+async def client(server: ShopServer) -> AsyncIterator[Client]:
     with closing(Client(port=server.port)) as client:
         yield client
 
