@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 import pytest
 
 from shop.adapters.intake import Intake, IntakeLimits, IntakeObserver
+from shop.adapters.work import Work, work_under_way
 from shop.domain.errors import (
     Conflict,
     LockTimeout,
@@ -129,6 +130,34 @@ async def test_a_lone_call_waits_for_nobody(intake: Intake[str, str], kitchen: K
     assert await intake("tea") == "TEA"
     assert await intake("cup") == "CUP"
     assert kitchen.batches == [["tea"], ["cup"]]
+
+
+async def test_work_knows_its_batch_and_a_batch_is_work_of_its_own() -> None:
+    known: list[Work | None] = []
+
+    async def handle(
+        requests: Sequence[str], *, wait_for: Collection[int] | None = None
+    ) -> Sequence[str]:
+        known.append(work_under_way.get())
+        return requests
+
+    intake = Intake[str, str](handle=handle)
+    works = [Work(request_id=name) for name in "abc"]
+
+    async def called(work: Work) -> None:
+        work_under_way.set(work)
+        await intake("tea")
+        assert work_under_way.get() is work
+
+    await asyncio.gather(called(works[0]), called(works[1]))
+    await called(works[2])
+    [first, second] = known
+    assert first is not None
+    assert second is not None
+    assert first.request_id is None
+    assert [work.batch_id for work in works] == [first.batch_id, first.batch_id, second.batch_id]
+    assert first.batch_id != second.batch_id
+    assert all(work.batch_wait is not None and work.batch_wait >= 0 for work in works)
 
 
 async def test_calls_of_one_moment_are_one_batch_in_order(

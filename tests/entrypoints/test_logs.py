@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from shop.adapters.work import Work, work_under_way
 from shop.entrypoints.logs import (
     JsonFormatter,
     TextFormatter,
-    request_id_of_context,
     set_up_logging,
 )
 
@@ -21,9 +21,9 @@ FORGED = "ok\n2026-03-01 12:00:00,000 INFO shop [x] paid\r\nmore\u2028and\x0bmor
 
 @pytest.fixture
 def request_id() -> Iterator[str]:
-    token = request_id_of_context.set("request-1")
+    token = work_under_way.set(Work(request_id="request-1"))
     yield "request-1"
-    request_id_of_context.reset(token)
+    work_under_way.reset(token)
 
 
 def logged(formatter: logging.Formatter, message: str, *args: object, **kwargs: Any) -> str:

@@ -7,13 +7,16 @@ since a COMMIT was lost, goes on in a second line, so that it holds up nobody el
 """
 
 import asyncio
+import itertools
+import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from shop.adapters.deadlines import Deadlines
 from shop.adapters.lines import Call, Line
+from shop.adapters.work import Work, work_under_way
 from shop.domain.backoff import growing
 from shop.domain.errors import (
     LockTimeout,
@@ -71,6 +74,8 @@ class IntakeObserver:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Call(Call[Q, A]):
+    work: Work | None = field(default_factory=work_under_way.get)
+    """The caller's."""
     under_way: bool = False
     """Whether a batch with it may be committed at any moment."""
     lost: bool = False
@@ -116,6 +121,8 @@ class Intake(Generic[Q, A]):
         self._around_until = 0.0
         self._turn = 0
         self._closed = False
+        # Unique among processes and hosts, and told apart at a glance.
+        self._batch_ids = map(f"{os.urandom(4).hex()}-{{}}".format, itertools.count(1))
 
     async def __call__(self, request: Q) -> A:
         """The handler's answer. Raises its `ShopError`, `Overloaded`, or `OutcomeUnknown`.
@@ -159,6 +166,8 @@ class Intake(Generic[Q, A]):
         started = loop.time()
         for call in batch:
             self._observer.waited(started - call.since)
+            if call.work is not None:
+                call.work.batch_wait = started - call.since
         await self._answer(batch, self._decide)
         self._observer.batch_done(size=len(batch), seconds=loop.time() - started)
 
@@ -247,8 +256,12 @@ class Intake(Generic[Q, A]):
         await asyncio.sleep(growing(self._limits.backoff, attempts))
 
     async def _attempt(self, batch: list[_Call[Q, A]], *, wait_for: Collection[int] | None) -> None:
+        batch_id = next(self._batch_ids)
+        work_under_way.set(Work(batch_id=batch_id))
         for call in batch:
             call.under_way = True
+            if call.work is not None:
+                call.work.batch_id = batch_id
         try:
             answers = await self._handle([call.request for call in batch], wait_for=wait_for)
             if len(answers) != len(batch):

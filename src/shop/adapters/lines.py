@@ -5,6 +5,7 @@ while others are served is in the next batch.
 """
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ class Line(Generic[C]):
     def add(self, *calls: C) -> None:
         self._queue.extend(calls)
         if self._worker is None:
-            self._worker = asyncio.create_task(self._serve_queue())
+            # It serves many: what the first caller's task knows of itself is not theirs.
+            self._worker = asyncio.create_task(self._serve_queue(), context=contextvars.Context())
 
     async def drain(self) -> None:
         """Until all that wait are served."""

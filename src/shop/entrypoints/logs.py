@@ -1,14 +1,17 @@
 """Log lines: one format for all, each with the id of the request it belongs to."""
 
-import contextvars
 import json
 import logging
 import logging.config
 from datetime import UTC, datetime
 
-request_id_of_context: contextvars.ContextVar[str] = contextvars.ContextVar(
-    "request_id", default="-"
-)
+from shop.adapters.work import work_under_way
+
+
+def current_request_id() -> str:
+    """That of the request under way; `-` if there is none."""
+    work = work_under_way.get()
+    return work.request_id or "-" if work else "-"
 
 
 class TextFormatter(logging.Formatter):
@@ -16,7 +19,7 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        record.request_id = request_id_of_context.get()
+        record.request_id = current_request_id()
         first, *more = super().format(record).splitlines() or [""]
         # A line that goes on is indented: what is logged cannot look like another line.
         return "\n    ".join([first, *more])
@@ -28,7 +31,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "request_id": request_id_of_context.get(),
+            "request_id": current_request_id(),
             "message": record.getMessage(),
         }
         if record.exc_info:

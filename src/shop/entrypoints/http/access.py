@@ -5,6 +5,7 @@ from enum import Enum
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 
+from shop.adapters.work import work_under_way
 from shop.domain.users import Caller
 
 
@@ -29,6 +30,8 @@ def is_public(route_handler: BaseRouteHandler) -> bool:
 
 def let_in(scope: Scope, caller: Caller) -> None:
     """Puts the caller into `request.user`, or raises `StaffOnly`."""
+    if (work := work_under_way.get()) is not None:
+        work.user_id = caller.user_id
     if scope["route_handler"].opt.get("access", _SIGNED_IN) is _STAFF:
         caller.require_staff()
     scope["user"] = caller

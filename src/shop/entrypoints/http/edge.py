@@ -22,11 +22,11 @@ from litestar.types import (
 )
 
 from shop.adapters.deadlines import Deadlines
+from shop.adapters.work import Work, work_under_way
 from shop.domain.errors import Invalid
 from shop.entrypoints.health import Drain
 from shop.entrypoints.http.access import is_public
 from shop.entrypoints.http.errors import BodyTooSlow
-from shop.entrypoints.logs import request_id_of_context
 from shop.entrypoints.metrics import Metrics
 
 access_logger = logging.getLogger("shop.access")
@@ -107,7 +107,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope["headers"])
-        context = request_id_of_context.set(request_id)
+        context = work_under_way.set(Work(request_id=request_id))
         started = time.perf_counter()
         status = 0
         method = scope["method"]
@@ -151,7 +151,7 @@ class Edge:
                     status,
                     seconds * 1000,
                 )
-            request_id_of_context.reset(context)
+            work_under_way.reset(context)
 
     def _headers(self, scope: Scope, given: list[tuple[bytes, bytes]]) -> Headers:
         """What makes an answer safe to show and to keep, beside the headers it has."""

@@ -23,7 +23,7 @@ from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.api.fields import wrong_parameters
 from shop.entrypoints.http.errors import STATUSES, EncodedBody, status_of
 from shop.entrypoints.http.requests import allowed
-from shop.entrypoints.logs import request_id_of_context
+from shop.entrypoints.logs import current_request_id
 
 logger = logging.getLogger("shop.http")
 
@@ -203,7 +203,7 @@ def unexpected_error(_: Request[Any, Any, Any], error: Exception) -> Response[An
         code=INTERNAL_ERROR,
         title="Internal error",
         detail="The request failed unexpectedly; report it with its request id.",
-        context={"request_id": request_id_of_context.get()},
+        context={"request_id": current_request_id()},
     )
 
 

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
+from shop.adapters.work import Work, work_under_way
 from shop.domain.users import Caller
 from shop.entrypoints.http.api.etags import if_none_match_in, is_known, tag_of
-from shop.entrypoints.logs import request_id_of_context
 
 Audience = Callable[[Caller], Hashable]
 """Callers who are shown the same have the same audience."""
@@ -67,9 +67,9 @@ class SharedAnswers:
     async def _answer(self, scope: Scope, send: Send, audience: Audience) -> None:
         caller: Caller = scope["user"]
         hosts = [header for header in scope["headers"] if header[0] == b"host"]
-        request_id = request_id_of_context.get()
+        work = work_under_way.get()
         answer = await self._share(
-            lambda: self._read(scope, hosts, request_id),
+            lambda: self._read(scope, hosts, work),
             line=(
                 scope["path"],
                 scope["query_string"],
@@ -92,11 +92,11 @@ class SharedAnswers:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _read(
-        self, scope: Scope, hosts: list[tuple[bytes, bytes]], request_id: str
+        self, scope: Scope, hosts: list[tuple[bytes, bytes]], work: Work | None
     ) -> _Answer:
         """The handler's answer to this asker, which is the answer to all."""
-        # What it logs is logged under an id that one of them has.
-        request_id_of_context.set(request_id)
+        # What it logs is logged as work for one of them.
+        work_under_way.set(work)
         messages: list[Any] = []
 
         async def keep(message: Message) -> None:
