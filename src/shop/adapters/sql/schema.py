@@ -229,5 +229,7 @@ def _known() -> frozenset[str]:
     return frozenset(script.revision for script in _scripts().walk_revisions())
 
 
+@cache
 def _scripts() -> ScriptDirectory:
+    """Read once: an upgrade puts the migrations of another program in their place."""
     return ScriptDirectory.from_config(config())
