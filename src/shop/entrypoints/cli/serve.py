@@ -41,6 +41,8 @@ def serve(host: str, port: int, workers: int) -> None:
 
     SIGTERM or Ctrl-C stops it gracefully: /health/ready says so for SHOP_DRAIN_SECONDS while it
     serves on, then requests under way are answered. A second time it hurries.
+
+    SIGHUP replaces the workers by new ones, one after the other, with the settings of the start.
     """
     settings = load_settings()
     # Here, too, a wrong key file is one sentence, not a worker that dies again and again.
