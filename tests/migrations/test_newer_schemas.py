@@ -25,7 +25,7 @@ from shop.adapters.sql.schema import (
 from shop.domain.errors import StoreTooNew
 from shop.domain.ports import SchemaState
 from shop.entrypoints.cli.main import main
-from tests.concurrency.servers import FAILURES, SECRET_KEY, ShopServer
+from tests.concurrency.servers import FAILURES, SECRET_KEY, ShopServer, words_of
 from tests.concurrency.wire import Client
 from tests.entrypoints.test_cli import ON_A_STORE
 from tests.stores import Store
@@ -144,7 +144,7 @@ async def test_upgrading_leaves_a_compatible_schema_alone_and_refuses_one_that_i
     assert await own.state() is SchemaState.COMPATIBLE
 
 
-COMMANDS = ["serve --port 1", "migrate", "makemigrations -m more", *ON_A_STORE[2:]]
+COMMANDS = ["serve", "migrate", "makemigrations -m more", *ON_A_STORE[2:]]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -229,7 +229,7 @@ async def test_a_running_server_whose_own_folder_is_upgraded_says_that_the_datab
 
 def run_command(command: str) -> Result:
     wide = {"COLUMNS": "200", "TERMINAL_WIDTH": "200", "SHOP_SECRET_KEY": SECRET_KEY}
-    return CliRunner().invoke(main, command.split(), input="a password of its own", env=wide)
+    return CliRunner().invoke(main, words_of(command), input="a password of its own", env=wide)
 
 
 def words(output: str) -> str:
