@@ -197,8 +197,10 @@ GUARDS = [
     Guard(
         name="the worker's task is not its caller's",
         file="adapters/lines.py",
-        take="            self._worker = asyncio.create_task(self._serve_queue(), context=contextvars.Context())\n",
-        put="            self._worker = asyncio.create_task(self._serve_queue(), context=contextvars.Context())\n"
+        take="            self._worker = asyncio.create_task("
+        "self._serve_queue(), context=contextvars.Context())\n",
+        put="            self._worker = asyncio.create_task("
+        "self._serve_queue(), context=contextvars.Context())\n"
         "            caller = asyncio.current_task()\n"
         "            assert caller is not None\n"
         "            worker = self._worker\n"

@@ -202,21 +202,36 @@ class Store:
     def statements(self) -> Iterator[list[str]]:
         """What is sent to the database in the block, but for a transaction's begin and end.
 
-        A statement for many rows counts once. Some go through SQLAlchemy, some to the driver.
+        A statement for many rows counts once.
         """
         sent: list[str] = []
+        with self._noting(lambda sql, _: sent.append(sql)):
+            yield sent
 
-        def note(statement: str) -> None:
-            if not statement.startswith(("BEGIN", "ROLLBACK", "COMMIT")):
-                sent.append(statement)
+    @contextmanager
+    def statements_and_arguments(self) -> Iterator[list[tuple[str, Sequence[Any]]]]:
+        """The same, with the arguments of each."""
+        sent: list[tuple[str, Sequence[Any]]] = []
+        with self._noting(lambda sql, arguments: sent.append((sql, arguments))):
+            yield sent
 
-        def from_sqlalchemy(_connection: Connection, _cursor: object, sql: str, *_: object) -> None:
-            note(sql)
+    @contextmanager
+    def _noting(self, note: Callable[[str, Sequence[Any]], None]) -> Iterator[None]:
+        """Some statements go through SQLAlchemy, some to the driver."""
+
+        def note_some(sql: str, arguments: Sequence[Any]) -> None:
+            if not sql.startswith(("BEGIN", "ROLLBACK", "COMMIT")):
+                note(sql, arguments)
+
+        def from_sqlalchemy(
+            _connection: Connection, _cursor: object, sql: str, arguments: Any, *_: object
+        ) -> None:
+            note_some(sql, arguments)
 
         def noted(real: Callable[..., Any]) -> Callable[..., Any]:
-            def call(connection: object, sql: str, *args: Any, **options: Any) -> Any:
-                note(sql)
-                return real(connection, sql, *args, **options)
+            def call(connection: object, sql: str, *arguments: Any, **options: Any) -> Any:
+                note_some(sql, arguments)
+                return real(connection, sql, *arguments, **options)
 
             return call
 
@@ -233,7 +248,7 @@ class Store:
             ):
                 patch.setattr(driver, method, noted(getattr(driver, method)))
             try:
-                yield sent
+                yield
             finally:
                 for engine in engines:
                     event.remove(engine, "before_cursor_execute", from_sqlalchemy)

@@ -1,10 +1,12 @@
 """One timer for many deadlines: nobody expires early, late or twice."""
 
 import asyncio
+import time
+from contextlib import suppress
 
 import pytest
 
-from shop.adapters.deadlines import Deadlines
+from shop.adapters.deadlines import Deadlines, TimeLimits
 
 SOON = 0.02
 
@@ -105,3 +107,105 @@ async def test_what_is_nearly_due_is_no_hindrance_to_others(
         deadlines.watch(item, now() + seconds)
     assert {await expired.get() for _ in range(3)} == {"soonest", "past", "next"}
     assert await nothing_more(expired)
+
+
+# --- time limits of tasks ---
+
+
+class TooLate(Exception):
+    """What the limits below raise."""
+
+
+@pytest.fixture
+def limits() -> TimeLimits:
+    return TimeLimits("it took too long", TooLate)
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_what_is_done_in_time_goes_on(limits: TimeLimits) -> None:
+    with limits.until(now() + SOON):
+        await asyncio.sleep(0)
+    await asyncio.sleep(2 * SOON)
+
+
+async def test_what_takes_too_long_is_broken_off_and_told_why(limits: TimeLimits) -> None:
+    told: list[object] = []
+
+    async def listen() -> None:
+        try:
+            await for_ever()
+        except asyncio.CancelledError as cancelled:
+            told.extend(cancelled.args)
+            raise
+
+    with pytest.raises(TooLate), limits.until(now() + SOON):
+        await listen()
+    assert told == ["it took too long"]
+    await asyncio.sleep(2 * SOON)
+
+
+async def test_it_is_late_also_where_the_reason_gets_lost_on_the_way(limits: TimeLimits) -> None:
+    async def forget() -> None:
+        try:
+            await for_ever()
+        except asyncio.CancelledError:
+            raise asyncio.CancelledError from None
+
+    with pytest.raises(TooLate), limits.until(now() + SOON):
+        await forget()
+
+
+async def test_what_was_broken_off_and_answers_all_the_same_leaves_no_mark(
+    limits: TimeLimits,
+) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    with limits.until(now() + SOON), suppress(asyncio.CancelledError):
+        await for_ever()
+    assert task.cancelling() == 0
+
+
+async def test_of_two_limits_the_first_to_be_over_raises_its_error(limits: TimeLimits) -> None:
+    other = TimeLimits("the other one", TimeoutError)
+    with pytest.raises(TimeoutError), limits.until(now() + 60), other.until(now() + SOON):
+        await for_ever()
+    with pytest.raises(TooLate), limits.until(now() + SOON), other.until(now() + 60):
+        await for_ever()
+
+
+async def test_who_is_cancelled_by_somebody_else_stays_cancelled(limits: TimeLimits) -> None:
+    async def work() -> None:
+        with limits.until(now() + 60):
+            await for_ever()
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("after", [-SOON / 4, SOON / 4], ids=["just before", "just after"])
+async def test_who_is_cancelled_just_when_the_time_is_over_stays_cancelled(
+    limits: TimeLimits, after: float
+) -> None:
+    until = now() + SOON
+
+    async def work() -> None:
+        with limits.until(until):
+            await for_ever()
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_at(until + after, task.cancel)
+    keep_the_loop_busy(2 * SOON)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def keep_the_loop_busy(seconds: float) -> None:
+    """So that what comes due meanwhile is done in one step."""
+    time.sleep(seconds)

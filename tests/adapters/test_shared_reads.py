@@ -151,6 +151,25 @@ async def test_a_read_that_nobody_waits_for_any_more_ends_and_holds_up_nobody(
     assert await shared("next") == "next 0"
 
 
+async def test_a_read_that_is_broken_off_and_does_not_say_why_holds_up_nobody_either(
+    shelf: Shelf,
+) -> None:
+    async def silent(requests: Sequence[str]) -> Sequence[str]:
+        try:
+            return await shelf(requests)
+        except asyncio.CancelledError:
+            raise asyncio.CancelledError from None
+
+    shared = SharedReads(silent)
+    stuck = await held_up(shared, shelf)
+    [later] = ask(shared, "later")
+    await asyncio.sleep(0)
+    stuck[0].cancel()
+    await asyncio.wait(stuck)
+    shelf.open.set()
+    assert await outcomes(later) == ["later 0"]
+
+
 async def test_one_of_several_who_hangs_up_does_not_end_the_read(shelf: Shelf) -> None:
     shared = SharedReads(shelf)
     first, *both = await held_up(shared, shelf, "a", "b")
@@ -164,6 +183,24 @@ async def test_one_of_several_who_hangs_up_does_not_end_the_read(shelf: Shelf) -
     a, b, gone, d = await outcomes(*both)
     assert isinstance(gone, asyncio.CancelledError)
     assert (a, b, d) == ("a 0", "b 0", "d 0")
+
+
+@pytest.mark.parametrize("nobody_waits", [False, True])
+async def test_who_ends_a_line_ends_its_reads(shelf: Shelf, nobody_waits: bool) -> None:
+    """Also just when a read is broken off that nobody waits for any more."""
+    shared = SharedReads(shelf)
+    first, later = await held_up(shared, shelf, "later")
+    [line] = shared._lines.values()
+    worker = line._worker
+    assert worker is not None
+    if nobody_waits:
+        first.cancel()
+        await asyncio.sleep(0)
+    worker.cancel()
+    *_, interrupted = await outcomes(first, later)
+    assert isinstance(interrupted, Overloaded)
+    assert worker.cancelled()
+    assert shelf.batches == [["first"]]
 
 
 async def test_a_batch_has_its_bound(shelf: Shelf) -> None:

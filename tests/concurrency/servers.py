@@ -2,12 +2,14 @@
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 START_SECONDS_MAX = 60.0
@@ -35,6 +37,31 @@ def shop_command(*arguments: str) -> list[str]:
     return [str(Path(sys.executable).with_name("shop")), *arguments]
 
 
+def words_of(command: str) -> list[str]:
+    """Of a command line; `serve` alone is to listen where nobody does: 8000 may be the tester's."""
+    words = shlex.split(command)
+    return [*words, "--port", str(port_of(_own()))] if words == ["serve"] else words
+
+
+def reserved() -> socket.socket:
+    """Bound but never listening: a server may bind the same port, nobody else is given it."""
+    reservation = socket.socket()
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reservation.bind(("127.0.0.1", 0))
+    return reservation
+
+
+def port_of(reservation: socket.socket) -> int:
+    port: int = reservation.getsockname()[1]
+    return port
+
+
+@cache
+def _own() -> socket.socket:
+    return reserved()
+
+
 class ShopServer:
     """A server on a free port, which it keeps from start to start."""
 
@@ -51,12 +78,8 @@ class ShopServer:
         self._folder = folder
         self._environment = environment(database_url, settings)
         self._process: subprocess.Popen[bytes] | None = None
-        # Bound but never listening: the server may bind the same port, nobody else is given it.
-        self._reservation = socket.socket()
-        self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self._reservation.bind(("127.0.0.1", 0))
-        self.port: int = self._reservation.getsockname()[1]
+        self._reservation = reserved()
+        self.port = port_of(self._reservation)
 
     @property
     def log(self) -> str:

@@ -58,6 +58,15 @@ async def says_that_it_stops(client: Client) -> bool:
     return answer.status == 503 and answer.code == "stopping"
 
 
+async def all_say_that_they_stop(client: Client) -> None:
+    """Each of the workers says so, whichever gets the connection."""
+    give_up_at = time.monotonic() + SECONDS_MAX
+    said = 0
+    while said < 20:
+        assert time.monotonic() < give_up_at
+        said = said + 1 if await says_that_it_stops(client) else 0
+
+
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 async def test_it_serves_on_for_a_while_even_if_its_workers_are_told_too(
     server: ShopServer, client: Client, stop: signal.Signals
@@ -66,11 +75,7 @@ async def test_it_serves_on_for_a_while_even_if_its_workers_are_told_too(
     told_at = time.monotonic()
     # As Ctrl-C in a terminal does it, or a service manager.
     os.killpg(server.pid, stop)
-    # Each of the two workers says so, whichever gets the connection.
-    said = 0
-    while said < 20:
-        assert time.monotonic() < told_at + SECONDS_MAX
-        said = said + 1 if await says_that_it_stops(client) else 0
+    await all_say_that_they_stop(client)
     answer = await client.get("/health/live")
     assert answer.status == 200
     assert answer.headers["connection"] == "close"
@@ -85,6 +90,36 @@ async def test_a_second_signal_hurries(server: ShopServer, client: Client) -> No
     while not await says_that_it_stops(client):
         assert time.monotonic() < told_at + SECONDS_MAX
     os.kill(server.pid, signal.SIGINT)
+    assert await asyncio.to_thread(server.wait) == 0
+    assert time.monotonic() < told_at + DRAIN_SECONDS
+
+
+async def test_a_stop_does_not_wait_until_all_workers_are_replaced(
+    server: ShopServer, client: Client
+) -> None:
+    before = len(server.log)
+    os.kill(server.pid, signal.SIGHUP)
+    await until(lambda: "Respawning worker-1" in server.log[before:], within=SECONDS_MAX)
+    told_at = time.monotonic()
+    os.kill(server.pid, signal.SIGTERM)
+    await all_say_that_they_stop(client)
+    assert time.monotonic() < told_at + DRAIN_SECONDS, "it serves on, and says so at once"
+    assert await asyncio.to_thread(server.wait) == 0
+    assert told_at + DRAIN_SECONDS <= time.monotonic() < told_at + DRAIN_SECONDS + 3
+    assert "Respawning worker-2" not in server.log[before:]
+
+
+async def test_a_second_signal_hurries_also_while_workers_are_replaced(
+    server: ShopServer, client: Client
+) -> None:
+    before = len(server.log)
+    os.kill(server.pid, signal.SIGHUP)
+    await until(lambda: "Respawning worker-1" in server.log[before:], within=SECONDS_MAX)
+    told_at = time.monotonic()
+    os.kill(server.pid, signal.SIGTERM)
+    while not await says_that_it_stops(client):
+        assert time.monotonic() < told_at + SECONDS_MAX
+    os.kill(server.pid, signal.SIGTERM)
     assert await asyncio.to_thread(server.wait) == 0
     assert time.monotonic() < told_at + DRAIN_SECONDS
 

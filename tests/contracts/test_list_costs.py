@@ -9,7 +9,6 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import product as combinations
@@ -20,8 +19,7 @@ from uuid import UUID
 import aiosqlite
 import asyncpg
 import pytest
-from sqlalchemy import Connection, event, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import text
 
 from shop.adapters.sql.pages import (
     GATHERED_MAX,
@@ -266,13 +264,15 @@ async def rows_read(store: Store, case: Case) -> float:
         # It counts a little further, since it cannot estimate.
         estimating = ESTIMATING_STEPS if case.count is None else 0
         return max(0, steps - estimating) / STEPS_PER_ROW
-    with sent_statements(store.sql.read) as sent:
+    with store.statements_and_arguments() as sent:
         async with store.unit_of_work(read_only=True) as uow:
             await read(uow, case)
+    looking = [one for one in sent if not one[0].startswith("EXPLAIN")]
+    assert looking
     async with store.sql.read.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
         assert isinstance(driver, asyncpg.Connection)
-        return sum([await rows_of(driver, *one) for one in sent])
+        return sum([await rows_of(driver, *one) for one in looking])
 
 
 async def read(uow: UnitOfWork, case: Case) -> None:
@@ -297,24 +297,6 @@ async def steps_taken(store: Store, case: Case) -> int:
         finally:
             await uow.driver.set_progress_handler(count, 0)
     return 100 * calls
-
-
-@contextmanager
-def sent_statements(engine: AsyncEngine) -> Iterator[list[tuple[str, Sequence[object]]]]:
-    """The statements of the block, with their parameters."""
-    sent: list[tuple[str, Sequence[object]]] = []
-
-    def note(
-        _: Connection, __: object, sql: str, parameters: Sequence[object], *___: object
-    ) -> None:
-        if not sql.startswith("EXPLAIN"):
-            sent.append((sql, parameters))
-
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
 
 
 async def rows_of(

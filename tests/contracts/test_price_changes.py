@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from shop.adapters.sql.postgresql import PostgresBatch
 from shop.domain.errors import InvalidFields, StaleProducts
-from shop.domain.orders import Placed
+from shop.domain.orders import OrderRequest, Placed
 from shop.domain.ports import Batch
 from shop.domain.products import Product
 from shop.domain.services.decide_orders import DecideOrders
@@ -81,15 +81,19 @@ def patient(shop: UseCases, store: Store) -> DecideOrders:
     )
 
 
+def two_requests(owner: Caller, tea: Product, mug: Product) -> list[OrderRequest]:
+    """Only the second one asks for tea."""
+    return [
+        request((mug.id, 1), number=1, user_id=owner.user_id),
+        request((mug.id, 2), (tea.id, 1), number=2, user_id=owner.user_id),
+    ]
+
+
 async def test_an_order_that_waited_for_a_price_has_the_new_one(
     shop: UseCases, store: Store, owner: Caller, products: list[Product]
 ) -> None:
     tea, mug = products
-    decide = patient(shop, store)
-    requests = [
-        request((mug.id, 1), number=1, user_id=owner.user_id),
-        request((mug.id, 2), (tea.id, 1), number=2, user_id=owner.user_id),
-    ]
+    decide, requests = patient(shop, store), two_requests(owner, tea, mug)
     async with changing(store, tea, repriced):
         deciding = asyncio.create_task(decide(requests))
     cheap, dear = map(placed, await deciding)
@@ -105,11 +109,7 @@ async def test_an_order_that_waited_for_the_archive_is_refused_and_not_its_neigh
     shop: UseCases, store: Store, owner: Caller, products: list[Product]
 ) -> None:
     tea, mug = products
-    decide = patient(shop, store)
-    requests = [
-        request((mug.id, 1), number=1, user_id=owner.user_id),
-        request((mug.id, 2), (tea.id, 1), number=2, user_id=owner.user_id),
-    ]
+    decide, requests = patient(shop, store), two_requests(owner, tea, mug)
     async with changing(store, tea, archived):
         deciding = asyncio.create_task(decide(requests))
     served, refused = await deciding

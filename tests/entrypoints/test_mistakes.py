@@ -30,7 +30,7 @@ from click.testing import CliRunner
 
 from shop.entrypoints.cli.main import main
 from tests.cases import all_cases
-from tests.concurrency.servers import SECRET_KEY, shop_command
+from tests.concurrency.servers import SECRET_KEY, shop_command, words_of
 from tests.postgresql import PostgresServer, unused_name
 
 PASSWORD = "hunter2-and-more"
@@ -54,7 +54,7 @@ class Mistake:
 
 def told(mistake: Mistake) -> str:
     """What the command says, which must have refused as it should."""
-    result = CliRunner().invoke(main, mistake.command.split(), env=mistake.variables, input="")
+    result = CliRunner().invoke(main, words_of(mistake.command), env=mistake.variables, input="")
     if result.exc_info is not None and not isinstance(result.exception, SystemExit | None):
         pytest.fail("Traceback: " + "".join(traceback.format_exception(*result.exc_info)))
     check(mistake, result.exit_code, result.stdout, result.stderr)

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from shop.entrypoints.cli.main import main
-from tests.concurrency.servers import SECRET_KEY
+from tests.concurrency.servers import SECRET_KEY, words_of
 from tests.postgresql import PostgresServer
 
 
@@ -23,7 +23,7 @@ def postgresql_in(request: pytest.FixtureRequest, postgresql: PostgresServer) ->
     postgresql.drop_database("odd")
 
 
-@pytest.mark.parametrize("command", ["migrate", "serve --port 1"])
+@pytest.mark.parametrize("command", ["migrate", "serve"])
 def test_a_postgresql_database_that_is_not_in_utf_8_is_refused(
     postgresql_in: str, command: str, request: pytest.FixtureRequest
 ) -> None:
@@ -31,7 +31,7 @@ def test_a_postgresql_database_that_is_not_in_utf_8_is_refused(
     assert_refused(result, "SQL_ASCII" if "SQL_ASCII" in request.node.name else "LATIN1")
 
 
-@pytest.mark.parametrize("command", ["migrate", "serve --port 1"])
+@pytest.mark.parametrize("command", ["migrate", "serve"])
 def test_a_sqlite_database_that_is_not_in_utf_8_is_refused(tmp_path: Path, command: str) -> None:
     connection = sqlite3.connect(tmp_path / "odd.sqlite3")
     connection.execute("PRAGMA encoding = 'UTF-16le'")
@@ -42,7 +42,7 @@ def test_a_sqlite_database_that_is_not_in_utf_8_is_refused(tmp_path: Path, comma
 
 def run(command: str, url: str) -> Result:
     variables = {"COLUMNS": "200", "SHOP_SECRET_KEY": SECRET_KEY, "SHOP_DATABASE_URL": url}
-    return CliRunner().invoke(main, command.split(), env=variables)
+    return CliRunner().invoke(main, words_of(command), env=variables)
 
 
 def assert_refused(result: Result, encoding: str) -> None:

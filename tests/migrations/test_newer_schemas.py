@@ -25,7 +25,7 @@ from shop.adapters.sql.schema import (
 from shop.domain.errors import StoreTooNew
 from shop.domain.ports import SchemaState
 from shop.entrypoints.cli.main import main
-from tests.concurrency.servers import FAILURES, SECRET_KEY, ShopServer
+from tests.concurrency.servers import FAILURES, SECRET_KEY, ShopServer, words_of
 from tests.concurrency.wire import Client
 from tests.entrypoints.test_cli import ON_A_STORE
 from tests.stores import Store
@@ -55,16 +55,21 @@ def newer(tmp_path: Path) -> Newer:
     def newer(*compatible_with: str | None) -> ScriptDirectory:
         folder = tmp_path / "newer"
         shutil.copytree(MIGRATIONS, folder)
-        before = HEAD
-        for number, oldest in enumerate(compatible_with, start=9001):
-            declared = f"compatible_with = {oldest!r}" if oldest else ""
-            (folder / "versions" / f"{number}.py").write_text(
-                _MIGRATION.format(revision=str(number), down_revision=before, declared=declared)
-            )
-            before = str(number)
-        return ScriptDirectory(str(folder))
+        return with_more(folder, *compatible_with)
 
     return newer
+
+
+def with_more(folder: Path, *compatible_with: str | None) -> ScriptDirectory:
+    """The migrations of the folder, and more of them, written there."""
+    before = HEAD
+    for number, oldest in enumerate(compatible_with, start=9001):
+        declared = f"compatible_with = {oldest!r}" if oldest else ""
+        (folder / "versions" / f"{number}.py").write_text(
+            _MIGRATION.format(revision=str(number), down_revision=before, declared=declared)
+        )
+        before = str(number)
+    return ScriptDirectory(str(folder))
 
 
 async def migrate(
@@ -139,7 +144,7 @@ async def test_upgrading_leaves_a_compatible_schema_alone_and_refuses_one_that_i
     assert await own.state() is SchemaState.COMPATIBLE
 
 
-COMMANDS = ["serve --port 1", "migrate", "makemigrations -m more", *ON_A_STORE[2:]]
+COMMANDS = ["serve", "migrate", "makemigrations -m more", *ON_A_STORE[2:]]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -200,9 +205,31 @@ async def test_a_running_server_stays_ready_when_a_compatible_migration_is_appli
     assert not [failure for failure in FAILURES if failure in server.log]
 
 
+@pytest.mark.parametrize("asked_before", [True, False])
+async def test_a_running_server_whose_own_folder_is_upgraded_says_that_the_database_is_newer(
+    sqlite_url: str, tmp_path: Path, asked_before: bool
+) -> None:
+    """It knows the migrations that it was started with, whatever is in their place now."""
+    program = tmp_path / "program"
+    shutil.copytree(MIGRATIONS.parents[2], program / "shop")
+    server = ShopServer(tmp_path / "shop", sqlite_url, settings={"PYTHONPATH": str(program)})
+    await to_thread.run_sync(server.start)
+    try:
+        with closing(Client(port=server.port)) as client:
+            if asked_before:
+                assert (await client.get("/health/ready")).status == 200
+            folder = program / "shop" / MIGRATIONS.relative_to(MIGRATIONS.parents[2])
+            await migrate(sqlite_url, with_more(folder, None))
+            answer = await client.get("/health/ready")
+            assert (answer.status, answer.code) == (503, "database_unavailable")
+            assert "newer than this program" in answer.body["detail"]
+    finally:
+        server.close()
+
+
 def run_command(command: str) -> Result:
     wide = {"COLUMNS": "200", "TERMINAL_WIDTH": "200", "SHOP_SECRET_KEY": SECRET_KEY}
-    return CliRunner().invoke(main, command.split(), input="a password of its own", env=wide)
+    return CliRunner().invoke(main, words_of(command), input="a password of its own", env=wide)
 
 
 def words(output: str) -> str:

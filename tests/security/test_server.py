@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shop.entrypoints.cli.serve import HEADERS_BYTES_MAX
-from tests.concurrency.servers import FAILURES, ShopServer, environment, shop_command
+from tests.concurrency.servers import FAILURES, ShopServer, environment, shop_command, words_of
 
 SECONDS_MAX = 10.0
 """In which anything must have been answered or closed, on a busy machine."""
@@ -201,7 +201,7 @@ def test_a_key_file_that_holds_none_stops_the_start_in_one_sentence(
     """And not each worker, again and again."""
     (tmp_path / "key.pem").write_text("the key")
     started = subprocess.run(
-        shop_command("serve", "--port", "1"),
+        shop_command(*words_of("serve")),
         cwd=tmp_path,
         env=environment("memory://", {variable: str(tmp_path / "key.pem")}),
         capture_output=True,

@@ -39,9 +39,6 @@ class ReadLimits:
     """How many reads that others may wait for are read at once on behalf of one asker."""
 
 
-_NOBODY_WAITS = "nobody waits for this read any more"
-
-
 @dataclass(slots=True, eq=False)
 class _Reading:
     """A read under way: it ends with the last of those who wait for it."""
@@ -49,11 +46,12 @@ class _Reading:
     task: asyncio.Task[object]
     waiting: int
     is_over: bool = False
+    is_broken_off: bool = False
 
     def hang_up(self) -> None:
         self.waiting -= 1
         if not self.waiting and not self.is_over:
-            self.task.cancel(_NOBODY_WAITS)
+            self.is_broken_off = self.task.cancel("nobody waits for this read any more")
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -130,16 +128,13 @@ class SharedReads(Generic[Q, A]):
         for call in batch:
             call.reading = reading
         try:
-            try:
-                answers = await self._read([call.request for call in batch])
-            finally:
-                reading.is_over = True
+            answers = await self._read([call.request for call in batch])
             if len(answers) != len(batch):
                 raise RuntimeError(f"{len(answers)} answers to {len(batch)} requests")
-        except asyncio.CancelledError as cancelled:
-            if cancelled.args != (_NOBODY_WAITS,):
+        except asyncio.CancelledError:
+            # If somebody else cancelled the task as well, it stays cancelled.
+            if not reading.is_broken_off or task.cancelling() > 1:
                 raise
-            task.uncancel()
         except Exception as error:
             for call in batch:
                 call.fail(error)
@@ -147,6 +142,9 @@ class SharedReads(Generic[Q, A]):
             for call, answer in zip(batch, answers, strict=True):
                 call.succeed(answer)
         finally:
+            reading.is_over = True
+            if reading.is_broken_off:
+                task.uncancel()
             self._leading[leader] -= 1
             if not self._leading[leader]:
                 del self._leading[leader]

@@ -5,11 +5,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
+from granian.log import logger
 from granian.server.mp import MPServer, WorkerProcess
 
 from shop.entrypoints.logs import set_up_logging
@@ -48,27 +49,30 @@ class RestartPauses:
 
 
 class Server(MPServer):
-    """Granian's, but for two things.
+    """Granian's, but for three things.
 
     However often workers die, it starts them again: granian ends the whole server when one dies
-    twice within 5.5 seconds, which no option changes. And it alone decides when workers stop: told
-    to stop, it lets them serve on for a while first. Told again, it waits no more.
+    twice within 5.5 seconds, which no option changes. It alone decides when workers stop: told to
+    stop, it lets them serve on for a while first. Told again, it waits no more. And a stop comes
+    before workers that are to be replaced: granian replaces them all first.
     `tests/concurrency/test_workers.py` and `test_stops.py` notice when a version of granian works
     otherwise.
     """
 
     _drain_seconds = 0.0
     _interrupts = 0
-    _is_draining = False
+    _is_stopping = False
 
     def run(self, load: Callable[[], Application], *, drain_seconds: float) -> None:
         """Until it is told to stop; `load` is called in each worker."""
         self._drain_seconds = drain_seconds
+        # Workers inherit it: one that is told before it listens hears it then, and does not die.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {_DRAIN})
         self.serve(target_loader=load, wrap_loader=False)
 
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
         self._interrupts += 1
-        if self._interrupts > 1 and not self._is_draining:
+        if self._interrupts > 1 and self._is_stopping:
             for worker in self.wrks:
                 worker.kill()  # type: ignore[no-untyped-call]
         super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
@@ -79,13 +83,12 @@ class Server(MPServer):
 
     def _drain(self) -> None:
         """Serve on, while who routes traffic sees that this server will stop, and turns away."""
-        self._is_draining = True
-        until = time.monotonic() + self._drain_seconds
         for worker in self.wrks:
             _tell(worker, _DRAIN)
+        until = time.monotonic() + self._drain_seconds
         while self._interrupts < 2 and time.monotonic() < until and self._are_alive():
             time.sleep(_STEP_SECONDS)
-        self._is_draining = False
+        self._is_stopping = True
 
     def _are_alive(self) -> bool:
         return any(worker.inner.is_alive() for worker in self.wrks)
@@ -116,10 +119,41 @@ class Server(MPServer):
                 del due[worker]
                 self._respawn_workers([worker], spawn_target, target_loader)
 
+    def _respawn_workers(
+        self, workers: Iterable[int], spawn_target: Any, target_loader: Any, delay: float = 0
+    ) -> None:
+        for index in workers:
+            logger.info("Respawning worker-%s", index + 1)
+            old, new = self.wrks[index], self._spawn_worker(index, spawn_target, target_loader)
+            new.start()  # type: ignore[no-untyped-call]
+            self.wrks[index] = new
+            # A stop is for the old one, too, as long as it is there.
+            self.wrks.append(old)
+            self._wait(delay)
+            if not self.interrupt_signal:
+                old.terminate()  # type: ignore[no-untyped-call]
+                self._wait(STOP_SECONDS_MAX, old.inner.is_alive)
+            if self.interrupt_signal:
+                return
+            if old.inner.is_alive():
+                logger.warning("Killing old worker-%s, which does not stop", index + 1)
+                old.kill()  # type: ignore[no-untyped-call]
+                old.inner.join()
+            self.wrks.remove(old)
+            logger.info("Stopped old worker-%s", index + 1)
+
+    def _wait(self, seconds: float, goes_on: Callable[[], bool] = lambda: True) -> None:
+        """Until the time is over, it does not go on, or the server is told to stop."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and goes_on() and not self.interrupt_signal:
+            time.sleep(_STEP_SECONDS)
+
 
 def _terminate(worker: WorkerProcess) -> None:
-    worker.interrupt_by_parent = True
-    _tell(worker, _STOP)
+    # Told once: a stop may come while it ends since it was replaced.
+    if not worker.interrupt_by_parent:
+        worker.interrupt_by_parent = True
+        _tell(worker, _STOP)
 
 
 def _tell(worker: WorkerProcess, order: signal.Signals) -> None:
@@ -147,6 +181,7 @@ def _load(parent: int, port: int, settings: Settings) -> Application:
     set_up_logging(level=settings.log_level, log_format=settings.log_format)
     container = build_container(settings)
     signal.signal(_DRAIN, lambda *_: container.drain().begin())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {_DRAIN})
     return build_app(container)
 
 

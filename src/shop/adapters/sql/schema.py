@@ -8,7 +8,7 @@ migrations that it does not have, so the outcome is written into the database wi
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import asyncpg
@@ -28,6 +28,8 @@ from shop.adapters.sql.tables import schema_compatibility, shop
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.errors import OtherCurrency, StoreTooNew, StoreUnfit
 from shop.domain.ports import Schema, SchemaState
+from shop.domain.services.make_searchable import MakeSearchable
+from shop.domain.users import OPERATOR
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -40,9 +42,6 @@ _TAKES_CHANGES = {
 # Any number; the same for all who migrate, so that two hosts do it one after the other.
 _TRY_LOCK = "SELECT WHERE pg_try_advisory_xact_lock(7466877)"
 _LOCK_PAUSE = 0.1
-
-# Products that are made searchable in one transaction.
-_PER_STEP = 1_000
 
 # One statement, since readiness is asked often.
 _STATE = """
@@ -99,18 +98,12 @@ class SqlSchema(Schema):
 
     async def _prepare_search(self) -> None:
         """The texts first, since it takes less time to build their index over them."""
-        while await self._make_searchable():
-            pass
+        unit_of_work = partial(SqlUnitOfWork, engines=self._engines)
+        await MakeSearchable(unit_of_work=unit_of_work)(caller=OPERATOR)
         if self._engines.patient.dialect.name == "postgresql":
             async with self._engines.patient.connect() as connection:
                 # An index that does not stop those who write is built in no transaction.
                 await build(await connection.execution_options(isolation_level="AUTOCOMMIT"))
-
-    async def _make_searchable(self) -> int:
-        async with SqlUnitOfWork(engines=self._engines) as uow:
-            number = await uow.products.make_searchable(limit=_PER_STEP)
-            await uow.commit()
-        return number
 
     async def slow_search(self) -> str | None:
         async with SqlUnitOfWork(engines=self._engines, read_only=True) as uow:
@@ -236,5 +229,7 @@ def _known() -> frozenset[str]:
     return frozenset(script.revision for script in _scripts().walk_revisions())
 
 
+@cache
 def _scripts() -> ScriptDirectory:
+    """Read once: an upgrade puts the migrations of another program in their place."""
     return ScriptDirectory.from_config(config())

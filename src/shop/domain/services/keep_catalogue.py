@@ -146,6 +146,13 @@ def _initial_movements(products: Sequence[Product], caller: Caller) -> Sequence[
     return shelf.movements
 
 
+async def _lock_product(uow: UnitOfWork, product_id: int, caller: Caller) -> Product:
+    """The product, changed by nobody else meanwhile. Raises `ProductNotFound`, `InvalidToken`."""
+    product = await uow.products.lock(product_id)
+    await require_active(uow, caller)
+    return product
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChangeProduct:
     """Change fields of a product's entry; orders placed before keep the old ones."""
@@ -174,8 +181,7 @@ class ChangeProduct:
         """
         caller.require_staff()
         async with self.unit_of_work(key=key) as uow:
-            product = await uow.products.lock(product_id)
-            await require_active(uow, caller)
+            product = await _lock_product(uow, product_id, caller)
             if product.archived:
                 raise ProductNotFound(product_id)
             product.check_version(expected_versions)
@@ -217,8 +223,7 @@ class ArchiveProduct:
         """
         caller.require_staff()
         async with self.unit_of_work(key=key) as uow:
-            product = await uow.products.lock(product_id)
-            await require_active(uow, caller)
+            product = await _lock_product(uow, product_id, caller)
             if not product.archived:
                 product.check_version(expected_versions)
                 await uow.products.save(product.archive(at=self.clock()))
@@ -250,8 +255,7 @@ class RestoreProduct:
         """
         caller.require_staff()
         async with self.unit_of_work(key=key) as uow:
-            product = await uow.products.lock(product_id)
-            await require_active(uow, caller)
+            product = await _lock_product(uow, product_id, caller)
             if product.archived:
                 product.check_version(expected_versions)
                 product.price.require_currency(self.currency)

@@ -41,8 +41,12 @@ def serve(host: str, port: int, workers: int) -> None:
 
     SIGTERM or Ctrl-C stops it gracefully: /health/ready says so for SHOP_DRAIN_SECONDS while it
     serves on, then requests under way are answered. A second time it hurries.
+
+    SIGHUP replaces the workers by new ones, one after the other, with the settings of the start.
     """
     settings = load_settings()
+    # First: who cannot serve makes no key and no database, and upgrades none.
+    _check_port(host, port)
     # Here, too, a wrong key file is one sentence, not a worker that dies again and again.
     load_keys(settings)
     if settings.store == "memory":
@@ -50,7 +54,6 @@ def serve(host: str, port: int, workers: int) -> None:
             raise SettingsError("memory:// is one process's own; use --workers 1.")
     else:
         asyncio.run(_check_store())
-    _check_port(host, port)
     _allow_files()
     with _shared_metrics(workers):
         _serve(settings, host, port, workers)

@@ -21,7 +21,7 @@ from litestar.types import (
     Send,
 )
 
-from shop.adapters.deadlines import Deadlines
+from shop.adapters.deadlines import TimeLimits
 from shop.adapters.work import Work, work_under_way
 from shop.domain.errors import Invalid
 from shop.entrypoints.health import Drain
@@ -65,8 +65,6 @@ PART_BYTES_MAX = 32_768
 # No body is so long that its length has more digits.
 _LENGTH_DIGITS_MAX = 18
 
-_TOO_SLOW = "the body came too slowly"
-
 
 class ClientGone(Invalid):
     """Nobody is there to read the answer."""
@@ -100,7 +98,7 @@ class Edge:
         self._log_access = log_access
         self._for_origins = for_origins
         self._body_seconds_max = body_seconds_max
-        self._bodies = Deadlines[asyncio.Task[object]](lambda task: task.cancel(_TOO_SLOW))
+        self._bodies = TimeLimits("the body came too slowly", BodyTooSlow)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -171,25 +169,12 @@ class Edge:
         between threads. Where `Content-Length` was given, the end is known without that message.
         """
         missing = announced_length(scope["headers"])
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._body_seconds_max
+        give_up_at = asyncio.get_running_loop().time() + self._body_seconds_max
 
         async def receive_in_time() -> ReceiveMessage:
-            # This does what `asyncio.timeout_at` does, at a lower cost.
             nonlocal missing
-            task = asyncio.current_task(loop)
-            assert task is not None
-            cancelling = task.cancelling()
-            self._bodies.watch(task, give_up_at)
-            try:
+            with self._bodies.until(give_up_at):
                 message = await receive()
-            except asyncio.CancelledError as cancelled:
-                # If somebody else cancelled the task as well, it stays cancelled.
-                if cancelled.args != (_TOO_SLOW,) or task.uncancel() > cancelling:
-                    raise
-                raise BodyTooSlow from None
-            finally:
-                self._bodies.forget(task)
             if message["type"] != "http.request":
                 raise ClientGone
             missing -= len(message.get("body", b""))

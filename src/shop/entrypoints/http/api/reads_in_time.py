@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from shop.adapters.deadlines import Deadlines
+from shop.adapters.deadlines import TimeLimits
 from shop.domain.errors import StoreUnavailable
 from shop.domain.ports import OUT_OF_TIME
 
@@ -16,7 +16,7 @@ class ReadsInTime:
     def __init__(self, app: ASGIApp, *, seconds_max: float) -> None:
         self._app = app
         self._seconds_max = seconds_max
-        self._reading = Deadlines[asyncio.Task[object]](lambda task: task.cancel(OUT_OF_TIME))
+        self._reading = TimeLimits(OUT_OF_TIME, _late)
 
     # Not `async`, so that every other request has one step less.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -25,16 +25,9 @@ class ReadsInTime:
         return self._app(scope, receive, send)
 
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        cancelling = task.cancelling()
-        self._reading.watch(task, asyncio.get_running_loop().time() + self._seconds_max)
-        try:
+        with self._reading.until(asyncio.get_running_loop().time() + self._seconds_max):
             await self._app(scope, receive, send)
-        except asyncio.CancelledError as cancelled:
-            # If somebody else cancelled the task as well, it stays cancelled.
-            if cancelled.args != (OUT_OF_TIME,) or task.uncancel() > cancelling:
-                raise
-            raise StoreUnavailable("There was no answer in time; nothing was done.") from None
-        finally:
-            self._reading.forget(task)
+
+
+def _late() -> StoreUnavailable:
+    return StoreUnavailable("There was no answer in time; nothing was done.")
