@@ -511,8 +511,10 @@ def test_a_pgbouncer_that_is_not_set_is_a_danger(
     name = re.findall(r"/([^/?]+)\?", postgresql_url)[0]
     with running_pgbouncer(postgresql, pool_size=3) as bouncer:
         url = f"postgresql+asyncpg://shop@/{name}?host={bouncer}"
+        # The smallest pools there are.
+        few = {"SHOP_DATABASE_POOL_SIZE": "1", "SHOP_DATABASE_READ_POOL_SIZE": "1"}
         for is_set, state in (("false", "danger"), ("true", "ok")):
-            found = findings(SHOP_DATABASE_URL=url, SHOP_DATABASE_PGBOUNCER=is_set)
+            found = findings(SHOP_DATABASE_URL=url, SHOP_DATABASE_PGBOUNCER=is_set, **few)
             assert found["pooler"]["state"] == state, found
             # All the others can be done through it.
             assert "unknown" not in states(found)

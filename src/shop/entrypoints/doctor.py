@@ -178,8 +178,12 @@ async def _secrets(shop: Shop) -> Finding:
 async def _files(shop: Shop) -> Finding:
     """What holds a secret, or the database: for the shop's user alone."""
     settings = shop.settings
-    secret = [ENV_FILE, DEVELOPMENT_KEY_FILE, Path(settings.signing_key_file or ENV_FILE)]
-    secret += [Path(str(shop.url.query.get(name, ENV_FILE))) for name in ("passfile", "sslkey")]
+    named = [
+        settings.signing_key_file,
+        shop.url.query.get("passfile"),
+        shop.url.query.get("sslkey"),
+    ]
+    secret = [ENV_FILE, DEVELOPMENT_KEY_FILE, *(Path(str(name)) for name in named if name)]
     if settings.store == "sqlite":
         file = sqlite_file(shop.url)
         secret += [file, *(file.with_name(file.name + end) for end in BESIDE)]
@@ -347,7 +351,6 @@ async def _connections(shop: Shop) -> Finding:
             connection,
             of_worker=shop.container.database_options().connections_max,
             workers=shop.workers,
-            application_name=shop.settings.database_application_name,
         )
 
 

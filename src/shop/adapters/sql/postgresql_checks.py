@@ -115,16 +115,14 @@ SELECT
         SELECT count(*) FROM pg_stat_activity
         WHERE usesysid IS NOT NULL AND datname IS NOT NULL
         AND (usename <> current_user OR datname <> current_database()
-            OR application_name IS DISTINCT FROM :ours)
+            OR application_name IS DISTINCT FROM current_setting('application_name'))
     ) AS others
 """)
 
 
-async def connections(
-    connection: AsyncConnection, *, of_worker: int, workers: int, application_name: str
-) -> Finding:
+async def connections(connection: AsyncConnection, *, of_worker: int, workers: int) -> Finding:
     """Whether all workers get all connections they may want, beside those of others."""
-    row = (await connection.execute(_CONNECTIONS, {"ours": application_name})).one()
+    row = (await connection.execute(_CONNECTIONS)).one()
     # -1: no limit.
     own = min([limit for limit in (row.of_role, row.of_database) if limit >= 0], default=None)
     room = row.of_server - row.others
@@ -152,7 +150,7 @@ async def pooler(engines: Engines, *, is_set: bool) -> Finding:
     Two clients tell the mode of it: what keeps its process while another works is no transaction
     pool, or has more processes than it is asked for.
     """
-    async with engines.read.connect() as one, engines.read.connect() as two:
+    async with engines.read.connect() as one, engines.look_up.connect() as two:
         first, second = driver_of(one), driver_of(two)
         assert isinstance(first, asyncpg.Connection)
         assert isinstance(second, asyncpg.Connection)
