@@ -13,8 +13,7 @@ from pathlib import Path
 PROGRAM = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 START_SECONDS_MAX = 30.0
 
-# It asks each server five times a second whether it is ready. What it could not send at all it
-# sends to another server; what it has sent it never sends twice.
+# What it could not send at all it sends to another server; what it has sent it never sends twice.
 _CONFIGURATION = """
 global
     maxconn 500
@@ -29,17 +28,23 @@ frontend shop
     bind 127.0.0.1:{port}
     default_backend servers
 backend servers
-    balance roundrobin
-    option httpchk GET /health/ready
-    default-server check inter 200ms fall 1 rise 2
+{checks}
     http-response set-header x-served-by %s
 {servers}
 """
 
 
+# Five times a second.
+QUICK_CHECKS = """
+    balance roundrobin
+    option httpchk GET /health/ready
+    default-server check inter 200ms fall 1 rise 2
+"""
+
+
 @contextmanager
-def running_haproxy(ports: Sequence[int]) -> Iterator[int]:
-    """The port on which it listens for servers that listen on those.
+def running_haproxy(ports: Sequence[int], *, checks: str = QUICK_CHECKS) -> Iterator[int]:
+    """The port on which it listens for servers that listen on those; how it checks them.
 
     Answers say in `x-served-by` which one they are from: `shop-` and its port.
     """
@@ -50,7 +55,7 @@ def running_haproxy(ports: Sequence[int]) -> Iterator[int]:
         port: int = reservation.getsockname()[1]
     servers = "\n".join(f"    server shop-{at} 127.0.0.1:{at}" for at in ports)
     configuration = root / "haproxy.cfg"
-    configuration.write_text(_CONFIGURATION.format(port=port, servers=servers))
+    configuration.write_text(_CONFIGURATION.format(port=port, servers=servers, checks=checks))
     with (root / "log").open("wb") as log:
         process = subprocess.Popen([PROGRAM, "-f", configuration, "-db"], stdout=log, stderr=log)
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,6 +12,8 @@ from typing import TypeAlias
 
 import pytest
 
+from shop.entrypoints.settings import DRAIN_SECONDS_MAX
+from shop.entrypoints.workers import STOP_SECONDS_MAX
 from tests.concurrency.conftest import new_database
 from tests.concurrency.deployment import Deployment, basket, deployed, until
 from tests.concurrency.servers import FAILURES, ShopServer
@@ -84,12 +87,15 @@ async def test_it_serves_on_for_a_while_even_if_its_workers_are_told_too(
     assert time.monotonic() >= told_at + DRAIN_SECONDS
 
 
-async def test_a_second_signal_hurries(server: ShopServer, client: Client) -> None:
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_hurries(
+    server: ShopServer, client: Client, second: signal.Signals
+) -> None:
     told_at = time.monotonic()
     os.kill(server.pid, signal.SIGTERM)
     while not await says_that_it_stops(client):
         assert time.monotonic() < told_at + SECONDS_MAX
-    os.kill(server.pid, signal.SIGINT)
+    os.kill(server.pid, second)
     assert await asyncio.to_thread(server.wait) == 0
     assert time.monotonic() < told_at + DRAIN_SECONDS
 
@@ -146,6 +152,93 @@ async def test_a_rolling_restart_behind_haproxy_loses_no_request(
         books = await deployment.books([product])
         assert len(books.orders) == len(answered)
 
+
+# --- as documented ---
+
+DOCS = Path(__file__).parents[2] / "docs"
+# Stands in for systemd: asks the test to restart a server, and waits until it has.
+_SYSTEMCTL = """#!/bin/sh
+echo "$@" > "$ASKED"
+read -r _ < "$DONE"
+"""
+
+
+def documented(mark: str) -> str:
+    [block] = re.findall(
+        rf"<!-- tested: {mark} -->\n```(?:sh)?\n(.*?)```",
+        (DOCS / "operate.md").read_text(),
+        re.DOTALL,
+    )
+    assert isinstance(block, str)
+    return block
+
+
+def test_the_unit_tells_the_main_process_alone_and_waits_for_it() -> None:
+    [unit] = re.findall(r"```ini\n(.*?)```", (DOCS / "deploy.md").read_text(), re.DOTALL)
+    settings = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+    assert settings["KillMode"] == "mixed"
+    stop_seconds = DRAIN_SECONDS_MAX + STOP_SECONDS_MAX
+    assert stop_seconds < SECONDS_MAX < float(settings["TimeoutStopSec"])
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="HAProxy is not installed: apt install haproxy")
+async def test_a_restart_as_documented_loses_no_request(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    database = new_database(request, "postgresql", tmp_path, "migrated_postgresql")
+    backend = documented("haproxy").splitlines()
+    checks = "\n".join(line for line in backend[1:] if not line.startswith("    server "))
+    [enough] = re.findall(r"so (\d+) are enough", (DOCS / "operate.md").read_text())
+    with (
+        deployed(tmp_path / "shops", database, workers=(1, 1), drain_seconds=enough) as deployment,
+        running_haproxy([each.port for each in deployment.servers], checks=checks) as port,
+    ):
+        product = await deployment.given_product(stock=PLENTY)
+        async with ordering(deployment, port, product, clients=32) as answered:
+            for server in deployment.servers:
+                await has_answered(answered, server, 100)
+            restarted = await restart_as_documented(deployment, tmp_path)
+            for server in deployment.servers:
+                await has_answered(answered, server, 100)
+        assert restarted == ["shop@8000", "shop@8001"]
+        assert {status for status, _ in answered} == {201}
+        books = await deployment.books([product])
+        assert len(books.orders) == len(answered)
+
+
+async def restart_as_documented(deployment: Deployment, folder: Path) -> list[str]:
+    """Run the commands; the units that they restarted, in their order."""
+    commands, servers = documented("restart"), {}
+    for number, server in enumerate(deployment.servers, 8000):
+        commands = commands.replace(f"127.0.0.1:{number}", f"127.0.0.1:{server.port}")
+        servers[f"shop@{number}"] = server
+    programs = folder / "programs"
+    programs.mkdir()
+    (programs / "systemctl").write_text(_SYSTEMCTL)
+    (programs / "systemctl").chmod(0o755)
+    asked, done = folder / "asked", folder / "done"
+    os.mkfifo(asked)
+    os.mkfifo(done)
+    environment = {
+        **os.environ,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "ASKED": str(asked),
+        "DONE": str(done),
+    }
+    restarted: list[str] = []
+    shell = await asyncio.create_subprocess_exec("sh", "-c", commands, env=environment)
+    for _ in servers:
+        verb, unit = (await asyncio.to_thread(asked.read_text)).split()
+        assert verb == "restart"
+        assert await asyncio.to_thread(servers[unit].stop) == 0
+        await asyncio.to_thread(servers[unit].start)
+        await asyncio.to_thread(done.write_text, "done\n")
+        restarted.append(unit)
+    assert await asyncio.wait_for(shell.wait(), 2 * SECONDS_MAX) == 0
+    return restarted
+
+
+# --- tools ---
 
 Answered: TypeAlias = list[tuple[int, str]]
 """Statuses, and who answered."""

@@ -25,6 +25,9 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not instal
 SERVER_CONNECTIONS = 3
 """For two workers, who would have thirty, and every command."""
 
+ELSEWHERE = {"serve", "doctor"}
+"""One is what they run beside; the other has something to say of this server: `test_doctor.py`."""
+
 _numbers = count(1)
 
 
@@ -71,7 +74,7 @@ async def test_everything_works_through_pgbouncer_under_load(
     shutil.copytree(schema.MIGRATIONS, migrations)
     monkeypatch.setattr(schema, "MIGRATIONS", migrations)
     commands = _commands(kept, dropped)
-    assert {_path_of(command) for command in commands} == set(_all_commands()) - {"serve"}
+    assert {_path_of(command) for command in commands} == set(_all_commands()) - ELSEWHERE
     async with loaded(bounced, products) as load, _watched(bounced, kept):
         await load.has_placed(100)
         for command in commands:

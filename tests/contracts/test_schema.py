@@ -26,6 +26,13 @@ async def test_the_first_currency_is_the_shops_and_any_other_is_refused(schema: 
     await schema.claim_currency("EUR")
 
 
+async def test_readiness_costs_one_statement(sql: Store) -> None:
+    schema = SqlSchema(engines=sql.sql)
+    with sql.statements() as sent:
+        assert (await schema.state(writable=True)).is_fit
+    assert len(sent) == 1
+
+
 async def test_of_two_who_start_at_once_under_two_currencies_one_is_refused(
     schema: Schema,
 ) -> None:

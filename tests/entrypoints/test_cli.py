@@ -29,6 +29,7 @@ COMMANDS = [
     "serve",
     "demo",
     "migrate",
+    "doctor",
     "makemigrations",
     "create-user",
     "set-password",

@@ -135,3 +135,44 @@ async def test_a_step_is_one_statement(sql: Store, monkeypatch: pytest.MonkeyPat
     of_the_ledger = [statement for statement in sent if "stock_movements" in statement]
     assert len(of_the_ledger) == 5
     assert all("LIMIT 10" in statement for statement in of_the_ledger)
+
+
+# --- a sample ---
+
+
+async def test_a_sample_is_of_the_products_that_moved_last(shop: UseCases, store: Store) -> None:
+    added = await shop.add_products(
+        caller=OPERATOR, products=[product(0, sku=f"SKU-{n}", stock=n + 1) for n in range(5)]
+    )
+    for moved in (added[3], added[0], added[3]):
+        await shop.container.change_stock()(
+            caller=OPERATOR, product_id=moved.id, delta=1, reason="restock"
+        )
+    for one in added:
+        await store.set_stock_behind_the_ledger(one.id, 100)
+    sample = shop.container.sample_stock()
+    found = await sample(caller=OPERATOR, products=2)
+    assert found.count == 2
+    assert [audit.product_id for audit in found.differences] == [added[3].id, added[0].id]
+    assert (await sample(caller=OPERATOR, products=50)).count == 5
+
+
+async def test_a_sample_leaves_out_a_long_ledger(
+    shop: UseCases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify_stock, "MOVEMENTS_PER_STEP", 2)
+    monkeypatch.setattr(verify_stock, "SAMPLED_STEPS_MAX", 3)
+    long, short = await shop.given_product(100), await shop.given_product(100)
+    for _ in range(8):
+        await shop.container.change_stock()(
+            caller=OPERATOR, product_id=long.id, delta=1, reason="restock"
+        )
+    found = await shop.container.sample_stock()(caller=OPERATOR, products=2)
+    assert (found.count, list(found.differences)) == (1, [])
+    monkeypatch.setattr(verify_stock, "SAMPLED_MOVEMENTS", 1)
+    assert (await shop.container.sample_stock()(caller=OPERATOR, products=2)).count == 0
+    assert short.stock == 100
+
+
+async def test_a_sample_of_an_empty_shop_is_sound(shop: UseCases) -> None:
+    assert (await shop.container.sample_stock()(caller=OPERATOR, products=2)).count == 0

@@ -116,5 +116,18 @@ def _common_passwords() -> frozenset[str]:
     return frozenset(FREQUENCY_LISTS["passwords"])
 
 
+# Powers of ten. What is random has 30 for 32 characters; words and sequences have fewer.
+_GUESSES_MIN = 20
+_GUESSED_MAX = 72
+"""Characters that zxcvbn looks at."""
+
+
+def is_guessable(secret: str) -> bool:
+    """Whether a key has a pattern: a sequence, a repetition, a few common words."""
+    from zxcvbn import zxcvbn  # type: ignore[import-untyped]
+
+    return bool(zxcvbn(secret[:_GUESSED_MAX])["guesses_log10"] < _GUESSES_MIN)
+
+
 def is_common_password(password: str) -> bool:
     return password.casefold() in _common_passwords()

@@ -153,6 +153,10 @@ class StockRepository(Listable[MovementQuery, StockMovement], Protocol):
         """
         ...
 
+    async def moved_last(self, *, products: int, movements: int) -> Sequence[int]:
+        """So many products at most of so many newest movements, the last moved first."""
+        ...
+
     async def audit_order(self, *, order_id: UUID, product_id: int) -> OrderAudit: ...
 
     async def audit_orders(

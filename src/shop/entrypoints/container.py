@@ -62,7 +62,7 @@ from shop.domain.services.return_order import ReturnOrder
 from shop.domain.services.sign_in import SignIn
 from shop.domain.services.sign_out import ListSessions, SignOut, SignOutEverywhere
 from shop.domain.services.throttle_sign_in import ThrottleSignIn
-from shop.domain.services.verify_stock import RepairStock, VerifyStock
+from shop.domain.services.verify_stock import RepairStock, SampleStock, VerifyStock
 from shop.domain.sessions import SessionLifetimes
 from shop.domain.users import OPERATOR
 from shop.entrypoints.health import Drain, Health
@@ -182,6 +182,7 @@ class Container(containers.DeclarativeContainer):
     count_lists = providers.Singleton(CountLists, **_reading)
     read_movements = providers.Singleton(ReadMovements, **_reading)
     verify_stock = providers.Singleton(VerifyStock, **_reading)
+    sample_stock = providers.Singleton(SampleStock, **_reading)
     repair_stock = providers.Singleton(RepairStock, **_writing)
 
     lifetimes = providers.Singleton(

@@ -62,7 +62,7 @@ class Health:
         return [
             await _run("stopping", self._stays),
             await _run("intake", self._has_room),
-            await _run("database", self._takes_changes),
+            *await self._of_database(),
         ]
 
     async def _stays(self) -> None:
@@ -73,12 +73,21 @@ class Health:
         if self.intake.is_full:
             raise Overloaded("As many orders wait as may wait.")
 
-    async def _takes_changes(self) -> None:
-        state = await self.schema.state(writable=True)
-        if state is SchemaState.TOO_NEW:
-            raise StoreTooNew
-        if not state.is_fit:
-            raise StoreUnavailable("The database is not migrated; run `shop migrate`.")
+    async def _of_database(self) -> list[CheckResult]:
+        """One statement answers both: without an answer there is no more to say."""
+        states: list[SchemaState] = []
+
+        async def takes_changes() -> None:
+            states.append(await self.schema.state(writable=True))
+
+        async def fits() -> None:
+            if states[0] is SchemaState.TOO_NEW:
+                raise StoreTooNew
+            if not states[0].is_fit:
+                raise StoreUnavailable("The database is not migrated; run `shop migrate`.")
+
+        database = await _run("database", takes_changes)
+        return [database] if database.error else [database, await _run("schema", fits)]
 
 
 async def _run(name: str, check: Callable[[], Awaitable[None]]) -> CheckResult:

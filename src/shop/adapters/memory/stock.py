@@ -83,6 +83,12 @@ class MemoryStockRepository(StockRepository):
             )
         return audits, None
 
+    async def moved_last(self, *, products: int, movements: int) -> Sequence[int]:
+        newest = sorted(self._movements, reverse=True)[:movements]
+        # A dictionary keeps the order in which its keys came.
+        moved = dict.fromkeys(self._movements[movement_id].product_id for movement_id in newest)
+        return list(moved)[:products]
+
     async def audit_order(self, *, order_id: UUID, product_id: int) -> OrderAudit:
         taken = self._orders[order_id].out
         return OrderAudit(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -12,11 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from shop.adapters.sql.connections import Kept, PooledConnection
 from shop.adapters.sql.files import make_private
 from shop.adapters.sql.servers import Servers, set_up_in_transaction
-from shop.adapters.sql.urls import parse_url, split_options, sqlite_file
+from shop.adapters.sql.urls import parse_url, read_only_url, split_options, sqlite_file
 from shop.adapters.turns import UserTurns
 
 # An error names its statement, not the values in it: password hashes are among them.
 _QUIET: dict[str, Any] = {"hide_parameters": True}
+
+INTAKE_CONNECTIONS = 2
+"""One for each of the intake's lines."""
+LOOK_UP_CONNECTIONS = 2
+"""One for products and one for orders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +29,7 @@ class DatabaseOptions:
     """Bounds on what the database may cost; times in seconds."""
 
     pool_size: int = 10
-    """Connections for changes; the order intake has two more."""
+    """Connections for changes; the order intake has its own."""
     read_pool_size: int = 4
     """Connections for reads: so many run at once, of one user at most a quarter. Two more are for
     looking up what many ask for, products and orders."""
@@ -36,6 +41,13 @@ class DatabaseOptions:
     application_name: str = "shop"
     pgbouncer: bool = False
     """Whether connections go through PgBouncer in transaction mode."""
+    inspecting: bool = False
+    """Whether the database is only looked at: no file is made or changed, and nobody writes."""
+
+    @property
+    def connections_max(self) -> int:
+        """Of one process, all its pools together."""
+        return self.pool_size + INTAKE_CONNECTIONS + self.read_pool_size + LOOK_UP_CONNECTIONS
 
     @property
     def reads_of_one_user(self) -> int:
@@ -108,6 +120,9 @@ def create_engines(url: str, options: DatabaseOptions | None = None) -> Engines:
     options = options or DatabaseOptions()
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engines(parsed, options)
+    if options.inspecting:
+        # Both work then: PgBouncer, and a server without one.
+        options = replace(options, pgbouncer=True)
     return _postgresql_engines(parsed, options)
 
 
@@ -133,6 +148,9 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
     writing = _limits(options, options.statement_timeout) | _PLANS
     batching = writing | {"lock_timeout": _BRIEFLY}
     reading = _limits(options, options.read_statement_timeout) | _READ_PLANS
+    if options.inspecting:
+        # Last: what was set before is not refused.
+        reading |= {"transaction_read_only": "on"}
 
     def engine(settings: Mapping[str, str], timeout: float | None, **pool: Any) -> AsyncEngine:
         made = create_async_engine(
@@ -160,10 +178,8 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
     def begin(settings: Mapping[str, str]) -> str:
         return _begin_with(settings) if options.pgbouncer else _BEGIN
 
-    # One for each of the intake's lines.
-    intake = pooled(batching, options.statement_timeout, 2)
-    # One for products and one for orders.
-    look_up = pooled(reading, options.read_statement_timeout, 2)
+    intake = pooled(batching, options.statement_timeout, INTAKE_CONNECTIONS)
+    look_up = pooled(reading, options.read_statement_timeout, LOOK_UP_CONNECTIONS)
     return Engines(
         write=pooled(writing, options.statement_timeout, options.pool_size),
         intake=intake,
@@ -229,7 +245,10 @@ _BEGIN_IMMEDIATE = "BEGIN IMMEDIATE"
 
 def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
     """SQLite has one writer at a time: with a pool of one they queue fairly for it."""
-    make_private(sqlite_file(url))
+    if options.inspecting:
+        url = read_only_url(url)
+    else:
+        make_private(sqlite_file(url))
     connect_args = {"timeout": options.lock_timeout}
     write, read, look_up = (
         create_async_engine(
@@ -247,7 +266,11 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
     )
     patient = create_async_engine(url, poolclass=NullPool, connect_args=connect_args, **_QUIET)
     for engine in (write, read, look_up, patient):
-        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+        event.listen(
+            engine.sync_engine,
+            "connect",
+            _look_at_sqlite if options.inspecting else _set_up_sqlite,
+        )
     for engine in (read, look_up):
         event.listen(engine.sync_engine, "connect", _refuse_writes)
     event.listen(patient.sync_engine, "begin", _begin_immediate)
@@ -271,12 +294,17 @@ _LOG_BYTES_MAX = 16 * 1024 * 1024
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
+    _look_at_sqlite(connection, _record)
+    _set_pragmas(connection, "journal_mode=WAL")
+
+
+def _look_at_sqlite(connection: Any, _record: object) -> None:
+    """What concerns the connection alone, and nothing that is kept in the file."""
     # None: the driver begins nothing by itself.
     connection.isolation_level = None
     # Without recursive triggers a REPLACE would delete rows of the ledger past its trigger.
     _set_pragmas(
         connection,
-        "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         "recursive_triggers=ON",

@@ -1,9 +1,10 @@
 """Leases in SQL."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, Interval, delete, func, literal, or_
+from sqlalchemy import ColumnElement, DateTime, Interval, delete, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
@@ -39,6 +40,14 @@ class SqlLeaseRepository(LeaseRepository):
     async def release(self, name: str, *, holder: UUID) -> None:
         await self._connection.execute(
             delete(_leases).where(_leases.c.name == name, _leases.c.holder == holder)
+        )
+
+    async def held(self) -> Sequence[str]:
+        """Names of the leases that somebody has now."""
+        return list(
+            await self._connection.scalars(
+                select(_leases.c.name).where(_leases.c.expires_at > self._now())
+            )
         )
 
     def _now(self, later: timedelta = timedelta()) -> ColumnElement[datetime]:

@@ -131,6 +131,21 @@ class SqlStockRepository(StockRepository):
         is_end = len(rows) < products
         return audits, None if is_end else LedgerPosition(product_id=rows[-1].id + 1)
 
+    async def moved_last(self, *, products: int, movements: int) -> Sequence[int]:
+        newest = (
+            select(_movements.c.id, _movements.c.product_id)
+            .order_by(_movements.c.id.desc())
+            .limit(movements)
+            .subquery()
+        )
+        moved = (
+            select(newest.c.product_id)
+            .group_by(newest.c.product_id)
+            .order_by(func.max(newest.c.id).desc())
+            .limit(products)
+        )
+        return list(await self._connection.scalars(moved))
+
     async def audit_order(self, *, order_id: UUID, product_id: int) -> OrderAudit:
         rows = await self._connection.execute(_order_audits([_orders.c.id == order_id]))
         audits = {row.product_id: _order_audit(row) for row in rows}

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -229,6 +229,12 @@ def split_options(url: URL) -> tuple[URL, dict[str, Any]]:
 def sqlite_file(url: URL) -> Path:
     """The database's file, by its whole path."""
     return Path(str(url.database)).absolute()
+
+
+def read_only_url(url: URL) -> URL:
+    """Of an SQLite database that is neither made nor changed by who opens it."""
+    name = f"file:{quote(str(sqlite_file(url)))}"
+    return url.set(database=name, query={"mode": "ro", "uri": "true"})
 
 
 def place_of(url: URL) -> str:

@@ -13,6 +13,10 @@ from shop.domain.users import OPERATOR, Caller
 PER_STEP = 2_000
 """Products, or orders."""
 MOVEMENTS_PER_STEP = 20_000
+SAMPLED_MOVEMENTS = 1_000
+"""The newest ones, whose products are sampled."""
+SAMPLED_STEPS_MAX = 5
+"""Through the ledger of a product that is sampled."""
 REPAIR_NOTE = "stock verify --repair"
 
 
@@ -69,6 +73,38 @@ class VerifyStock:
     async def _audit_orders(self, after: UUID | None) -> tuple[Sequence[OrderAudit], UUID | None]:
         async with self.unit_of_work(read_only=True, caller=OPERATOR) as uow:
             return await uow.stock.audit_orders(after=after, limit=PER_STEP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleStock:
+    """Looks at the products that moved last as `VerifyStock` does at all: it may be run often."""
+
+    unit_of_work: UnitOfWorkFactory
+
+    async def __call__(self, *, caller: Caller, products: int) -> ProductsChecked:
+        """So many products at most; one with a long ledger is left out. Raises `OperatorOnly`."""
+        caller.require_operator()
+        audits = [await self._audit(product_id) for product_id in await self._moved_last(products)]
+        looked_at = [audit for audit in audits if audit is not None]
+        return ProductsChecked(
+            count=len(looked_at), differences=[audit for audit in looked_at if not audit.is_sound]
+        )
+
+    @retrying
+    async def _moved_last(self, products: int) -> Sequence[int]:
+        async with self.unit_of_work(read_only=True, caller=OPERATOR) as uow:
+            return await uow.stock.moved_last(products=products, movements=SAMPLED_MOVEMENTS)
+
+    @retrying
+    async def _audit(self, product_id: int) -> StockAudit | None:
+        position = LedgerPosition(product_id=product_id)
+        for _ in range(SAMPLED_STEPS_MAX):
+            async with self.unit_of_work(read_only=True, caller=OPERATOR) as uow:
+                audit, more = await _audit_product(uow, position)
+            if audit is not None or more is None:
+                return audit
+            position = more
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from io import TextIOWrapper
 import rich_click as click
 
 import shop as package
-from shop.entrypoints.cli import database, demo, orders, products, serve, stock, users
+from shop.entrypoints.cli import database, demo, doctor, orders, products, serve, stock, users
 from shop.entrypoints.cli.running import ShopGroup
 
 _EPILOG = """
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 _PANELS: dict[str, list[click.Command]] = {
-    "Serve": [serve.serve, demo.demo, database.migrate],
+    "Serve": [serve.serve, demo.demo, database.migrate, doctor.doctor],
     "Users": [
         users.create_user,
         users.set_password,

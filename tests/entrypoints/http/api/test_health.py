@@ -1,5 +1,6 @@
 """Health: what tells clients, supervisors and load balancers how the process is."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ async def test_a_ready_shop_says_what_was_looked_at(api: Api) -> None:
         "stopping": True,
         "intake": True,
         "database": True,
+        "schema": True,
     }
     assert all(check["seconds"] >= 0 for check in body["checks"])
 
@@ -70,6 +72,20 @@ async def test_a_process_in_which_something_ended_for_good_is_not_alive_and_name
         assert "intake" in detail
 
 
+async def test_a_task_that_is_dead_is_named() -> None:
+    container = container_for(settings_for())
+    async with client_of(container) as client:
+        container.background().start()
+        [task] = [task for task in asyncio.all_tasks() if task.get_name() == "purge_keys"]
+        assert (await client.get("/health/live")).status_code == 200
+        task.cancel()
+        await asyncio.wait([task])
+        detail = problem(await client.get("/health/live"), 503, "broken")["detail"]
+        assert "purge_keys" in detail
+        assert "purge_sessions" not in detail
+        await container.background().stop()
+
+
 def failed_checks(body: dict[str, Any]) -> list[str]:
     return [check["name"] for check in body["checks"] if not check["ok"]]
 
@@ -91,4 +107,6 @@ async def test_over_a_database_that_is_not_migrated_it_is_not_ready_and_names_th
     async with client_of(container) as client:
         assert (await client.get("/health/live")).status_code == 200
         response = await client.get("/health/ready")
-        assert "`shop migrate`" in problem(response, 503, "database_unavailable")["detail"]
+        body = problem(response, 503, "database_unavailable")
+        assert failed_checks(body) == ["schema"]
+        assert "`shop migrate`" in body["detail"]
