@@ -219,7 +219,7 @@ GUARDS = [
     Guard(
         name="who leads a read leads no other",
         file="adapters/shared_reads.py",
-        take="return asker == NOBODY or self._leading[asker] < self._limits.led_max",
+        take="return asker == NOBODY or self._leading[asker] < self.limits.led_max",
         put="return True",
         tests="tests/adapters/test_shared_reads.py",
     ),

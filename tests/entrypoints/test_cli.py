@@ -281,7 +281,7 @@ def test_a_drafted_migration_holds_the_difference_and_nothing_else(
     copy = tmp_path / "migrations"
     shutil.copytree(schema.MIGRATIONS, copy)
     monkeypatch.setattr(schema, "MIGRATIONS", copy)
-    before = {path.name for path in (copy / "versions").glob("*.py")}
+    before = drafts(copy)
     shop("migrate")
     change(EMBEDDED, "DROP INDEX listings_by_price")
     result = shop("makemigrations -m prices")
@@ -293,6 +293,36 @@ def test_a_drafted_migration_holds_the_difference_and_nothing_else(
     assert "listings_by_price" in draft
 
 
+def drafts(migrations: Path) -> set[str]:
+    return {path.name for path in (migrations / "versions").glob("*.py")}
+
+
+def test_nothing_is_drafted_where_nothing_changed(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is drafted is applied by the next `serve`."""
+    copy = tmp_path / "migrations"
+    shutil.copytree(schema.MIGRATIONS, copy)
+    monkeypatch.setattr(schema, "MIGRATIONS", copy)
+    before = drafts(copy)
+    result = shop("makemigrations -m nothing")
+    assert (result.exit_code, result.stdout) == (0, "Nothing to draft: no table has changed.\n")
+    assert drafts(copy) == before
+
+
+@pytest.mark.parametrize("message", ["", " ", "\n\t"])
+def test_a_migration_without_a_message_is_not_drafted(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    copy = tmp_path / "migrations"
+    shutil.copytree(schema.MIGRATIONS, copy)
+    monkeypatch.setattr(schema, "MIGRATIONS", copy)
+    before = drafts(copy)
+    change(EMBEDDED, "DROP INDEX listings_by_price")
+    assert "say what changes" in refusal(shop(f"makemigrations -m '{message}'"), exit_code=2)
+    assert drafts(copy) == before
+
+
 def test_a_draft_that_cannot_be_written_is_one_sentence(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,6 +330,7 @@ def test_a_draft_that_cannot_be_written_is_one_sentence(
     shutil.copytree(schema.MIGRATIONS, copy)
     monkeypatch.setattr(schema, "MIGRATIONS", copy)
     (copy / "script.py.mako").unlink()
+    change(EMBEDDED, "DROP INDEX listings_by_price")
     message = refusal(shop("makemigrations -m x"))
     assert f"The draft cannot be written to {copy} (No such file" in message
 

@@ -53,6 +53,14 @@ def test_two_containers_share_nothing() -> None:
     assert one.intake() is not two.intake()
 
 
+@pytest.mark.parametrize("shared", ["products", "orders", "lists"])
+def test_shared_reads_have_the_time_that_requests_have(shared: str) -> None:
+    """Else one that the settings let wait for longer would be told that it had waited too long."""
+    container = build_container(settings_for(request_deadline=40.0))
+    reads = getattr(container, f"shared_{shared}")()
+    assert reads.limits.deadline == 40
+
+
 def test_settings_reach_what_they_are_about() -> None:
     container = build_container(
         settings_for(intake_queue_max=7, refresh_token_lifetime=60.0, database_pool_size=3)

@@ -71,7 +71,7 @@ class SharedReads(Generic[Q, A]):
 
     def __init__(self, read: Read[Q, A], limits: ReadLimits | None = None) -> None:
         self._read = read
-        self._limits = limits or ReadLimits()
+        self.limits = limits or ReadLimits()
         self._lines: dict[tuple[Hashable, int], Line[_Call[Q, A]]] = {}
         self._deadlines = Deadlines[_Call[Q, A]](
             lambda call: call.give_up("There was no answer in time")
@@ -85,14 +85,14 @@ class SharedReads(Generic[Q, A]):
         Who is cancelled leaves the read to the others; if there are none, it is broken off, so that
         one that is stuck holds up nobody who asks later.
         """
-        if self._waiting >= self._limits.queue_max:
+        if self._waiting >= self.limits.queue_max:
             raise Overloaded("Too many are waiting; try again shortly.")
         loop = asyncio.get_running_loop()
         call: _Call[Q, A] = _Call(
             request=request, answer=loop.create_future(), since=loop.time(), asker=asker
         )
         self._join(call, line, NOBODY)
-        self._deadlines.watch(call, call.since + self._limits.deadline)
+        self._deadlines.watch(call, call.since + self.limits.deadline)
         self._waiting += 1
         try:
             return await call.answer
@@ -108,7 +108,7 @@ class SharedReads(Generic[Q, A]):
         if line is None:
             line = self._lines[key] = Line(
                 partial(self._serve, name, owner),
-                self._limits.batch_max,
+                self.limits.batch_max,
                 ended=partial(self._lines.pop, key),
             )
         line.add(call)
@@ -150,4 +150,4 @@ class SharedReads(Generic[Q, A]):
                 del self._leading[leader]
 
     def _may_lead(self, asker: int) -> bool:
-        return asker == NOBODY or self._leading[asker] < self._limits.led_max
+        return asker == NOBODY or self._leading[asker] < self.limits.led_max

@@ -153,21 +153,24 @@ class Container(containers.DeclarativeContainer):
     read_history = providers.Singleton(ReadHistory, **_reading)
     look_up_orders = providers.Singleton(LookUpOrders, **_reading)
     # An order may have a hundred lines.
-    shared_orders = providers.Singleton(
-        SharedReads, look_up_orders, providers.Singleton(ReadLimits, batch_max=64)
+    orders_limits = providers.Singleton(
+        ReadLimits, deadline=settings.provided.request_deadline, batch_max=64
     )
+    shared_orders = providers.Singleton(SharedReads, look_up_orders, orders_limits)
     read_order = providers.Singleton(ReadOrder, look_up=shared_orders)
     list_orders = providers.Singleton(ListOrders, **_reading)
 
     # Whole answers, which only http/ knows.
-    shared_lists = providers.Singleton(
-        SharedReads,
-        providers.Object(once_for_all),
-        providers.Singleton(ReadLimits, led_max=database_options.provided.reads_of_one_user),
+    lists_limits = providers.Singleton(
+        ReadLimits,
+        deadline=settings.provided.request_deadline,
+        led_max=database_options.provided.reads_of_one_user,
     )
+    shared_lists = providers.Singleton(SharedReads, providers.Object(once_for_all), lists_limits)
     list_products = providers.Singleton(ListProducts, **_reading)
     look_up_products = providers.Singleton(LookUpProducts, **_reading)
-    shared_products = providers.Singleton(SharedReads, look_up_products)
+    products_limits = providers.Singleton(ReadLimits, deadline=settings.provided.request_deadline)
+    shared_products = providers.Singleton(SharedReads, look_up_products, products_limits)
     read_product = providers.Singleton(ReadProduct, look_up=shared_products)
     find_product = providers.Singleton(FindProduct, **_reading)
     create_product = providers.Singleton(CreateProduct, **_writing)

@@ -55,6 +55,8 @@ _UTF8 = ("UTF8", "UTF-8")
 class SqlSchema(Schema):
     def __init__(self, *, engines: Engines) -> None:
         self._engines = engines
+        # Finds out what this program knows, as long as its own migrations are there.
+        head()
 
     async def state(self, *, writable: bool = False) -> SchemaState:
         # Of SQLite's one writer everybody has to wait for the end of the one before.

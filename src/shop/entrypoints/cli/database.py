@@ -1,7 +1,11 @@
 """`shop migrate` and `shop makemigrations`: the database's schema."""
 
+from collections.abc import Iterable
+
 import rich_click as click
 from alembic import command
+from alembic.operations.ops import MigrationScript
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
 from shop.adapters.sql import schema
@@ -36,28 +40,53 @@ async def migrate() -> None:
         click.echo(note_slow_search(slow_search))
 
 
+def _words(_ctx: click.Context, _option: click.Parameter, message: str) -> str:
+    if not message.strip():
+        raise click.BadParameter("say what changes.")
+    return message.strip()
+
+
 @click.command()
-@click.option("-m", "--message", required=True, help="What changes, in a few words.")
+@click.option(
+    "-m", "--message", required=True, callback=_words, help="What changes, in a few words."
+)
 @run_async
 async def makemigrations(message: str) -> None:
     """Draft a migration from the difference between tables.py and a migrated database.
 
-    For developers: read and finish the draft before it is committed.
+    For developers: read and finish the draft before it is committed. Where nothing differs there is
+    none.
     """
 
-    def draft(connection: Connection) -> None:
-        revision = f"{int(schema.head() or 0) + 1:04d}"
-        command.revision(
-            schema.config(connection), message=message, autogenerate=True, rev_id=revision
+    def draft(connection: Connection) -> bool:
+        drafted = command.revision(
+            schema.config(connection),
+            message=message,
+            autogenerate=True,
+            rev_id=f"{int(schema.head() or 0) + 1:04d}",
+            process_revision_directives=_none_of_nothing,
         )
+        return bool(drafted)
 
     async with opened() as container:
         if await container.schema().state() is not SchemaState.CURRENT:
             raise StoreTooNew
         try:
             async with container.engines().patient.begin() as connection:
-                await connection.run_sync(draft)
+                if not await connection.run_sync(draft):
+                    click.echo("Nothing to draft: no table has changed.")
         except OSError as error:
             raise click.ClickException(
                 f"The draft cannot be written to {schema.MIGRATIONS} ({error.strerror})."
             ) from error
+
+
+def _none_of_nothing(
+    _context: MigrationContext,
+    _revision: str | Iterable[str | None] | Iterable[str],
+    drafts: list[MigrationScript],
+) -> None:
+    """Alembic drafts a migration without steps, too, and `serve` would apply it."""
+    [draft] = drafts
+    if draft.upgrade_ops is not None and draft.upgrade_ops.is_empty():
+        drafts.clear()

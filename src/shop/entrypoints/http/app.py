@@ -76,8 +76,9 @@ async def _running(container: Container, _app: Litestar) -> AsyncIterator[None]:
     gc.collect()
     gc.freeze()
     in_memory = container.settings().store == "memory"
+    schema = container.schema()
     if in_memory:
-        await container.schema().claim_currency(container.settings().currency)
+        await schema.claim_currency(container.settings().currency)
         # Nobody can sign in to an empty store that no command reaches.
         await make_demo(container)
     container.background().start()
