@@ -22,6 +22,7 @@ from shop.adapters.sql import schema
 from shop.entrypoints.cli.main import main
 from shop.entrypoints.cli.orders import orders
 from shop.entrypoints.settings import Settings, variable
+from tests.logged import logged
 
 Shop = Callable[..., Result]
 
@@ -879,7 +880,8 @@ def test_the_server_is_told_how_connections_are_kept(
 
     monkeypatch.setattr("shop.entrypoints.cli.serve.Server", Server)
     for kept, seconds in (("no", "2.5"), ("yes", "60")):
-        result = shop("serve --port 1", SHOP_KEEP_ALIVE=kept, SHOP_KEEP_ALIVE_TIMEOUT=seconds)
+        with logged():
+            result = shop("serve --port 1", SHOP_KEEP_ALIVE=kept, SHOP_KEEP_ALIVE_TIMEOUT=seconds)
         assert result.exit_code == 0, result.output
         http1 = told["http1_settings"]
         assert http1.keep_alive is (kept == "yes")
