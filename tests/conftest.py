@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from shop.entrypoints import settings
+from shop.entrypoints.logs import set_up_structlog
 from tests.databases import Lender
 from tests.postgresql import TEMPLATE, PostgresServer, running_postgresql
 from tests.stores import Store, memory_store, migrate, sql_store
@@ -36,6 +37,8 @@ def pytest_configure() -> None:
     Nor does a `.env` in the folder that they are run in; their servers run in folders of their own.
     """
     settings.ENV_FILE = Path(os.devnull)
+    # The shop's own lines become records of `logging`, which `caplog` shows.
+    set_up_structlog()
     for name in [name for name in os.environ if name.startswith(_NOT_OF_THE_TESTS)]:
         del os.environ[name]
     # All servers of the tests are on this machine: no proxy stands before them.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -26,6 +27,7 @@ from shop.domain.keys import KeyedRequest
 from shop.domain.ports import UnitOfWork, UnitOfWorkFactory
 from shop.domain.users import Caller
 from tests.builders import NOON, FakeClock, numbered_ids
+from tests.logged import fields_of
 from tests.stores import Store, memory_store
 
 TIMES = BackgroundTimes()
@@ -247,7 +249,12 @@ async def test_a_failure_is_logged_once_with_its_traceback(
         await naps.of("tidy")
     [record] = [r for r in caplog.records if r.name == "shop.background"]
     assert record.levelno == logging.ERROR
-    assert "tidy" in record.getMessage()
+    assert fields_of(record) == {
+        "event": "task.failed",
+        "task": "tidy",
+        "failures": 1,
+        "again_in": ANY,
+    }
     assert "ZeroDivisionError: of nothing" in caplog.text
     assert "test_background.py" in caplog.text
 
@@ -262,7 +269,7 @@ async def test_a_store_that_goes_away_in_a_commit_is_a_sentence_and_no_traceback
         await naps.of("tidy")
     [record] = [r for r in caplog.records if r.name == "shop.background"]
     assert (record.levelno, record.exc_info) == (logging.WARNING, None)
-    assert "its answer was lost" in record.getMessage()
+    assert "its answer was lost" in fields_of(record)["error"]
 
 
 async def test_a_store_that_is_away_is_a_sentence_and_no_traceback(
@@ -275,7 +282,7 @@ async def test_a_store_that_is_away_is_a_sentence_and_no_traceback(
         nap = await naps.of("tidy")
         [record] = [r for r in caplog.records if r.name == "shop.background"]
         assert (record.levelno, record.exc_info) == (logging.WARNING, None)
-        assert "The database is away." in record.getMessage()
+        assert "The database is away." in fields_of(record)["error"]
         assert (chore.runs, one.state_of().failures) == (0, 1)
         away = False
         nap.end()
@@ -345,7 +352,8 @@ async def test_a_task_that_ended_for_good_says_so_and_is_known_to_be_dead(
     assert one.background.ended == ["tidy"]
     await one.stop()
     assert one.background.ended == []
-    assert "tidy ended for good" in caplog.text
+    [record] = [r for r in caplog.records if r.getMessage() == "task.ended"]
+    assert (record.levelno, fields_of(record)["task"]) == (logging.CRITICAL, "tidy")
 
 
 # --- stopping ---

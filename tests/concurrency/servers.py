@@ -18,7 +18,7 @@ STOP_SECONDS_MAX = 30.0
 SECRET_KEY = "a key for tests, long enough to be one"
 
 # What no server may ever log, whatever is done to it.
-FAILURES = ("unexpected failure", "Traceback", "never retrieved", "panicked")
+FAILURES = ("request.failed", "Traceback", "never retrieved", "panicked")
 
 
 def environment(database_url: str, settings: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -22,6 +22,7 @@ from shop.entrypoints.cli.main import main
 from shop.entrypoints.cli.orders import orders
 from shop.entrypoints.settings import Settings, variable
 from tests.concurrency.servers import words_of
+from tests.logged import logged
 
 Shop = Callable[..., Result]
 
@@ -914,7 +915,8 @@ def test_the_server_is_told_how_connections_are_kept(
     shop: Shop, servers: list[dict[str, Any]]
 ) -> None:
     for kept, seconds in (("no", "2.5"), ("yes", "60")):
-        result = shop("serve", SHOP_KEEP_ALIVE=kept, SHOP_KEEP_ALIVE_TIMEOUT=seconds)
+        with logged():
+            result = shop("serve", SHOP_KEEP_ALIVE=kept, SHOP_KEEP_ALIVE_TIMEOUT=seconds)
         assert result.exit_code == 0, result.output
         http1 = servers[-1]["http1_settings"]
         assert http1.keep_alive is (kept == "yes")

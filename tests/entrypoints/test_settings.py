@@ -85,6 +85,8 @@ WRONG = [
     ("SHOP_LOG_LEVEL", ["loud", "INFO"]),
     ("SHOP_LOG_FORMAT", ["xml"]),
     ("SHOP_ACCESS_LOG", ["maybe"]),
+    ("SHOP_LOG_SAMPLE", ["-0.1", "1.1", "half"]),
+    ("SHOP_LOG_SLOW", ["0", "-1", "soon"]),
     ("SHOP_OLD_SECRET_KEYS", ["short", f"{'k' * 32},short"]),
     ("SHOP_TOKEN_LEEWAY", ["-1", "61"]),
     ("SHOP_TRUSTED_PROXIES", ["proxy", "10.0.0.0/33", "10.0.0.1/8"]),
@@ -247,6 +249,13 @@ def test_only_in_production_a_server_that_stops_waits_for_those_who_route_traffi
     assert load(SHOP_ENVIRONMENT="production").seconds_to_drain == 8
     assert load(SHOP_ENVIRONMENT="production", SHOP_DRAIN_SECONDS="0").seconds_to_drain == 0
     assert load(SHOP_DRAIN_SECONDS="1.5").seconds_to_drain == 1.5
+
+
+def test_logs_are_for_programs_in_production_and_for_people_elsewhere() -> None:
+    assert load().form_of_log == "text"
+    assert load(SHOP_ENVIRONMENT="production").form_of_log == "json"
+    assert load(SHOP_ENVIRONMENT="production", SHOP_LOG_FORMAT="text").form_of_log == "text"
+    assert load(SHOP_LOG_FORMAT="json").form_of_log == "json"
 
 
 @pytest.mark.parametrize(

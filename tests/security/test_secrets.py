@@ -2,11 +2,7 @@
 
 import ast
 import base64
-import io
-import json
-import logging
 import re
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -29,9 +25,9 @@ from shop.entrypoints.cli.main import main
 from shop.entrypoints.container import build_container
 from shop.entrypoints.http.api.tokens import Credentials, Refresh, TokenPair
 from shop.entrypoints.http.api.users import NewUser, PasswordChange
-from shop.entrypoints.logs import set_up_logging
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
 from tests.builders import NOON, PlainHasher
+from tests.logged import Log, logged
 from tests.security.doors import Door, opened
 from tests.security.forging import RSA_KEY, private_pem
 
@@ -45,19 +41,10 @@ PLANTED = "planted-"
 
 
 @pytest.fixture(params=["text", "json"])
-def log(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def log(request: pytest.FixtureRequest) -> Iterator[Log]:
     """All that a service logs at its chattiest."""
-    stream = io.StringIO()
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    monkeypatch.setattr(sys, "stderr", stream)
-    # `basicConfig` would close them; pytest needs its own again.
-    root.handlers = []
-    set_up_logging(level="debug", log_format=request.param)
-    # The test's own client.
-    monkeypatch.setattr(logging.getLogger("httpx"), "disabled", True)
-    yield stream
-    root.handlers, root.level = handlers, level
+    with logged("debug", request.param, only=True) as log:
+        yield log
 
 
 def forms(secret: str) -> list[str]:
@@ -150,15 +137,67 @@ async def lived(door: Door) -> tuple[list[httpx.Response], list[str]]:
 
 
 async def test_nothing_is_told_in_a_log_an_answer_or_a_metric(
-    any_database_url: str, log: io.StringIO
+    any_database_url: str, log: Log
 ) -> None:
     async with opened_shop(any_database_url) as door:
         answers, tokens = await lived(door)
     assert {r.status_code for r in answers} >= {200, 201, 204, 400, 401, 409, 415, 429}
     for answer in answers:
         must_not_show(answer.text + str(answer.headers), *tokens)
-    assert "sign_in.failed" in log.getvalue()
-    must_not_show(log.getvalue(), *tokens)
+    assert "sign_in.failed" in log.text
+    must_not_show(log.text, *tokens)
+
+
+async def test_what_nobody_asked_for_is_in_no_line_of_a_request(
+    any_database_url: str, log: Log
+) -> None:
+    """Headers, keys, queries, bodies, and whatever is in an address that there is not."""
+    async with opened_shop(any_database_url) as door:
+        caller = await door.create("customer")
+        product = await door.given_product()
+        bearer = door.signed_in(caller)
+        token = bearer["Authorization"].removeprefix("Bearer ")
+        secret = {
+            "Cookie": "session=planted-cookie",
+            "X-Api-Key": "planted-api-key",
+            "User-Agent": "planted-agent",
+            "Referer": "https://planted-referer/",
+        }
+        order = {"items": [{"product_id": product.id, "quantity": 1}]}
+        many = {"items": [{"product_id": product.id, "quantity": 99}]}
+        odd = {"items": [{"product_id": "planted-product", "quantity": 1}]}
+        client = door.at()
+        statuses = [
+            (
+                await client.post(
+                    "/api/orders/",
+                    json=body,
+                    headers=bearer | secret | {"Idempotency-Key": f"planted-key-{number}"},
+                )
+            ).status_code
+            for number, body in enumerate((order, many, odd))
+        ]
+        for path in (f"/nowhere/{token}", f"/{token}?x=planted", "/api/products/?search=planted"):
+            statuses.append((await client.get(path, headers=bearer | secret)).status_code)
+    assert statuses == [201, 409, 400, 404, 404, 200]
+    assert log.text.count("shop.access") == len(statuses)
+    must_not_show(log.text, token)
+
+
+async def test_a_row_that_the_database_refuses_is_not_told(postgresql_url: str, log: Log) -> None:
+    """PostgreSQL says the whole row, in which there is a hash."""
+    async with opened_shop(postgresql_url) as door:
+        async with door.container.engines().patient.begin() as connection:
+            await connection.execute(
+                text("ALTER TABLE users ADD CONSTRAINT ck_odd CHECK (password_hash IS NULL)")
+            )
+        answer = await door.at().post(
+            "/api/users/", json={"username": "another", "password": NEW_PASSWORD}
+        )
+        assert answer.status_code == 500
+    assert "ck_odd" in log.text
+    assert "DETAIL" in log.text
+    must_not_show(answer.text + log.text)
 
 
 class Mishap(Exception):
@@ -166,7 +205,7 @@ class Mishap(Exception):
 
 
 async def test_a_failure_with_a_secret_in_hand_does_not_tell_it(
-    any_database_url: str, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+    any_database_url: str, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened_shop(any_database_url) as door:
         _, tokens = await lived(door)
@@ -179,14 +218,14 @@ async def test_a_failure_with_a_secret_in_hand_does_not_tell_it(
         answer = await door.sign_in("customer", NEW_PASSWORD, address="198.51.100.1")
         assert answer.status_code == 500
         must_not_show(answer.text)
-        assert "Mishap" in log.getvalue()
-        must_not_show(log.getvalue(), *tokens)
+        assert "Mishap" in log.text
+        must_not_show(log.text, *tokens)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("table", ["users", "sign_in_attempts", "refresh_tokens"])
 async def test_a_statement_that_fails_does_not_tell_what_was_in_it(
-    kind: str, table: str, log: io.StringIO, request: pytest.FixtureRequest
+    kind: str, table: str, log: Log, request: pytest.FixtureRequest
 ) -> None:
     async with opened_shop(request.getfixturevalue(f"{kind}_url")) as door:
         await door.container.create_user()(caller=OPERATOR, username="customer", password=PASSWORD)
@@ -205,8 +244,8 @@ async def test_a_statement_that_fails_does_not_tell_what_was_in_it(
         assert 500 in {answer.status_code for answer in answers}
         for answer in answers:
             must_not_show(answer.text, refresh)
-        assert table in log.getvalue(), "what went wrong is there all the same"
-        must_not_show(log.getvalue(), refresh)
+        assert table in log.text, "what went wrong is there all the same"
+        must_not_show(log.text, refresh)
 
 
 async def test_nobody_who_looks_at_an_object_sees_a_secret(tmp_path: Path) -> None:
@@ -386,10 +425,8 @@ def test_the_docs_list_the_audit_events_that_there_are() -> None:
     assert len(listed) > 20
 
 
-async def test_an_audit_line_is_an_event_and_json_that_nothing_breaks_out_of(
-    database_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO, logger="shop.audit"):
+async def test_an_audit_line_is_an_event_that_nothing_breaks_out_of(database_url: str) -> None:
+    with logged() as log:
         async with opened(database_url, hasher=PlainHasher(), trusted_proxies="10.0.0.0/8") as door:
             await door.container.create_user()(
                 caller=OPERATOR, username="customer", password=PASSWORD
@@ -401,10 +438,11 @@ async def test_an_audit_line_is_an_event_and_json_that_nothing_breaks_out_of(
                         "User-Agent": "x",
                     }
                     await door.sign_in("customer", password, address=address, **forged)
-    lines = [r.getMessage() for r in caplog.records if r.name == "shop.audit"]
+    lines = [line for line in log.lines if line["logger"] == "shop.audit"]
     assert len(lines) == 5
+    common = {"time", "level", "logger", "event", "audit", "request_id"}
     for line in lines:
-        event, _, fields = line.partition(" ")
-        assert event in events_in_source()
-        assert set(json.loads(fields)) <= {"user", "address", "role"}
-    assert json.loads(lines[-1].partition(" ")[2]) == {"user": 1, "address": "10.0.0.1"}
+        assert line["event"] in events_in_source()
+        assert line["audit"] is True
+        assert line.keys() - common <= {"user", "address", "role"}
+    assert (lines[-1]["user"], lines[-1]["address"]) == (1, "10.0.0.1")

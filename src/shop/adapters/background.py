@@ -6,17 +6,18 @@ ask for the lease now and then, and one of them gets it when the holder stops, f
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
+
 from shop.domain.backoff import growing, jittered
 from shop.domain.errors import OutcomeUnknown, Unavailable
 from shop.domain.ports import Clock, NewId, UnitOfWorkFactory
 
-logger = logging.getLogger("shop.background")
+logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("shop.background")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,12 +187,13 @@ class Background:
         times, task = self._times, routine.task
         pause = growing(times.failure, routine.failures, times.failure_max)
         routine.failures += 1
+        about = {"task": task.name, "failures": routine.failures, "again_in": round(pause, 1)}
         if isinstance(error, Unavailable | OutcomeUnknown):
             # Of a store that is away, or went in the middle of a COMMIT, there is no more to know
             # than the sentence. What was done is done again without harm.
-            logger.warning("%s failed, again in %.1f s: %s", task.name, pause, error)
+            logger.warning("task.failed", **about, error=str(error))
         else:
-            logger.error("%s failed, again in %.1f s.", task.name, pause, exc_info=error)
+            logger.error("task.failed", **about, exc_info=error)
         # Another process may have what is missing here.
         await self._release_lease(routine)
         return pause
@@ -234,4 +236,4 @@ async def _unfinished(
 
 def _report_death(loop: asyncio.Task[None]) -> None:
     if not loop.cancelled() and (error := loop.exception()) is not None:
-        logger.critical("%s ended for good.", loop.get_name(), exc_info=error)
+        logger.critical("task.ended", task=loop.get_name(), exc_info=error)

@@ -1,12 +1,13 @@
 """What happened in one transaction, kept until it is committed."""
 
-import logging
 from collections.abc import Sequence
+
+import structlog
 
 from shop.domain.events import Event
 from shop.domain.ports import EventListener
 
-logger = logging.getLogger("shop.events")
+logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("shop.events")
 
 
 class RecordedEvents:
@@ -23,4 +24,4 @@ class RecordedEvents:
             try:
                 listener(self._events)
             except Exception:
-                logger.exception("an event listener failed")
+                logger.exception("listener.failed")

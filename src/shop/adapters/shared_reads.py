@@ -7,12 +7,13 @@ asked, as if each had read alone, and nothing is kept that could be stale.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
 from shop.adapters.deadlines import Deadlines
 from shop.adapters.lines import Call, Line
+from shop.adapters.work import Work, work_under_way
 from shop.domain.errors import Overloaded
 
 Q = TypeVar("Q")
@@ -57,6 +58,8 @@ class _Reading:
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Call(Call[Q, A]):
     asker: int
+    work: Work | None = field(default_factory=work_under_way.get)
+    """The asker's."""
     reading: _Reading | None = None
 
 
@@ -121,6 +124,7 @@ class SharedReads(Generic[Q, A]):
             return
         # The leader first: what is read once for all is read on behalf of the first.
         batch.sort(key=lambda call: call.asker != leader)
+        work_under_way.set(batch[0].work)
         self._leading[leader] += 1
         task = asyncio.current_task()
         assert task is not None

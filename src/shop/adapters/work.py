@@ -20,6 +20,8 @@ class Work:
     """The batch of the intake that decided the request's order last."""
     batch_wait: float | None = None
     """Seconds that the order waited for its first batch to begin."""
+    problem: str | None = None
+    """The code of the problem document that answers the request."""
 
 
 work_under_way: ContextVar[Work | None] = ContextVar("work_under_way", default=None)

@@ -21,6 +21,7 @@ SECRET_KEY_BYTES_MIN = 32
 DRAIN_SECONDS_MAX = 14.0
 """With the seconds that requests under way may take then, a stop takes less than 30."""
 _DRAIN_SECONDS = {"development": 0.0, "production": 8.0}
+_LOG_FORMATS: dict[str, Literal["text", "json"]] = {"development": "text", "production": "json"}
 SECRET_KEY_DIFFERENT_MIN = 8
 """Different bytes; a random key has more, and a word written several times has fewer."""
 _STORES: dict[str, Literal["memory", "sqlite", "postgresql"]] = {
@@ -105,8 +106,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     send_timeout: Seconds = 10.0
     send_rate_min: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_024
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["text", "json"] = "text"
+    log_format: Literal["text", "json"] | None = None
     access_log: bool = False
+    log_sample: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    log_slow: Seconds = 1.0
 
     @property
     def store(self) -> Literal["memory", "sqlite", "postgresql"]:
@@ -118,6 +121,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.drain_seconds is not None:
             return self.drain_seconds
         return _DRAIN_SECONDS[self.environment]
+
+    @property
+    def form_of_log(self) -> Literal["text", "json"]:
+        return self.log_format or _LOG_FORMATS[self.environment]
 
     @property
     def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:

@@ -5,7 +5,6 @@ holds a place that others need. The kernel knows what of the written bytes has a
 asks it about every connection. Only Linux tells; elsewhere nobody is ended.
 """
 
-import logging
 import os
 import socket
 import stat
@@ -17,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 UNSENT_BYTES_MAX = 65_536
 """Written, but not yet sent, in the kernel for one connection."""
 STOPPING_SECONDS_MAX = 2.0
@@ -27,7 +28,7 @@ _SWEEP_SECONDS = 1.0
 _TCP_INFO = struct.Struct("=B23xI92xQ16xI")
 _LISTENING = 10
 
-logger = logging.getLogger("shop.http")
+logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("shop.http")
 
 
 @dataclass(slots=True)
@@ -69,10 +70,10 @@ class SlowReaders:
                 ended = self.sweep(time.monotonic())
             except OSError as error:
                 # Such as no file descriptor left; the next sweep may find one.
-                logger.warning("Could not look for peers that do not read (%s).", error)
+                logger.warning("connections.not_seen", error=str(error))
                 continue
             if ended:
-                logger.warning("Ended %d connections whose peers did not read.", ended)
+                logger.warning("connections.ended", count=ended, reason="their peers did not read")
 
     def sweep(self, now: float) -> int:
         """Look at every connection once; how many were ended."""

@@ -23,6 +23,13 @@ Application: TypeAlias = Callable[..., Any]
 STOP_SECONDS_MAX = 15
 """In which requests under way must be answered when a server or a worker stops."""
 
+GRANIAN_LOGS: dict[str, Any] = {
+    "formatters": {},
+    "handlers": {},
+    # Its lines go where all others go, in the same form.
+    "loggers": {"_granian": {"handlers": [], "propagate": True}},
+}
+
 # What the main process tells its workers. A service manager, or Ctrl-C in a terminal, sends its own
 # signals to the workers as well: those are not for them, or each would leave when it likes.
 _DRAIN = signal.SIGUSR1
@@ -170,6 +177,7 @@ def loader(port: int, settings: Settings) -> Callable[[], Application]:
 
 def _load(parent: int, port: int, settings: Settings) -> Application:
     _listen_to_parent()
+    set_up_logging(level=settings.log_level, log_format=settings.form_of_log, in_background=True)
     # Here, so that the process that only starts workers stays small.
     from shop.entrypoints.container import build_container
     from shop.entrypoints.http.app import build_app
@@ -178,7 +186,6 @@ def _load(parent: int, port: int, settings: Settings) -> Application:
     logging.getLogger("_granian.asgi.io").setLevel(logging.WARNING)
     threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     SlowReaders(port, seconds_max=settings.send_timeout, rate_min=settings.send_rate_min).watch()
-    set_up_logging(level=settings.log_level, log_format=settings.log_format)
     container = build_container(settings)
     signal.signal(_DRAIN, lambda *_: container.drain().begin())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {_DRAIN})

@@ -1,11 +1,8 @@
-"""The edge: request ids, the access log, slow bodies, and where a body ends."""
+"""The edge: request ids, slow bodies, and where a body ends."""
 
 import asyncio
-import io
-import json
-import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, cast
 
@@ -13,12 +10,12 @@ import pytest
 from litestar.types import Receive, Scope, Send
 
 from shop.entrypoints.health import Drain
+from shop.entrypoints.http.access_log import AccessLog
 from shop.entrypoints.http.edge import PART_BYTES_MAX, Edge
 from shop.entrypoints.http.errors import BodyTooSlow
-from shop.entrypoints.logs import JsonFormatter
 from shop.entrypoints.metrics import Metrics
+from shop.entrypoints.settings import Settings
 from tests.entrypoints.api import (
-    ADDRESS,
     Api,
     client_of,
     container_for,
@@ -62,7 +59,13 @@ async def test_a_request_that_is_given_up_just_when_its_time_is_over_ends(after:
         with suppress(BodyTooSlow):
             await receive()
 
-    edge = Edge(app, metrics=Metrics(), drain=Drain(), log_access=False, body_seconds_max=0.02)
+    edge = Edge(
+        app,
+        metrics=Metrics(),
+        drain=Drain(),
+        access_log=AccessLog(Settings()),
+        body_seconds_max=0.02,
+    )
     scope = {"type": "http", "method": "POST", "headers": []}
     request = asyncio.create_task(edge(cast("Scope", scope), receive, send))
     over_at = loop.time() + 0.02
@@ -106,61 +109,6 @@ async def test_answers_are_not_to_be_taken_for_anything_else(api: Api) -> None:
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
-# --- the access log ---
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter())
-    logger = logging.getLogger("shop")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield stream
-    logger.setLevel(level)
-    logger.removeHandler(handler)
-
-
-async def test_the_access_log_has_a_line_for_each_request_under_its_id(log: io.StringIO) -> None:
-    async with client_of(container_for(settings_for(access_log=True))) as client:
-        paths = ["/api/health/", "/nowhere", "/api/products/"]
-        answers = await asyncio.gather(
-            *(client.get(path, headers={"X-Request-ID": f"id-{path[-3:-1]}"}) for path in paths)
-        )
-    lines = {line["request_id"]: line for line in map(json.loads, log.getvalue().splitlines())}
-    for path, answer in zip(paths, answers, strict=True):
-        line = lines.pop(answer.headers["x-request-id"])
-        assert line["logger"] == "shop.access"
-        assert line["message"].startswith(f"GET {path} {answer.status_code} ")
-    assert not lines
-
-
-async def test_the_access_log_shows_no_query_and_no_secret(log: io.StringIO) -> None:
-    async with client_of(container_for(settings_for(access_log=True))) as client:
-        await client.get("/api/products/?search=secret", headers={"Authorization": "Bearer secret"})
-        await client.post("/api/token/", json={"username": "x", "password": "secret"})
-    access = [line for line in log.getvalue().splitlines() if "shop.access" in line]
-    assert len(access) == 2
-    assert "secret" not in log.getvalue()
-
-
-async def test_an_address_cannot_forge_a_line(log: io.StringIO) -> None:
-    async with client_of(container_for(settings_for(access_log=True))) as client:
-        await client.get(f"{ADDRESS}/a%0Ab%0D%0A{{}}%1b[31m")
-    [line] = log.getvalue().splitlines()
-    assert "%0Ab%0D%0A" in json.loads(line)["message"]
-
-
-async def test_nothing_is_logged_about_requests_unless_asked_for(
-    api: Api, log: io.StringIO
-) -> None:
-    await api.customer.get("/api/products/")
-    await api.customer.get("/nowhere")
-    assert log.getvalue() == ""
-
-
 # --- the end of a body ---
 
 
@@ -190,7 +138,9 @@ async def test_a_body_is_complete_when_as_much_came_as_was_announced(
 
     headers = [(b"host", b"x")] + ([(b"content-length", length)] if length is not None else [])
     scope = {"type": "http", "method": "POST", "headers": headers}
-    edge = Edge(app, metrics=Metrics(), drain=Drain(), log_access=False, body_seconds_max=60)
+    edge = Edge(
+        app, metrics=Metrics(), drain=Drain(), access_log=AccessLog(Settings()), body_seconds_max=60
+    )
     await edge(cast("Scope", scope), receive, send)
     assert (len(read), b"".join(read)) == (received, b"abcd")
 
@@ -208,7 +158,9 @@ async def test_a_large_answer_is_handed_on_part_by_part(length: int) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    edge = Edge(app, metrics=Metrics(), drain=Drain(), log_access=False, body_seconds_max=1)
+    edge = Edge(
+        app, metrics=Metrics(), drain=Drain(), access_log=AccessLog(Settings()), body_seconds_max=1
+    )
     scope = {"type": "http", "method": "GET", "headers": [], "raw_path": b"/"}
     await edge(cast(Scope, scope), cast(Receive, None), send)
     parts = sent[1:]

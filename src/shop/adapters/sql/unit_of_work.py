@@ -1,12 +1,12 @@
 """One database transaction as the domain sees it."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.listeners import RecordedEvents
@@ -40,7 +40,7 @@ from shop.domain.users import Caller
 ABANDONED_MAX = 20
 """How many COMMITs may be under way with nobody waiting, each on a connection of its own."""
 
-logger = logging.getLogger("shop.sql")
+logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("shop.sql")
 
 
 class SqlUnitOfWork(UnitOfWork):
@@ -167,7 +167,7 @@ class SqlUnitOfWork(UnitOfWork):
         def ended(_: object) -> None:
             abandoned.discard(commit)
             if not commit.cancelled() and (error := commit.exception()) is not None:
-                logger.warning("a COMMIT that nobody waited for failed: %s", error)
+                logger.warning("commit.failed_unheard", error=str(error))
 
         commit.add_done_callback(ended)
 

@@ -8,6 +8,8 @@ import rich_click as click
 import shop as package
 from shop.entrypoints.cli import database, demo, doctor, orders, products, serve, stock, users
 from shop.entrypoints.cli.running import ShopGroup
+from shop.entrypoints.logs import log_uncaught, set_up_logging
+from shop.entrypoints.settings import Settings, SettingsError, load_settings
 
 _EPILOG = """
 Settings are environment variables that begin with SHOP_, such as SHOP_DATABASE_URL, and lines of
@@ -36,6 +38,24 @@ def main() -> None:
         # What the terminal's encoding cannot show is no reason to fail.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def run() -> None:
+    """The command with its log lines, which a test of `main` does without."""
+    try:
+        settings = load_settings()
+    except SettingsError:
+        # The command says it.
+        settings = Settings()
+    # What commands do they say by themselves; where people try things out that is enough.
+    in_production = settings.environment == "production"
+    set_up_logging(
+        level=settings.log_level if in_production else "warning",
+        log_format=settings.form_of_log,
+        audit=in_production,
+    )
+    log_uncaught()
+    main()
 
 
 _PANELS: dict[str, list[click.Command]] = {

@@ -3,11 +3,12 @@
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import rich_click as click
+import structlog
 
 from shop.adapters.sql.advice import advice
 from shop.adapters.sql.files import is_there, probe
@@ -16,6 +17,8 @@ from shop.domain.errors import ShopError, StoreTooNew, StoreUnavailable, StoreUn
 from shop.domain.ports import SchemaState
 from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
+
+logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("shop.cli")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -134,9 +137,19 @@ async def require_schema(container: Container, *, migrates: bool) -> None:
             raise SettingsError(
                 f"The schema of {place} is not migrated to this version; run `shop migrate`."
             )
-        click.echo(f"Migrating {place}", err=True)
+        note(container.settings(), "schema.migrating", f"Migrating {place}")
         await schema.upgrade()
     await schema.claim_currency(container.settings().currency)
+
+
+def note(settings: Settings, event: str, sentence: str) -> None:
+    """Say it beside the output: in words to people, as a line where programs read the log."""
+    if settings.form_of_log == "json":
+        logger.info(event, detail=sentence)
+    else:
+        # Nobody may be there to read it.
+        with suppress(OSError):
+            click.echo(sentence, err=True)
 
 
 def note_slow_search(reason: str) -> str:

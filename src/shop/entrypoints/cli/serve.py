@@ -13,13 +13,21 @@ import rich_click as click
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
-from shop.entrypoints.cli.running import HOST, address_of, note_slow_search, opened, port_option
+from shop.entrypoints.cli.running import (
+    HOST,
+    address_of,
+    note,
+    note_slow_search,
+    opened,
+    port_option,
+)
 from shop.entrypoints.container import Container
 from shop.entrypoints.demo import demo_users_left
 from shop.entrypoints.keys import load_keys
+from shop.entrypoints.logs import set_up_logging
 from shop.entrypoints.metrics import MULTIPROCESS_VARIABLE, reserve_files
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
-from shop.entrypoints.workers import STOP_SECONDS_MAX, Server, loader
+from shop.entrypoints.workers import GRANIAN_LOGS, STOP_SECONDS_MAX, Server, loader
 
 HEADERS_BYTES_MAX = 32_768
 _FILES_MIN = 4_096
@@ -55,13 +63,14 @@ def serve(host: str, port: int, workers: int) -> None:
     else:
         asyncio.run(_check_store())
     _allow_files()
-    with _shared_metrics(workers):
+    with _shared_metrics(settings, workers):
         _serve(settings, host, port, workers)
 
 
 def _serve(settings: Settings, host: str, port: int, workers: int) -> None:
+    set_up_logging(level=settings.log_level, log_format=settings.form_of_log, in_background=True)
     address = address_of(host, port)
-    click.echo(f"Shop on {address} (docs: {address}/docs/)", err=True)
+    note(settings, "server.starting", f"Shop on {address} (docs: {address}/docs/)")
     Server(
         "shop",
         address=host,
@@ -72,6 +81,7 @@ def _serve(settings: Settings, host: str, port: int, workers: int) -> None:
         http=HTTPModes.http1,
         websockets=False,
         log_access=False,
+        log_dictconfig=GRANIAN_LOGS,
         workers_kill_timeout=STOP_SECONDS_MAX,
         http1_settings=HTTP1Settings(
             max_buffer_size=HEADERS_BYTES_MAX,
@@ -83,7 +93,7 @@ def _serve(settings: Settings, host: str, port: int, workers: int) -> None:
 
 
 @contextmanager
-def _shared_metrics(workers: int) -> Iterator[None]:
+def _shared_metrics(settings: Settings, workers: int) -> Iterator[None]:
     """A folder in which several workers add up their metrics; one worker needs none."""
     os.environ.pop(MULTIPROCESS_VARIABLE, None)
     with ExitStack() as stack:
@@ -95,10 +105,11 @@ def _shared_metrics(workers: int) -> Iterator[None]:
                 os.environ[MULTIPROCESS_VARIABLE] = folder
             except OSError as error:
                 stack.close()
-                click.echo(
+                note(
+                    settings,
+                    "metrics.no_room",
                     f"No room for the metrics of all workers ({error.strerror}): "
                     "/metrics shows those of the worker that answers.",
-                    err=True,
                 )
         yield
 
@@ -113,7 +124,7 @@ async def _check_store() -> None:
     """Fail here, with one sentence, rather than in every worker."""
     async with opened(creates=True) as container:
         if slow_search := await container.schema().slow_search():
-            click.echo(note_slow_search(slow_search), err=True)
+            note(container.settings(), "search.slow", note_slow_search(slow_search))
         if container.settings().environment == "production":
             await _refuse_demo_users(container)
 

@@ -13,6 +13,7 @@ from litestar.types import ASGIApp
 from shop.entrypoints.container import Container
 from shop.entrypoints.demo import make_demo
 from shop.entrypoints.http import docs
+from shop.entrypoints.http.access_log import AccessLog
 from shop.entrypoints.http.api.problems import EXCEPTION_HANDLERS
 from shop.entrypoints.http.api.router import api_router
 from shop.entrypoints.http.dependencies import use
@@ -20,6 +21,7 @@ from shop.entrypoints.http.edge import Edge
 from shop.entrypoints.http.metrics import metrics_text
 from shop.entrypoints.http.openapi import openapi_config
 from shop.entrypoints.http.requests import check_request
+from shop.entrypoints.logs import log_uncaught_of_loop
 
 # What a page of another origin may read beside the body: without them it could not amend an order,
 # nor know when to come again.
@@ -57,7 +59,7 @@ def build_app(container: Container) -> ASGIApp:
         app,
         metrics=container.metrics(),
         drain=container.drain(),
-        log_access=settings.access_log,
+        access_log=AccessLog(settings),
         body_seconds_max=settings.request_timeout,
         for_origins=bool(settings.origins),
     )
@@ -75,6 +77,7 @@ async def _running(container: Container, _app: Litestar) -> AsyncIterator[None]:
     # What was imported stays for good; the collector need not look through it again and again.
     gc.collect()
     gc.freeze()
+    log_uncaught_of_loop()
     in_memory = container.settings().store == "memory"
     schema = container.schema()
     if in_memory:

@@ -1,7 +1,6 @@
 """The edge, around the whole application: request ids, headers of every answer, HEAD, slow ones."""
 
 import asyncio
-import logging
 import os
 import re
 import time
@@ -26,10 +25,9 @@ from shop.adapters.work import Work, work_under_way
 from shop.domain.errors import Invalid
 from shop.entrypoints.health import Drain
 from shop.entrypoints.http.access import is_public
+from shop.entrypoints.http.access_log import AccessLog
 from shop.entrypoints.http.errors import BodyTooSlow
 from shop.entrypoints.metrics import Metrics
-
-access_logger = logging.getLogger("shop.access")
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
@@ -88,14 +86,14 @@ class Edge:
         *,
         metrics: Metrics,
         drain: Drain,
-        log_access: bool,
+        access_log: AccessLog,
         body_seconds_max: float,
         for_origins: bool = False,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._drain = drain
-        self._log_access = log_access
+        self._access_log = access_log
         self._for_origins = for_origins
         self._body_seconds_max = body_seconds_max
         self._bodies = TimeLimits("the body came too slowly", BodyTooSlow)
@@ -105,16 +103,17 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope["headers"])
-        context = work_under_way.set(Work(request_id=request_id))
+        work = Work(request_id=request_id)
+        context = work_under_way.set(work)
         started = time.perf_counter()
-        status = 0
+        status = size = 0
         method = scope["method"]
         if is_head := method == "HEAD":
             scope["method"] = "GET"
 
         async def send_with_id(message: Message) -> None:
+            nonlocal status, size
             if message["type"] == "http.response.start":
-                nonlocal status
                 status = message["status"]
                 headers = list(message["headers"])
                 message["headers"] = [
@@ -125,6 +124,7 @@ class Edge:
             elif message["type"] == "http.response.body":
                 if is_head:
                     message["body"] = b""
+                size += len(message.get("body", b""))
                 for part in _in_parts(message):
                     await send(part)
                 return
@@ -134,21 +134,14 @@ class Edge:
             await self._app(scope, self._in_time(scope, receive), send_with_id)
         finally:
             seconds = time.perf_counter() - started
+            known = method if method in _METHODS else "(other)"
             self._metrics.request_done(
-                method=method if method in _METHODS else "(other)",
+                method=known,
                 route=scope.get("path_template") or "(none)",
                 status=status,
                 seconds=seconds,
             )
-            if self._log_access:
-                access_logger.info(
-                    "%s %s %s %.1f ms",
-                    method,
-                    # Percent-encoded as it came, so that it cannot forge a line.
-                    scope["raw_path"].decode("ascii", "backslashreplace"),
-                    status,
-                    seconds * 1000,
-                )
+            self._access_log(scope, work, method=known, status=status, seconds=seconds, size=size)
             work_under_way.reset(context)
 
     def _headers(self, scope: Scope, given: list[tuple[bytes, bytes]]) -> Headers:

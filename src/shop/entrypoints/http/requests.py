@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Awaitable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
+from uuid import UUID
 
 import msgspec
 from litestar.exceptions import NotFoundException
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from shop.adapters.work import work_under_way
 from shop.domain.errors import InvalidField
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
@@ -36,6 +39,7 @@ def check_request(app: ASGIApp) -> ASGIApp:
             _check_path(path)
         if parameters := scope["path_params"]:
             _check_numbers(parameters)
+            _note_order(parameters)
         if query := scope["query_string"]:
             if not query.isascii():
                 # As browsers send it. Litestar would read each byte as a letter of Latin-1.
@@ -96,6 +100,13 @@ def _check_numbers(parameters: Mapping[str, Any]) -> None:
             continue
         if text != str(number):
             raise NotFoundException
+
+
+def _note_order(parameters: Mapping[str, Any]) -> None:
+    """Log lines of a request about an order name it."""
+    if "order_id" in parameters and (work := work_under_way.get()) is not None:
+        with suppress(ValueError):
+            work.order_id = UUID(parameters["order_id"])
 
 
 def _check_query(query: bytes, opt: Mapping[str, Any]) -> None:

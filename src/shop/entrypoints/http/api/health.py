@@ -12,6 +12,7 @@ from msgspec import Meta
 from shop.domain.ports import Clock
 from shop.entrypoints.health import CheckResult, Health
 from shop.entrypoints.http.access import PUBLIC
+from shop.entrypoints.http.access_log import QUIET
 from shop.entrypoints.http.api.problems import CheckOut, problems
 from shop.entrypoints.http.errors import Broken, NotReady
 
@@ -33,7 +34,7 @@ class ReadinessOut(HealthOut):
 
 class HealthController(Controller):
     tags = ("Health",)
-    opt = PUBLIC
+    opt = PUBLIC | QUIET
     security = [{}]  # noqa: RUF012  # Litestar's class attribute
 
     @get(

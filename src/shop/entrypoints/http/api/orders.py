@@ -15,6 +15,7 @@ from litestar.openapi.spec import Example
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
 
+from shop.adapters.work import work_under_way
 from shop.domain.orders import (
     LINES_MAX,
     PAYMENT_REFERENCE_LENGTH_MAX,
@@ -363,6 +364,8 @@ async def place(
         idempotency_key=idempotency_key,
         expected_total=order.total(),
     )
+    if (work := work_under_way.get()) is not None:
+        work.order_id = placed.order.id
     return PlacedAnswer(
         OrderOut.of(placed.order),
         201 if placed.created else 200,

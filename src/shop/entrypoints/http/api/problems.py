@@ -1,17 +1,18 @@
 """Errors as RFC 9457 problem documents, one shape for all."""
 
-import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
+import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from msgspec import Meta
 
+from shop.adapters.work import work_under_way
 from shop.domain.errors import (
     InvalidFields,
     ShopError,
@@ -25,7 +26,7 @@ from shop.entrypoints.http.errors import STATUSES, EncodedBody, status_of
 from shop.entrypoints.http.requests import allowed
 from shop.entrypoints.logs import current_request_id
 
-logger = logging.getLogger("shop.http")
+logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("shop.http")
 
 PROBLEM_JSON = "application/problem+json"
 INTERNAL_ERROR = "internal_error"
@@ -197,7 +198,7 @@ _REFUSALS = {
 
 def unexpected_error(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """A bug: the log has the details, the answer only the id to find them by."""
-    logger.error("unexpected failure", exc_info=error)
+    logger.error("request.failed", exc_info=error)
     return problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         code=INTERNAL_ERROR,
@@ -225,6 +226,8 @@ def problem(
     context: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response[Any]:
+    if (work := work_under_way.get()) is not None:
+        work.problem = code
     return JSONAnswer(
         {
             "type": f"urn:shop:problem:{code}",

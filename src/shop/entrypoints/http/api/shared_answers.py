@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
-from shop.adapters.work import Work, work_under_way
 from shop.domain.users import Caller
 from shop.entrypoints.http.api.etags import if_none_match_in, is_known, tag_of
 
@@ -67,9 +66,8 @@ class SharedAnswers:
     async def _answer(self, scope: Scope, send: Send, audience: Audience) -> None:
         caller: Caller = scope["user"]
         hosts = [header for header in scope["headers"] if header[0] == b"host"]
-        work = work_under_way.get()
         answer = await self._share(
-            lambda: self._read(scope, hosts, work),
+            lambda: self._read(scope, hosts),
             line=(
                 scope["path"],
                 scope["query_string"],
@@ -91,12 +89,8 @@ class SharedAnswers:
         body = b"" if known else answer.body
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def _read(
-        self, scope: Scope, hosts: list[tuple[bytes, bytes]], work: Work | None
-    ) -> _Answer:
+    async def _read(self, scope: Scope, hosts: list[tuple[bytes, bytes]]) -> _Answer:
         """The handler's answer to this asker, which is the answer to all."""
-        # What it logs is logged as work for one of them.
-        work_under_way.set(work)
         messages: list[Any] = []
 
         async def keep(message: Message) -> None:
