@@ -589,11 +589,70 @@ def test_orders_that_nobody_pays_are_cancelled(shop: Shop) -> None:
     assert "ABCDEFGH1234" in dry.stdout
     assert "Would cancel 1 unpaid orders." in dry.stderr
     assert rows(EMBEDDED, "SELECT status FROM orders") == [("placed",)]
-    assert shop("orders cancel-unpaid --older-than 99999d").stdout == "Cancelled 0 unpaid orders.\n"
-    assert shop("orders cancel-unpaid --older-than 2h").stdout == "Cancelled 1 unpaid orders.\n"
+    none = shop("orders cancel-unpaid --older-than 99999d")
+    assert ("ABCDEFGH1234" in none.stdout, none.stderr) == (False, "Cancelled 0 unpaid orders.\n")
+    done = shop("orders cancel-unpaid --older-than 2h")
+    assert ("ABCDEFGH1234" in done.stdout, done.stderr) == (True, "Cancelled 1 unpaid orders.\n")
     assert rows(EMBEDDED, "SELECT status FROM orders") == [("cancelled",)]
     assert rows(EMBEDDED, "SELECT note FROM order_events") == [("not paid in time",)]
     assert shop("stock verify").exit_code == 0
+
+
+@pytest.mark.usefixtures("order")
+def test_programs_are_told_which_orders_are_cancelled(shop: Shop) -> None:
+    change(EMBEDDED, "UPDATE stock SET on_hand = 10 WHERE product_id = 1")
+    command = "orders cancel-unpaid --json --older-than"
+    assert json.loads(shop(f"{command} 99999d").stdout) == []
+    [would] = json.loads(shop(f"{command} 2h --dry-run").stdout)
+    assert (would["code"], would["status"]) == ("ABCDEFGH1234", "placed")
+    result = shop(f"{command} 2h")
+    assert json.loads(result.stdout) == [would | {"status": "cancelled"}]
+    assert result.stderr == "Cancelled 1 unpaid orders.\n"
+
+
+def _orders_like_the_first(number: int) -> None:
+    """More orders of its user, placed at the same moment."""
+    change(
+        EMBEDDED,
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)"
+        " INSERT INTO orders (id, code, user_id, status, currency, digest, version, created_at,"
+        " modified_at) SELECT printf('%032x', n), printf('CODE%08d', n), user_id, status, currency,"
+        " digest, version, created_at, modified_at FROM numbers, orders",
+        number,
+    )
+    change(
+        EMBEDDED,
+        "INSERT INTO order_lines (order_id, position, product_id, name, price, quantity)"
+        " SELECT orders.id, position, product_id, name, price, quantity FROM orders, order_lines"
+        " WHERE code LIKE 'CODE%'",
+    )
+
+
+@pytest.mark.usefixtures("order")
+def test_however_many_are_cancelled_all_are_listed(shop: Shop) -> None:
+    _orders_like_the_first(150)
+    command = "orders cancel-unpaid --older-than 2h --dry-run"
+    assert len(json.loads(shop(f"{command} --json").stdout)) == 151
+    assert len(shop(command).stdout.splitlines()) == 1 + 151
+
+
+@pytest.mark.usefixtures("order")
+def test_what_was_cancelled_before_something_failed_is_listed(shop: Shop) -> None:
+    change(EMBEDDED, "UPDATE stock SET on_hand = 10 WHERE product_id = 1")
+    _orders_like_the_first(2)
+    # The oldest is the last.
+    change(
+        EMBEDDED,
+        "CREATE TRIGGER broken BEFORE UPDATE ON orders WHEN OLD.code = 'CODE00000001'"
+        " BEGIN SELECT RAISE(ABORT, 'no more'); END",
+    )
+    result = shop("orders cancel-unpaid --older-than 2h --json")
+    assert result.exit_code != 0
+    listed = {order["code"] for order in json.loads(result.stdout)}
+    assert listed == {
+        code for (code,) in rows(EMBEDDED, "SELECT code FROM orders WHERE status = 'cancelled'")
+    }
+    assert listed
 
 
 @pytest.mark.usefixtures("order")
