@@ -9,6 +9,7 @@ import shutil
 import socket
 import sqlite3
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from shop.adapters.sql import schema
 from shop.entrypoints.cli.main import main
 from shop.entrypoints.cli.orders import orders
 from shop.entrypoints.settings import Settings, variable
+from tests.concurrency.servers import shop_command
 
 Shop = Callable[..., Result]
 
@@ -310,8 +312,47 @@ def test_a_reader_that_hangs_up_is_no_failure_of_the_database(
 
     monkeypatch.setattr("shop.entrypoints.cli.running.require_schema", hang_up)
     result = shop("stock verify")
-    assert result.exit_code == 1
-    assert "SHOP_DATABASE_URL" not in result.output
+    # As of who dies of SIGPIPE.
+    assert result.exit_code == 141
+    assert result.output == ""
+
+
+OUTPUT_COMMANDS = ["--help", "orders --help", "list-users", "list-users --json", "stock verify"]
+
+
+def run_to(stdout: int, command: str) -> subprocess.CompletedProcess[str]:
+    """Run the real command, whose output goes there."""
+    return subprocess.run(
+        shop_command(*shlex.split(command)),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+        check=False,
+    )
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("command", OUTPUT_COMMANDS)
+def test_a_reader_that_hangs_up_ends_a_command_quietly(command: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = run_to(writing, command)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("command", OUTPUT_COMMANDS)
+def test_output_for_which_there_is_no_room_is_one_sentence(command: str) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    result = run_to(full, command)
+    os.close(full)
+    assert result.returncode == 1
+    assert "could not be written (No space left on device)." in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert "Exception ignored" not in result.stderr
 
 
 # --- users ---
@@ -370,6 +411,34 @@ def test_a_name_is_taken_once(shop: Shop) -> None:
     shop("create-user ann --password-stdin", stdin=PASSWORD)
     result = shop("create-user ann --password-stdin", stdin=PASSWORD)
     assert "Another user is called 'ann'." in refusal(result)
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("command", ["create-user ann", "set-password ann"])
+def test_without_a_terminal_no_password_is_asked_for(command: str) -> None:
+    # In a session of its own it has no terminal either where the tests have one.
+    result = subprocess.run(
+        shop_command(*shlex.split(command)),
+        input=f"{PASSWORD}\n{PASSWORD}\n",
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200"},
+        start_new_session=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "with --password-stdin." in " ".join(result.stderr.split())
+    assert "Warning" not in result.stderr
+    assert rows(EMBEDDED, "SELECT username FROM users") == []
+
+
+def test_disabling_says_what_tokens_are_good_for(shop: Shop) -> None:
+    shop("create-user ann --password-stdin", stdin=PASSWORD)
+    said = shop("disable-user ann").stdout
+    assert said == (
+        "Disabled ann, and signed them out. An access token that they have changes nothing any "
+        "more, but reads until it expires (SHOP_ACCESS_TOKEN_LIFETIME).\n"
+    )
 
 
 def test_a_password_is_changed(shop: Shop) -> None:
