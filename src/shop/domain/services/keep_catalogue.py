@@ -167,7 +167,9 @@ class ChangeProduct:
         expected_versions: Collection[int] | None = None,
         key: KeyedRequest | None = None,
     ) -> Product:
-        """The changed product; None keeps a field, `NO_MAX` takes the limit of an order away.
+        """The changed product, or the same where nothing becomes another.
+
+        None keeps a field, `NO_MAX` takes the limit of an order away.
 
         Raises `StaffOnly`, `ProductNotFound` (for archived ones too), `ProductChanged`,
         `SkuTaken`, `InvalidField`.
@@ -187,10 +189,11 @@ class ChangeProduct:
                 price=price,
                 max_per_order=max_per_order,
             )
-            if changed.sku != product.sku:
-                await _require_free(uow, changed)
-            await uow.products.save(changed)
-            uow.record(_event("product.changed", caller, product_id))
+            if changed is not product:
+                if changed.sku != product.sku:
+                    await _require_free(uow, changed)
+                await uow.products.save(changed)
+                uow.record(_event("product.changed", caller, product_id))
             await uow.commit(changed)
         return changed
 
