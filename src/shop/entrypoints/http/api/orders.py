@@ -443,7 +443,8 @@ class OrderController(Controller):
             QueryParameter(
                 ge=1,
                 le=ID_MAX,
-                description="Staff: only this user's orders.",
+                description="Staff: only this user's orders. Others are shown their own, whatever "
+                "it says.",
                 schema_extra={"examples": [1]},
             ),
         ] = None,
