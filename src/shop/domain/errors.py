@@ -193,6 +193,19 @@ class ProductNotFound(NotFound):
         super().__init__(f"There is no product {product}.")
 
 
+class ProductArchived(ProductNotFound):
+    """Said to staff, who can bring it back; to others an archived product is simply not there."""
+
+    def __init__(self, product_id: int) -> None:
+        ShopError.__init__(
+            self,
+            f"Product {product_id} is archived; restore it first, by "
+            f"`POST /api/products/{product_id}/restore/` or `shop products restore`.",
+            product_id=product_id,
+            archived=True,
+        )
+
+
 class SkuTaken(Conflict):
     code = "sku_taken"
     title = "The SKU is taken"

@@ -75,6 +75,7 @@ from shop.entrypoints.http.api.plain_details import Shown, plain_detail, respond
 from shop.entrypoints.http.api.problems import problems
 from shop.entrypoints.http.api.shared_answers import own_for_each_customer, shared_by
 from shop.entrypoints.http.edge import REVALIDATED_BY_CALLER
+from shop.entrypoints.settings import Settings
 
 OrderId = Annotated[
     UUID,
@@ -115,7 +116,7 @@ class NewOrder(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
                 examples=["43.80"],
                 extra_json_schema={"extra": {"pattern": TOTAL_PATTERN, "format": MONEY}},
             ),
-            Rule(lambda text, _: parse_total(text)),
+            Rule(parse_total),
         ]
         | None
     ) = None
@@ -123,8 +124,9 @@ class NewOrder(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     def order_items(self) -> tuple[OrderItem, ...]:
         return _order_items(self.items)
 
-    def total(self) -> Decimal | None:
-        return None if self.expected_total is None else parse_total(self.expected_total)
+    def total(self, currency: str) -> Decimal | None:
+        """Raises `InvalidField`."""
+        return None if self.expected_total is None else parse_total(self.expected_total, currency)
 
 
 def _order_items(items: list[NewItem]) -> tuple[OrderItem, ...]:
@@ -352,6 +354,7 @@ async def place(
     *,
     caller: Caller,
     order: NewOrder,
+    currency: str,
     order_id: UUID | None = None,
     idempotency_key: str | None = None,
 ) -> PlacedAnswer:
@@ -361,7 +364,7 @@ async def place(
         items=order.order_items(),
         order_id=order_id,
         idempotency_key=idempotency_key,
-        expected_total=order.total(),
+        expected_total=order.total(currency),
     )
     return PlacedAnswer(
         OrderOut.of(placed.order),
@@ -492,11 +495,16 @@ class OrderController(Controller):
         self,
         request: Request[Caller, str, Any],
         data: JSONBody[NewOrder],
+        settings: NamedDependency[Settings],
         place_order: NamedDependency[PlaceOrder],
         idempotency_key: IdempotencyKey = None,
     ) -> Response[OrderOut]:
         answer = await place(
-            place_order, caller=request.user, order=data, idempotency_key=idempotency_key
+            place_order,
+            caller=request.user,
+            order=data,
+            currency=settings.currency,
+            idempotency_key=idempotency_key,
         )
         return _respond_placed(answer)
 
@@ -517,9 +525,16 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         order_id: OrderId,
         data: JSONBody[NewOrder],
+        settings: NamedDependency[Settings],
         place_order: NamedDependency[PlaceOrder],
     ) -> Response[OrderOut]:
-        answer = await place(place_order, caller=request.user, order=data, order_id=order_id)
+        answer = await place(
+            place_order,
+            caller=request.user,
+            order=data,
+            currency=settings.currency,
+            order_id=order_id,
+        )
         return _respond_placed(answer)
 
     @_change_status(
@@ -565,6 +580,7 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         order_id: OrderId,
         data: JSONBody[NewOrder],
+        settings: NamedDependency[Settings],
         amend_order: NamedDependency[AmendOrder],
         once: NamedDependency[Once],
         if_match: IfMatch = None,
@@ -574,7 +590,7 @@ class OrderController(Controller):
             caller=request.user,
             order_id=order_id,
             items=data.order_items(),
-            expected_total=data.total(),
+            expected_total=data.total(settings.currency),
             expected_versions=versions_in(if_match),
         )
         return await once(change, _respond)

@@ -36,6 +36,7 @@ from shop.domain.services.keep_catalogue import (
     ReadMovements,
     ReadProduct,
     RestoreProduct,
+    wrong_together,
 )
 from shop.domain.stock import NOTE_LENGTH_MAX, Reason, StockMovement
 from shop.domain.users import Caller
@@ -300,6 +301,12 @@ class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         ]
         | None
     ) = None
+
+    @staticmethod
+    def wrong_together(given: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """For `fields`, which names all that is wrong with a body."""
+        kinds = {name: given.get(name) for name in ("delta", "quantity", "expected")}
+        return wrong_together(**kinds)
 
 
 Ordering = Literal[
