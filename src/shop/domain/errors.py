@@ -427,10 +427,10 @@ class SearchTooBroad(Invalid):
 
     def __init__(self, looked_at: int) -> None:
         super().__init__(
-            f"Too few of {looked_at} products or orders in this order fit, and too many in all. "
-            "Narrow it down: by a word that fewer have, of three letters or more, by a smaller "
-            "range of prices or by other filters; or order by what they are about, such as the "
-            "price."
+            f"Of the first {looked_at:,} in this order too few fit to fill the page, if any do, "
+            "and to look through the others would take too long. Narrow it down: by a word that "
+            "fewer have, of three letters or more, by a smaller range of prices or by other "
+            "filters; or order by what they are about, such as the price."
         )
 
 
