@@ -181,6 +181,7 @@ def test_the_version_is_that_of_the_package(shop: Shop) -> None:
         "orders list --user 0",
         "orders show",
         "orders show no-uuid",
+        f"orders list --user {2**63}",
         "orders cancel-unpaid",
         *(f"orders cancel-unpaid --older-than {age}" for age in ("2", "0h", "2x", "-2h", "2h3m")),
         "products create A --name A --price 1 --max-per-order 0",

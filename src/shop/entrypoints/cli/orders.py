@@ -26,6 +26,9 @@ from shop.entrypoints.cli.tables import (
 )
 from shop.entrypoints.container import Container
 
+# What a database takes for an id; as over HTTP.
+_ID_MAX = 2**53 - 1
+
 
 @click.group()
 def orders() -> None:
@@ -37,7 +40,7 @@ def orders() -> None:
 
 @orders.command("list")
 @click.option("--status", type=click.Choice([status.value for status in OrderStatus]))
-@click.option("--user", type=click.IntRange(1), help="Only this user's, by id.")
+@click.option("--user", type=click.IntRange(1, _ID_MAX), help="Only this user's, by id.")
 @limit_option
 @json_option
 @run_async
