@@ -507,9 +507,11 @@ def test_a_sku_is_as_people_have_it_and_found_however_it_is_typed(shop: Shop) ->
         assert created.exit_code == 0, created.output
         assert f". {sku}: " in created.stdout
         assert sku in shop("products list").stdout
-        for typed in (sku, f"  {sku.upper()} ", sku.lower()):
-            changed = shop(f"products change '{typed}' --price 2.00").stdout
+        for price, typed in enumerate((sku, f"  {sku.upper()} ", sku.lower()), start=2):
+            changed = shop(f"products change '{typed}' --price {price}").stdout
             assert changed.startswith(f"Changed. {sku}: ")
+            again = shop(f"products change '{typed}' --price {price}").stdout
+            assert again.startswith(f"There was nothing to change. {sku}: ")
             adjusted = shop(f"stock adjust '{typed}' --delta 1 --reason restock")
             assert f"{sku}: " in adjusted.stdout
             assert shop(f"stock history '{typed}'").exit_code == 0
