@@ -2,9 +2,7 @@
 -- Arguments: the file of access tokens, "hot" or "spread", the number of products, the most lines
 -- of a basket, the seed. Requests are made beforehand, to leave the processor to the server.
 
-local REQUESTS = 4096
-local requests = {}
-local next_request = 0
+dofile(debug.getinfo(1, "S").source:match("@(.*/)") .. "requests.lua")
 
 local function basket(workload, products, lines_max)
   if workload == "hot" then
@@ -31,22 +29,4 @@ function init(args)
     local body = '{"items":[' .. basket(args[2], tonumber(args[3]), tonumber(args[4])) .. ']}'
     requests[i] = wrk.format("POST", "/api/orders/", headers, body)
   end
-end
-
-function request()
-  next_request = next_request % REQUESTS + 1
-  return requests[next_request]
-end
-
-function done(summary, latency, _)
-  local errors = summary.errors
-  io.write(string.format(
-    '\n{"requests":%d,"seconds":%f,"refused":%d,"broken":%d,"p50":%f,"p99":%f}\n',
-    summary.requests,
-    summary.duration / 1e6,
-    errors.status,
-    errors.connect + errors.read + errors.write + errors.timeout,
-    latency:percentile(50) / 1e3,
-    latency:percentile(99) / 1e3
-  ))
 end

@@ -2,9 +2,8 @@
 -- Arguments: the file of access tokens, the file of addresses, the seed, and how many milliseconds
 -- to wait before each request (0: none).
 
-local REQUESTS = 4096
-local requests = {}
-local next_request = 0
+dofile(debug.getinfo(1, "S").source:match("@(.*/)") .. "requests.lua")
+
 local wait = 0
 
 local function lines_of(path)
@@ -27,22 +26,4 @@ end
 
 function delay()
   return wait
-end
-
-function request()
-  next_request = next_request % REQUESTS + 1
-  return requests[next_request]
-end
-
-function done(summary, latency, _)
-  local errors = summary.errors
-  io.write(string.format(
-    '\n{"requests":%d,"seconds":%f,"refused":%d,"broken":%d,"p50":%f,"p99":%f}\n',
-    summary.requests,
-    summary.duration / 1e6,
-    errors.status,
-    errors.connect + errors.read + errors.write + errors.timeout,
-    latency:percentile(50) / 1e3,
-    latency:percentile(99) / 1e3
-  ))
 end

@@ -36,10 +36,10 @@ async def orders(shop: UseCases, teapot: Product) -> list[Order]:
 
 
 async def cancelled(shop: UseCases, *, hours: int, dry_run: bool = False) -> list[Order]:
-    steps = shop.cancel_unpaid(
+    done = shop.cancel_unpaid(
         caller=OPERATOR, created_before=shop.clock() - hours * HOUR, dry_run=dry_run
     )
-    return [order async for step in steps for order in step]
+    return [order async for order in done]
 
 
 @pytest.fixture(autouse=True)

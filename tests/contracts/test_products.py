@@ -245,8 +245,8 @@ async def test_a_changed_product_is_read_back_and_found_by_what_it_is_called_now
     with pytest.raises(ProductNotFound):
         await shop.find_product(caller=OPERATOR, sku=before.sku)
     assert await found(store, ProductQuery(search="KÄSE")) == {"Käse"}
-    kept = await shop.change_product(caller=staff(99), product_id=before.id)
-    assert kept == replace(changed, version=3)
+    kept = await shop.change_product(caller=staff(99), product_id=before.id, max_per_order=3)
+    assert kept == replace(changed, version=3, max_per_order=3)
     assert shop.audit.events[-1] == ("product.changed", {"user": 99, "product": before.id})
 
 

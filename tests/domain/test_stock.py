@@ -64,7 +64,7 @@ def test_an_order_gets_no_more_than_it_may_and_keeps_what_it_has() -> None:
     ]
     assert tea.over_max({1: 7}, {1: 7}) == []
     assert tea.over_max({1: 8}, {1: 7}) == [
-        OverMax(product_id=1, requested=8, available=5, max_per_order=5)
+        OverMax(product_id=1, requested=8, available=7, max_per_order=5)
     ]
     few = Shelf({1: product(1, stock=2, max_per_order=5)})
     assert few.over_max({1: 6}, {})[0].available == 2

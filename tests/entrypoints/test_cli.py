@@ -8,6 +8,7 @@ import shutil
 import socket
 import sqlite3
 import stat
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,7 @@ from shop.adapters.sql import schema
 from shop.entrypoints.cli.main import main
 from shop.entrypoints.cli.orders import orders
 from shop.entrypoints.settings import Settings, variable
-from tests.concurrency.servers import words_of
+from tests.concurrency.servers import shop_command, words_of
 from tests.logged import logged
 
 Shop = Callable[..., Result]
@@ -181,6 +182,7 @@ def test_the_version_is_that_of_the_package(shop: Shop) -> None:
         "orders list --user 0",
         "orders show",
         "orders show no-uuid",
+        f"orders list --user {2**63}",
         "orders cancel-unpaid",
         *(f"orders cancel-unpaid --older-than {age}" for age in ("2", "0h", "2x", "-2h", "2h3m")),
         "products create A --name A --price 1 --max-per-order 0",
@@ -344,8 +346,47 @@ def test_a_reader_that_hangs_up_is_no_failure_of_the_database(
 
     monkeypatch.setattr("shop.entrypoints.cli.running.require_schema", hang_up)
     result = shop("stock verify")
-    assert result.exit_code == 1
-    assert "SHOP_DATABASE_URL" not in result.output
+    # As of who dies of SIGPIPE.
+    assert result.exit_code == 141
+    assert result.output == ""
+
+
+OUTPUT_COMMANDS = ["--help", "orders --help", "list-users", "list-users --json", "stock verify"]
+
+
+def run_to(stdout: int, command: str) -> subprocess.CompletedProcess[str]:
+    """Run the real command, whose output goes there."""
+    return subprocess.run(
+        shop_command(*shlex.split(command)),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+        check=False,
+    )
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("command", OUTPUT_COMMANDS)
+def test_a_reader_that_hangs_up_ends_a_command_quietly(command: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = run_to(writing, command)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("command", OUTPUT_COMMANDS)
+def test_output_for_which_there_is_no_room_is_one_sentence(command: str) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    result = run_to(full, command)
+    os.close(full)
+    assert result.returncode == 1
+    assert "could not be written (No space left on device)." in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert "Exception ignored" not in result.stderr
 
 
 # --- users ---
@@ -404,6 +445,34 @@ def test_a_name_is_taken_once(shop: Shop) -> None:
     shop("create-user ann --password-stdin", stdin=PASSWORD)
     result = shop("create-user ann --password-stdin", stdin=PASSWORD)
     assert "Another user is called 'ann'." in refusal(result)
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("command", ["create-user ann", "set-password ann"])
+def test_without_a_terminal_no_password_is_asked_for(command: str) -> None:
+    # In a session of its own it has no terminal either where the tests have one.
+    result = subprocess.run(
+        shop_command(*shlex.split(command)),
+        input=f"{PASSWORD}\n{PASSWORD}\n",
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200"},
+        start_new_session=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "with --password-stdin." in " ".join(result.stderr.split())
+    assert "Warning" not in result.stderr
+    assert rows(EMBEDDED, "SELECT username FROM users") == []
+
+
+def test_disabling_says_what_tokens_are_good_for(shop: Shop) -> None:
+    shop("create-user ann --password-stdin", stdin=PASSWORD)
+    said = shop("disable-user ann").stdout
+    assert said == (
+        "Disabled ann, and signed them out. An access token that they have changes nothing any "
+        "more, but reads until it expires (SHOP_ACCESS_TOKEN_LIFETIME).\n"
+    )
 
 
 def test_a_password_is_changed(shop: Shop) -> None:
@@ -471,9 +540,11 @@ def test_a_sku_is_as_people_have_it_and_found_however_it_is_typed(shop: Shop) ->
         assert created.exit_code == 0, created.output
         assert f". {sku}: " in created.stdout
         assert sku in shop("products list").stdout
-        for typed in (sku, f"  {sku.upper()} ", sku.lower()):
-            changed = shop(f"products change '{typed}' --price 2.00").stdout
+        for price, typed in enumerate((sku, f"  {sku.upper()} ", sku.lower()), start=2):
+            changed = shop(f"products change '{typed}' --price {price}").stdout
             assert changed.startswith(f"Changed. {sku}: ")
+            again = shop(f"products change '{typed}' --price {price}").stdout
+            assert again.startswith(f"There was nothing to change. {sku}: ")
             adjusted = shop(f"stock adjust '{typed}' --delta 1 --reason restock")
             assert f"{sku}: " in adjusted.stdout
             assert shop(f"stock history '{typed}'").exit_code == 0
@@ -623,11 +694,70 @@ def test_orders_that_nobody_pays_are_cancelled(shop: Shop) -> None:
     assert "ABCDEFGH1234" in dry.stdout
     assert "Would cancel 1 unpaid orders." in dry.stderr
     assert rows(EMBEDDED, "SELECT status FROM orders") == [("placed",)]
-    assert shop("orders cancel-unpaid --older-than 99999d").stdout == "Cancelled 0 unpaid orders.\n"
-    assert shop("orders cancel-unpaid --older-than 2h").stdout == "Cancelled 1 unpaid orders.\n"
+    none = shop("orders cancel-unpaid --older-than 99999d")
+    assert ("ABCDEFGH1234" in none.stdout, none.stderr) == (False, "Cancelled 0 unpaid orders.\n")
+    done = shop("orders cancel-unpaid --older-than 2h")
+    assert ("ABCDEFGH1234" in done.stdout, done.stderr) == (True, "Cancelled 1 unpaid orders.\n")
     assert rows(EMBEDDED, "SELECT status FROM orders") == [("cancelled",)]
     assert rows(EMBEDDED, "SELECT note FROM order_events") == [("not paid in time",)]
     assert shop("stock verify").exit_code == 0
+
+
+@pytest.mark.usefixtures("order")
+def test_programs_are_told_which_orders_are_cancelled(shop: Shop) -> None:
+    change(EMBEDDED, "UPDATE stock SET on_hand = 10 WHERE product_id = 1")
+    command = "orders cancel-unpaid --json --older-than"
+    assert json.loads(shop(f"{command} 99999d").stdout) == []
+    [would] = json.loads(shop(f"{command} 2h --dry-run").stdout)
+    assert (would["code"], would["status"]) == ("ABCDEFGH1234", "placed")
+    result = shop(f"{command} 2h")
+    assert json.loads(result.stdout) == [would | {"status": "cancelled"}]
+    assert result.stderr == "Cancelled 1 unpaid orders.\n"
+
+
+def _orders_like_the_first(number: int) -> None:
+    """More orders of its user, placed at the same moment."""
+    change(
+        EMBEDDED,
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)"
+        " INSERT INTO orders (id, code, user_id, status, currency, digest, version, created_at,"
+        " modified_at) SELECT printf('%032x', n), printf('CODE%08d', n), user_id, status, currency,"
+        " digest, version, created_at, modified_at FROM numbers, orders",
+        number,
+    )
+    change(
+        EMBEDDED,
+        "INSERT INTO order_lines (order_id, position, product_id, name, price, quantity)"
+        " SELECT orders.id, position, product_id, name, price, quantity FROM orders, order_lines"
+        " WHERE code LIKE 'CODE%'",
+    )
+
+
+@pytest.mark.usefixtures("order")
+def test_however_many_are_cancelled_all_are_listed(shop: Shop) -> None:
+    _orders_like_the_first(150)
+    command = "orders cancel-unpaid --older-than 2h --dry-run"
+    assert len(json.loads(shop(f"{command} --json").stdout)) == 151
+    assert len(shop(command).stdout.splitlines()) == 1 + 151
+
+
+@pytest.mark.usefixtures("order")
+def test_what_was_cancelled_before_something_failed_is_listed(shop: Shop) -> None:
+    change(EMBEDDED, "UPDATE stock SET on_hand = 10 WHERE product_id = 1")
+    _orders_like_the_first(2)
+    # The oldest is the last.
+    change(
+        EMBEDDED,
+        "CREATE TRIGGER broken BEFORE UPDATE ON orders WHEN OLD.code = 'CODE00000001'"
+        " BEGIN SELECT RAISE(ABORT, 'no more'); END",
+    )
+    result = shop("orders cancel-unpaid --older-than 2h --json")
+    assert result.exit_code != 0
+    listed = {order["code"] for order in json.loads(result.stdout)}
+    assert listed == {
+        code for (code,) in rows(EMBEDDED, "SELECT code FROM orders WHERE status = 'cancelled'")
+    }
+    assert listed
 
 
 @pytest.mark.usefixtures("order")

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -43,17 +44,54 @@ def test_json_has_values_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_a_narrow_terminal_gets_all_of_it_in_several_lines(
+def on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> Callable[[list[str], list[list[object]]], list[str]]:
+    """Shows a table there, and gives its lines."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    def show(header: list[str], rows: list[list[object]]) -> list[str]:
+        show_table(header, rows)
+        return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+
+    return show
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80])
+def test_on_a_narrow_terminal_what_people_copy_is_in_one_piece(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    show = on_a_terminal(monkeypatch, capsys, columns)
+    copied: list[object] = [ID, "7GK2M9QXWB4T", "TEA 1 OF THE FIRST HARVEST", "ann.of.the.hills"]
+    header = ["Id", "Code", "SKU", "Name", "Created"]
+    shown = show(header, [[*copied, NOON], [*copied, NOON]])
+    for one in copied:
+        assert sum(str(one) in line for line in shown) == 2, shown
+
+
+def test_on_a_narrow_terminal_words_go_on_in_the_next_line_of_their_cell(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    show_table(["Id", "Note"], [[ID, "n" * 50]])
-    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
-    assert max(len(line) for line in shown.splitlines()) <= 40
-    ids = [line.split("│")[1].strip() for line in shown.splitlines() if "│" in line]
-    assert "".join(ids) == ID
-    assert shown.count("n") == 50
+    show = on_a_terminal(monkeypatch, capsys, 60)
+    shown = show(["Id", "Note"], [[ID, "word " * 20]])
+    assert max(len(line) for line in shown) <= 60
+    assert sum(line.count("word") for line in shown) == 20
+
+
+def test_what_no_table_has_room_for_is_shown_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show = on_a_terminal(monkeypatch, capsys, 60)
+    assert show(["Id", "Note"], [[ID, "n" * 500]]) == [f"Id: {ID}", f"Note: {'n' * 500}", ""]
+
+
+def test_an_empty_list_is_shown_as_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert any("Note" in line for line in on_a_terminal(monkeypatch, capsys, 40)(["Note"], []))
+    show_table(HEADER, [], as_json=True)
+    assert capsys.readouterr().out == "[]\n"
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count, product
 from typing import Any, cast
 from uuid import UUID
 
+import httpx
 import pytest
 from litestar import Litestar
 
@@ -98,6 +99,8 @@ class Shop:
     door: Door
     callers: dict[str, Caller]
 
+    answers: dict[tuple[Route, str], httpx.Response] = field(default_factory=dict)
+
     async def call(self, route: Route, who: str) -> tuple[int, bool, str]:
         """The status, whether the order, its history or the product changed, and why not."""
         method, path = route
@@ -137,6 +140,7 @@ class Shop:
             headers=headers,
             json=bodies.get(route),
         )
+        self.answers[route, who] = response
         why = ""
         if response.status_code >= 400:
             why = f"{code_of(response)}: {response.json()['detail']}"
@@ -183,6 +187,27 @@ async def walk(shop: Shop, who: str, expected: Callable[[dict[str, int]], int]) 
 async def test_each_gets_from_every_route_what_the_table_says(who: str, database_url: str) -> None:
     async with opened_shop(database_url) as shop:
         await walk(shop, who, lambda row: row[who])
+        for (route, _), response in shop.answers.items():
+            check_caching(route, response)
+
+
+# Whoever asks gets the same.
+MAY_BE_KEPT = {"/.well-known/jwks.json", "/api/health/", "/health/live", "/health/ready"}
+
+
+def check_caching(route: Route, response: httpx.Response) -> None:
+    """What docs/api.md says of `ETag`, `Cache-Control` and `Vary`, of refusals too."""
+    _, path = route
+    if path in UNDOCUMENTED | MAY_BE_KEPT:
+        assert "etag" not in response.headers, route
+        return
+    is_shown = response.is_success and path.startswith(("/api/products/", "/api/orders/"))
+    has_tag = is_shown and response.content != b"" and not path.endswith(("movements/", "history/"))
+    assert ("etag" in response.headers) == has_tag, route
+    kept = "private, no-cache" if has_tag else "no-store"
+    assert response.headers.get_list("cache-control") == [kept], route
+    varies = has_tag and path.startswith("/api/orders/")
+    assert (response.headers.get("vary") == "authorization") == varies, route
 
 
 async def test_a_disabled_user_is_nobody_where_users_are_checked(database_url: str) -> None:

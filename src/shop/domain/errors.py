@@ -193,6 +193,19 @@ class ProductNotFound(NotFound):
         super().__init__(f"There is no product {product}.")
 
 
+class ProductArchived(ProductNotFound):
+    """Said to staff, who can bring it back; to others an archived product is simply not there."""
+
+    def __init__(self, product_id: int) -> None:
+        ShopError.__init__(
+            self,
+            f"Product {product_id} is archived; restore it first, by "
+            f"`POST /api/products/{product_id}/restore/` or `shop products restore`.",
+            product_id=product_id,
+            archived=True,
+        )
+
+
 class SkuTaken(Conflict):
     code = "sku_taken"
     title = "The SKU is taken"
@@ -414,10 +427,10 @@ class SearchTooBroad(Invalid):
 
     def __init__(self, looked_at: int) -> None:
         super().__init__(
-            f"Too few of {looked_at} products or orders in this order fit, and too many in all. "
-            "Narrow it down: by a word that fewer have, of three letters or more, by a smaller "
-            "range of prices or by other filters; or order by what they are about, such as the "
-            "price."
+            f"Of the first {looked_at:,} in this order too few fit to fill the page, if any do, "
+            "and to look through the others would take too long. Narrow it down: by a word that "
+            "fewer have, of three letters or more, by a smaller range of prices or by other "
+            "filters; or order by what they are about, such as the price."
         )
 
 

@@ -103,9 +103,10 @@ class Product:
     ) -> Self:
         """The product with the given fields replaced (None keeps one), or `InvalidField`.
 
-        A `max_per_order` of `NO_MAX` takes the limit away.
+        A `max_per_order` of `NO_MAX` takes the limit away. Where nothing becomes another, it is
+        this very product: who mirrors the catalogue, or holds its version, need not look again.
         """
-        return replace(
+        changed = replace(
             self,
             sku=self.sku if sku is None else clean_sku(sku),
             name=self.name if name is None else _clean_name(name),
@@ -116,9 +117,10 @@ class Product:
             max_per_order=self.max_per_order
             if max_per_order is None
             else _check_max(None if max_per_order == NO_MAX else max_per_order),
-            version=self.version + 1,
-            modified_at=at,
         )
+        if changed == self:
+            return self
+        return replace(changed, version=self.version + 1, modified_at=at)
 
     def archive(self, *, at: datetime) -> Self:
         return replace(self, archived=True, version=self.version + 1, modified_at=at)

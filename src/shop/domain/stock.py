@@ -83,12 +83,12 @@ class Shelf:
             OverMax(
                 product_id=product_id,
                 requested=quantity,
-                available=min(most, self._on_hand[product_id] + held.get(product_id, 0)),
+                available=min(may_have, self._on_hand[product_id] + held.get(product_id, 0)),
                 max_per_order=most,
             )
             for product_id, quantity in wanted.items()
             if (most := self.products[product_id].max_per_order) is not None
-            and quantity > max(most, held.get(product_id, 0))
+            and quantity > (may_have := max(most, held.get(product_id, 0)))
         ]
 
     def shortages(self, wanted: Mapping[int, int], held: Mapping[int, int]) -> list[Shortage]:

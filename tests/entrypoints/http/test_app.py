@@ -102,7 +102,9 @@ async def test_while_it_runs_what_expired_is_purged_without_any_sign_in(database
             for table in ("families", "tokens", "attempts"):
                 assert await store.count(table) == 0
             assert await store.count("leases") == len(background.states)
-            metrics = (await client.get("/metrics")).text
+            response = await client.get("/metrics")
+            assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+            metrics = response.text
             assert 'shop_background_run_seconds_count{task="purge_sessions"} 1.0' in metrics
     assert not any(state.is_alive for state in background.states)
     assert await store.count("leases") == 0

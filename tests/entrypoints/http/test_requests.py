@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Any, cast
+from uuid import UUID
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from tests.entrypoints.api import (
     container_for,
     opened_api,
     order_of,
+    placed,
     problem,
     settings_for,
     wrong_fields,
@@ -181,6 +183,24 @@ async def test_an_address_has_one_spelling(api: Api, path: str) -> None:
 )
 async def test_what_is_no_id_is_said_so(api: Api, path: str) -> None:
     assert wrong_fields(await api.customer.get(path)) == ["product_id"]
+
+
+async def test_an_order_id_in_capitals_or_without_hyphens_is_answered_the_same(api: Api) -> None:
+    product = await api.given_product()
+    order = await placed(api.customer, (product, 1))
+    plain = UUID(order["id"])
+    read = await api.customer.get(f"/api/orders/{plain}/")
+    for spelling in (str(plain).upper(), plain.hex, plain.hex.upper()):
+        path = f"/api/orders/{spelling}/"
+        other = await api.customer.get(path)
+        assert (other.content, other.headers["etag"]) == (read.content, read.headers["etag"])
+        not_changed = await api.customer.get(path, headers={"If-None-Match": read.headers["etag"]})
+        assert not_changed.status_code == 304
+    own = UUID("6f1c2a9e-5b0d-4c7e-9a41-3d2f8e7b6c50")
+    for spelling, status in ((str(own).upper(), 201), (own.hex, 200), (str(own), 200)):
+        repeated = await api.customer.post(f"/api/orders/{spelling}/", json=order_of((product, 2)))
+        assert (repeated.status_code, repeated.json()["id"]) == (status, str(own))
+        assert repeated.headers["location"] == f"/api/orders/{own}/"
 
 
 @pytest.mark.parametrize("path", ["/api/products/", "/api/orders/", "/docs/", "/api/health/"])

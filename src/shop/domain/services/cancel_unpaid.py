@@ -29,18 +29,18 @@ class CancelUnpaid:
 
     async def __call__(
         self, *, caller: Caller, created_before: datetime, dry_run: bool = False
-    ) -> AsyncIterator[Sequence[Order]]:
-        """The orders that it cancelled, step by step; with `dry_run`, those that it would cancel.
+    ) -> AsyncIterator[Order]:
+        """Each order once it is cancelled; with `dry_run`, each that would be.
 
         One that is paid meanwhile is left out. Raises `OperatorOnly`.
         """
         caller.require_operator()
         after: Key | None = None
         while orders := await self._read(caller, created_before, after):
-            if dry_run:
-                yield orders
-            else:
-                yield [done for order in orders if (done := await self._cancelled(caller, order))]
+            for order in orders:
+                done = order if dry_run else await self._cancelled(caller, order)
+                if done is not None:
+                    yield done
             after = orders[-1].key
 
     @retrying

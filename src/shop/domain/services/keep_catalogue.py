@@ -3,7 +3,13 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from shop.domain.errors import InvalidField, ProductNotFound, SkuTaken, StockChanged
+from shop.domain.errors import (
+    InvalidField,
+    ProductArchived,
+    ProductNotFound,
+    SkuTaken,
+    StockChanged,
+)
 from shop.domain.events import Event
 from shop.domain.keys import KeyedRequest
 from shop.domain.money import Money
@@ -174,16 +180,18 @@ class ChangeProduct:
         expected_versions: Collection[int] | None = None,
         key: KeyedRequest | None = None,
     ) -> Product:
-        """The changed product; None keeps a field, `NO_MAX` takes the limit of an order away.
+        """The changed product, or the same where nothing becomes another.
 
-        Raises `StaffOnly`, `ProductNotFound` (for archived ones too), `ProductChanged`,
-        `SkuTaken`, `InvalidField`.
+        None keeps a field, `NO_MAX` takes the limit of an order away.
+
+        Raises `StaffOnly`, `ProductNotFound`, `ProductArchived`, `ProductChanged`, `SkuTaken`,
+        `InvalidField`.
         """
         caller.require_staff()
         async with self.unit_of_work(key=key) as uow:
             product = await _lock_product(uow, product_id, caller)
             if product.archived:
-                raise ProductNotFound(product_id)
+                raise ProductArchived(product_id)
             product.check_version(expected_versions)
             changed = product.changed(
                 at=self.clock(),
@@ -193,10 +201,11 @@ class ChangeProduct:
                 price=price,
                 max_per_order=max_per_order,
             )
-            if changed.sku != product.sku:
-                await _require_free(uow, changed)
-            await uow.products.save(changed)
-            uow.record(_event("product.changed", caller, product_id))
+            if changed is not product:
+                if changed.sku != product.sku:
+                    await _require_free(uow, changed)
+                await uow.products.save(changed)
+                uow.record(_event("product.changed", caller, product_id))
             await uow.commit(changed)
         return changed
 
@@ -335,15 +344,26 @@ class ChangeStock:
 
 def _difference(delta: int | None, quantity: int | None, expected: int | None) -> int:
     """By how much the stock is to change. Raises `InvalidField`."""
-    if delta is not None and quantity is None and expected is None:
-        if delta == 0:
-            raise InvalidField("delta", "must not be 0")
+    for field, must in wrong_together(delta=delta, quantity=quantity, expected=expected):
+        raise InvalidField(field, must)
+    if delta is not None:
         return delta
-    if delta is None and quantity is not None and expected is not None:
-        if not 0 <= quantity <= STOCK_MAX:
-            raise InvalidField("quantity", f"must be from 0 to {STOCK_MAX}")
-        return quantity - expected
-    raise InvalidField("delta", "give either delta, or quantity and expected")
+    assert quantity is not None
+    assert expected is not None
+    if not 0 <= quantity <= STOCK_MAX:
+        raise InvalidField("quantity", f"must be from 0 to {STOCK_MAX}")
+    return quantity - expected
+
+
+def wrong_together(
+    *, delta: int | None = None, quantity: int | None = None, expected: int | None = None
+) -> list[tuple[str, str]]:
+    """What is wrong with a change of stock although each of its fields may be right."""
+    is_count = quantity is not None and expected is not None
+    is_difference = quantity is None and expected is None
+    if not (is_difference if delta is not None else is_count):
+        return [("delta", "give either delta, or quantity and expected")]
+    return [("delta", "must not be 0")] if delta == 0 else []
 
 
 def _reason_and_note(reason: str, delta: int, *, is_count: bool) -> tuple[Reason, str]:

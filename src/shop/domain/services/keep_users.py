@@ -219,15 +219,21 @@ class DisableUser:
 
     @retrying
     async def __call__(self, *, caller: Caller, username: str) -> User:
-        """Raises `OperatorOnly` and `UserNotFound`."""
+        """The disabled user; one who is disabled already, as they are.
+
+        Raises `OperatorOnly` and `UserNotFound`.
+        """
         caller.require_operator()
         async with self.unit_of_work() as uow:
-            user = replace(await _lock_named(uow, username), disabled=True)
-            await uow.users.save(user)
+            user = await _lock_named(uow, username)
+            if user.disabled:
+                return user
+            disabled = replace(user, disabled=True)
+            await uow.users.save(disabled)
             await uow.sessions.end_all(user.id, self.clock())
-            uow.record(_event("user.disabled", user))
+            uow.record(_event("user.disabled", disabled))
             await uow.commit()
-        return user
+        return disabled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,14 +244,20 @@ class EnableUser:
 
     @retrying
     async def __call__(self, *, caller: Caller, username: str) -> User:
-        """Raises `OperatorOnly` and `UserNotFound`."""
+        """The user; one who is not disabled, as they are.
+
+        Raises `OperatorOnly` and `UserNotFound`.
+        """
         caller.require_operator()
         async with self.unit_of_work() as uow:
-            user = replace(await _lock_named(uow, username), disabled=False)
-            await uow.users.save(user)
-            uow.record(_event("user.enabled", user))
+            user = await _lock_named(uow, username)
+            if not user.disabled:
+                return user
+            enabled = replace(user, disabled=False)
+            await uow.users.save(enabled)
+            uow.record(_event("user.enabled", enabled))
             await uow.commit()
-        return user
+        return enabled
 
 
 @dataclass(frozen=True, kw_only=True)

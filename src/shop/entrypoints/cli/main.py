@@ -17,7 +17,8 @@ the file .env in this folder; .env.example lists them all. Without any, the data
 var/shop.sqlite3 in this folder.
 
 What is listed comes as a table on a terminal, with tabs into a pipe or a file, and as JSON with
---json. Exit codes: 0 done, 1 refused, 2 wrong usage.
+--json. Exit codes: 0 done, 1 refused, 2 wrong usage; 141 when who reads the
+output hangs up, as `head` does.
 """
 
 

@@ -7,18 +7,18 @@ from typing import Any
 from uuid import UUID
 
 import rich_click as click
-from rich.console import Console
-from rich.progress import Progress
 
 from shop.domain.errors import OrderNotFound
 from shop.domain.orders import Order, OrderItem, OrderQuery, OrderStatus, code_from
 from shop.domain.pages import Count, Window
 from shop.domain.services.cancel_unpaid import unpaid
 from shop.domain.users import OPERATOR
+from shop.entrypoints.cli.progress import bar
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import (
     json_option,
     limit_option,
+    listing,
     objects_of,
     show_count,
     show_json,
@@ -26,8 +26,8 @@ from shop.entrypoints.cli.tables import (
 )
 from shop.entrypoints.container import Container
 
-# With --dry-run; the number of all is said anyway.
-SHOWN_MAX = 100
+# What a database takes for an id; as over HTTP.
+_ID_MAX = 2**53 - 1
 
 
 @click.group()
@@ -40,7 +40,7 @@ def orders() -> None:
 
 @orders.command("list")
 @click.option("--status", type=click.Choice([status.value for status in OrderStatus]))
-@click.option("--user", type=click.IntRange(1), help="Only this user's, by id.")
+@click.option("--user", type=click.IntRange(1, _ID_MAX), help="Only this user's, by id.")
 @limit_option
 @json_option
 @run_async
@@ -51,28 +51,24 @@ async def list_orders(status: str | None, user: int | None, limit: int, as_json:
         page = await container.list_orders()(
             caller=OPERATOR, query=query, window=Window(limit=limit)
         )
-    _show_orders(page.items, as_json=as_json)
+    show_table(_ORDERS, map(_row_of, page.items), as_json=as_json)
     show_count(len(page.items), page.count, "orders")
 
 
-def _show_orders(orders: Sequence[Order], *, as_json: bool) -> None:
-    show_table(
-        ["Id", "Code", "User", "Status", "Lines", "Total", "Currency", "Created"],
-        (
-            [
-                order.id,
-                order.code,
-                order.user_id,
-                order.status,
-                len(order.lines),
-                order.total,
-                order.currency,
-                order.created_at,
-            ]
-            for order in orders
-        ),
-        as_json=as_json,
-    )
+_ORDERS = ["Id", "Code", "User", "Status", "Lines", "Total", "Currency", "Created"]
+
+
+def _row_of(order: Order) -> list[object]:
+    return [
+        order.id,
+        order.code,
+        order.user_id,
+        order.status,
+        len(order.lines),
+        order.total,
+        order.currency,
+        order.created_at,
+    ]
 
 
 class _OrderReference(click.ParamType[UUID | str]):
@@ -242,28 +238,29 @@ def _age(text: str) -> timedelta:
 async def cancel_unpaid(older_than: timedelta, dry_run: bool, as_json: bool) -> None:
     """Cancel the orders that nobody has paid, so that their stock can be sold.
 
-    Each is cancelled by itself; when the command is stopped, the rest is left for the next time.
+    Each is cancelled by itself, and listed then; when the command is stopped, the rest is left for
+    the next time.
     """
-    shown: list[Order] = []
     count = 0
     async with opened() as container:
         created_before = container.clock()() - older_than
         page = await container.list_orders()(
             caller=OPERATOR, query=unpaid(created_before), window=Window(limit=1)
         )
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        cancelling = container.cancel_unpaid()(
+            caller=OPERATOR, created_before=created_before, dry_run=dry_run
+        )
+        with (
+            listing(_ORDERS, as_json=as_json) as show_order,
+            bar() as progress,
+        ):
             task = progress.add_task("Unpaid orders", total=page.count.number)
-            async for step in container.cancel_unpaid()(
-                caller=OPERATOR, created_before=created_before, dry_run=dry_run
-            ):
-                count += len(step)
-                shown += step[: SHOWN_MAX - len(shown)]
-                progress.advance(task, len(step))
-    if dry_run:
-        _show_orders(shown, as_json=as_json)
-        click.echo(f"Would cancel {count} unpaid orders.", err=True)
-    else:
-        click.echo(f"Cancelled {count} unpaid orders.")
+            async for order in cancelling:
+                show_order(_row_of(order))
+                count += 1
+                progress.advance(task)
+    done = "Would cancel" if dry_run else "Cancelled"
+    click.echo(f"{done} {count} unpaid orders.", err=True)
 
 
 @orders.command()

@@ -136,7 +136,8 @@ async def change(
             description=description,
             max_per_order=max_per_order,
         )
-    click.echo(f"Changed. {_in_words(changed)}")
+    what = "Changed" if changed.version != product.version else "There was nothing to change"
+    click.echo(f"{what}. {_in_words(changed)}")
 
 
 def _in_words(product: Product) -> str:

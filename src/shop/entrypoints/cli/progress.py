@@ -12,6 +12,12 @@ SHOWN_FROM = 2_000
 LINES = 20
 
 
+def bar() -> Progress:
+    """For stderr, where it is a terminal; it goes when all is done, and leaves nothing behind."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
 @contextmanager
 def progress_of(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """To be told of how many more there are, again and again."""

@@ -1,14 +1,18 @@
 """How commands run: on an opened store, with refusals as one sentence and exit code 1."""
 
 import asyncio
+import errno
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import rich_click as click
 import structlog
+from click.exceptions import Exit
 
 from shop.adapters.sql.advice import advice
 from shop.adapters.sql.files import is_there, probe
@@ -38,12 +42,51 @@ def address_of(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+NOBODY_READS = 128 + 13
+"""The exit code when the reader hangs up, as `head` does: that of who dies of SIGPIPE."""
+
+# A file that is full, for now or for good; what else a write may tell is nobody's fault here.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    """What is printed may not get to where it should: that is no bug, and no traceback."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _print_no_more()
+        raise Exit(NOBODY_READS) from None
+    except OSError as error:
+        # One that names a file came from elsewhere.
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        _print_no_more()
+        raise click.ClickException(
+            f"What was to be printed could not be written ({error.strerror})."
+        ) from error
+
+
+def _print_no_more() -> None:
+    """What is left to be printed would fail again when Python ends (Python's docs, `signal`)."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class ShopGroup(click.RichGroup):
     """Turns expected failures into a message and exit code 1; wrong usage stays 2."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _output():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _output():
+                return super().invoke(ctx)
         except StoreUnfit as error:
             raise click.ClickException(str(error)) from error
         except StoreUnavailable as error:

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 
 import rich_click as click
-from rich.console import Console
-from rich.progress import Progress
 
 from shop.domain.orders import OrderQuery
 from shop.domain.pages import Window
@@ -12,6 +10,7 @@ from shop.domain.products import ProductQuery
 from shop.domain.services.verify_stock import ProductsChecked
 from shop.domain.stock import OrderAudit, StockAudit
 from shop.domain.users import OPERATOR
+from shop.entrypoints.cli.progress import bar
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import json_option, limit_option, show_count, show_table
 from shop.entrypoints.container import Container
@@ -75,7 +74,7 @@ async def _find_differences(container: Container) -> Differences:
     one = Window(limit=1)
     products = await container.list_products()(caller=OPERATOR, query=ProductQuery(), window=one)
     orders = await container.list_orders()(caller=OPERATOR, query=OrderQuery(), window=one)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with bar() as progress:
         of_products = progress.add_task("Verifying products", total=products.count.number)
         of_orders = progress.add_task("Verifying orders", total=orders.count.number)
         async for step in container.verify_stock()(caller=OPERATOR):

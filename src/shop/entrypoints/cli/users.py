@@ -1,12 +1,15 @@
 """`shop create-user` and its like, and `shop purge-sessions`."""
 
+import getpass
 import sys
+import warnings
 
 import rich_click as click
 
 from shop.domain.users import OPERATOR, Role
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import json_option, show_table
+from shop.entrypoints.settings import variable
 
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, not a prompt."
@@ -16,7 +19,16 @@ _password_stdin = click.option(
 def _read_password(*, from_stdin: bool) -> str:
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    with warnings.catch_warnings():
+        # Without a terminal it would read, and show, whatever comes.
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+        except getpass.GetPassWarning:
+            raise click.UsageError(
+                "There is no terminal to ask for the password; give it on standard input, with "
+                "--password-stdin."
+            ) from None
     return password
 
 
@@ -42,7 +54,11 @@ async def create_user(name: str, staff: bool, password_stdin: bool) -> None:
 @_password_stdin
 @run_async
 async def set_password(name: str, password_stdin: bool) -> None:
-    """Change the password of the user NAME and sign them out everywhere."""
+    """Change the password of the user NAME and sign them out everywhere.
+
+    An access token that they have is good until it expires; one of a disabled
+    user only reads.
+    """
     async with opened() as container:
         await container.set_password()(
             caller=OPERATOR,
@@ -56,10 +72,16 @@ async def set_password(name: str, password_stdin: bool) -> None:
 @click.argument("name")
 @run_async
 async def disable_user(name: str) -> None:
-    """Disable the user NAME and sign them out everywhere."""
+    """Disable the user NAME and sign them out everywhere.
+
+    An access token that they have changes nothing any more, but reads until it expires.
+    """
     async with opened() as container:
         user = await container.disable_user()(caller=OPERATOR, username=name)
-    click.echo(f"Disabled {user.username}; their access tokens are good until they expire.")
+    click.echo(
+        f"Disabled {user.username}, and signed them out. An access token that they have changes "
+        f"nothing any more, but reads until it expires ({variable('access_token_lifetime')})."
+    )
 
 
 @click.command("enable-user")

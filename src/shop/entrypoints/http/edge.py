@@ -44,8 +44,8 @@ _HEADERS = (
 _CLOSE = (b"connection", b"close")
 _NO_STORE = (b"cache-control", b"no-store")
 _PRIVATE = ("/api/token", "/api/users")
-# Said by a route (`opt=`) whose answers have an `ETag`, for who is signed in: nobody else may keep
-# them, and who does asks whether they are still so. Pages of links differ by who asks, too.
+# Said of what has an `ETag` (`opt=`), for who is signed in: nobody else may keep it, and who
+# does asks whether it is still so. Orders differ by who asks, too.
 _REVALIDATE = (b"cache-control", b"private, no-cache")
 REVALIDATED: dict[str, Any] = {"headers": (_REVALIDATE,)}
 REVALIDATED_BY_CALLER: dict[str, Any] = {"headers": (_REVALIDATE, (b"vary", b"authorization"))}

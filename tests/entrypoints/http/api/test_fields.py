@@ -221,6 +221,41 @@ async def test_all_wrong_fields_of_a_body_are_named(api: Api) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, {"reason": "is required", "delta": "give either delta, or quantity and expected"}),
+        ({"delta": 0}, {"reason": "is required", "delta": "must not be 0"}),
+        (
+            {"reason": " ", "quantity": -1, "delta": 2},
+            {
+                "reason": "must have 1 to 200 characters",
+                "quantity": "must be a whole number from 0 to 1,000,000,000,000",
+                "delta": "give either delta, or quantity and expected",
+            },
+        ),
+        (
+            {"reason": "", "delta": False},
+            {
+                "reason": "must be a text of 1 to 200 characters",
+                "delta": "must be a whole number from -1,000,000,000,000 to 1,000,000,000,000",
+            },
+        ),
+        (
+            {"reason": "x", "quantity": None, "expected": None, "delta": 0},
+            {"delta": "must not be 0"},
+        ),
+    ],
+)
+async def test_of_a_change_of_stock_all_is_named_that_is_wrong_alone_and_together(
+    api: Api, body: dict[str, Any], expected: dict[str, str]
+) -> None:
+    product = await api.given_product(stock=10)
+    assert errors_of(await api.staff.post(f"/api/products/{product.id}/stock/", json=body)) == (
+        expected
+    )
+
+
 async def test_an_order_that_is_wrong_in_every_line_says_so_of_every_line(api: Api) -> None:
     lines = [(number, 0) for number in range(1, LINES_MAX + 1)]
     errors = errors_of(await api.customer.post("/api/orders/", json=order_of(*lines)))
@@ -260,6 +295,26 @@ async def test_all_wrong_parameters_are_named(api: Api) -> None:
         "modified, -modified, relevance",
         "search": "must be 100 characters at most, and no control characters",
     }
+
+
+@pytest.mark.parametrize("number", ["1.0", "1e0", "10E-1", "1.0e0", "1%2E0", "%31e0"])
+async def test_whole_numbers_in_a_query_have_one_spelling(api: Api, number: str) -> None:
+    must = "must be a whole number from 1 to {}, written without a point and an exponent"
+    query = f"page={number}&user={number}&page_size={number}"
+    assert errors_of(await api.staff.get(f"/api/orders/?{query}")) == {
+        "page": must.format("2,147,483,647"),
+        "page_size": must.format("100"),
+        "user": must.format("9,007,199,254,740,991"),
+    }
+    for path in ("/api/products/", "/api/users/me/sessions/"):
+        assert set(errors_of(await api.staff.get(f"{path}?page={number}"))) == {"page"}
+
+
+async def test_what_looks_like_such_a_number_may_be_something_else(api: Api) -> None:
+    await api.given_product(sku="1e5", name="1.0")
+    query = "search=1.0&sku=1e5&price_min=1.50&page=1&else=1e1"
+    response = await api.customer.get(f"/api/products/?{query}")
+    assert (response.status_code, response.json()["count"]) == (200, 1)
 
 
 async def test_what_the_handler_finds_first_is_not_the_only_one(api: Api) -> None:

@@ -143,6 +143,21 @@ async def test_links_are_absolute_and_keep_every_filter(api: Api) -> None:
     assert linked == parse_qs(query)
 
 
+async def test_parameters_that_the_shop_does_not_know_stay_in_the_links(api: Api) -> None:
+    [first, second, _] = await given_products(api, 3)
+    shown = await page(api.customer, "/api/products/?page_size=1&utm_source=mail&status=paid&_=1")
+    assert [item["id"] for item in shown["results"]] == [first]
+    assert "page_size=1&utm_source=mail&status=paid&_=1&cursor=" in shown["next"]
+    following = await page(api.customer, shown["next"])
+    assert [item["id"] for item in following["results"]] == [second]
+
+
+async def test_of_a_parameter_that_is_given_twice_the_last_counts(api: Api) -> None:
+    await given_products(api, 3)
+    shown = await page(api.customer, "/api/products/?page_size=x&page_size=1&page_size=2")
+    assert len(shown["results"]) == 2
+
+
 async def test_links_of_a_numbered_page_forget_the_number(api: Api) -> None:
     await given_products(api, 5)
     body = await page(api.customer, "/api/products/?page=2&page_size=2")

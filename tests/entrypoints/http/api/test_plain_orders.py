@@ -16,7 +16,15 @@ from shop.entrypoints.http.api.orders import SHORT_WAY
 from shop.entrypoints.http.api.plain_orders import PlainOrders
 from tests.builders import customer, order_id
 from tests.builders import order as an_order
-from tests.entrypoints.api import Api, order_of, problem
+from tests.entrypoints.api import (
+    Api,
+    container_for,
+    opened_api,
+    order_of,
+    placed,
+    problem,
+    settings_for,
+)
 
 BODY = b'{"items":[{"product_id":1,"quantity":2},{"product_id":3,"quantity":1}]}'
 JSON = (b"content-type", b"application/json")
@@ -69,7 +77,10 @@ class Placing:
         }
         place_order = cast("PlaceOrder", self.place_order)
         short = PlainOrders(
-            handler or self.handler, place_order=lambda: place_order, body_max=1_000
+            handler or self.handler,
+            place_order=lambda: place_order,
+            body_max=1_000,
+            currency="EUR",
         )
         await short(cast("Scope", scope), receive, send)
 
@@ -242,6 +253,30 @@ async def test_both_ways_refuse_alike_what_is_not_known(api: Api) -> None:
     short, long = await both(api, order_of((tea, 1), (4711, 1)))
     assert short.status_code == 400
     assert comparable(short) == comparable(long)
+
+
+@pytest.mark.parametrize("key", ["", "the key {}"])
+async def test_both_ways_refuse_a_total_with_digits_that_the_currency_has_not(
+    api: Api, key: str
+) -> None:
+    tea = await api.given_product(price=1200)
+    short, long = await both(api, order_of((tea, 2)) | {"expected_total": "24.001"}, key=key)
+    errors = problem(short, 400, "invalid_fields")["errors"]
+    assert errors == problem(long, 400, "invalid_fields")["errors"]
+    assert errors == [{"field": "expected_total", "message": "EUR has 2 digits after the point"}]
+    short, long = await both(api, order_of((tea, 2)) | {"expected_total": "24.000"}, key=key)
+    assert {short.status_code, long.status_code} <= {200, 201}
+
+
+@pytest.mark.parametrize("total", ["1.5", "0.01"])
+async def test_an_amount_in_yen_has_no_digits_after_the_point(total: str) -> None:
+    async with opened_api(container_for(settings_for(currency="JPY"))) as api:
+        tea = await api.given_product(price=1200)
+        order = await placed(api.customer, (tea, 1))
+        body = order_of((tea, 2)) | {"expected_total": total}
+        response = await api.customer.patch(f"/api/orders/{order['id']}/", json=body)
+        [error] = problem(response, 400, "invalid_fields")["errors"]
+        assert error["message"] == "JPY has 0 digits after the point"
 
 
 @pytest.mark.parametrize("key", ["", "the key {}"])

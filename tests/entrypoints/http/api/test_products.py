@@ -412,6 +412,20 @@ async def test_a_stock_change_that_makes_no_sense_is_refused(
     assert await api.stock_of(product) == 10
 
 
+async def test_staff_who_change_an_archived_product_are_told_how_to_restore_it(api: Api) -> None:
+    product = await api.given_product()
+    path = f"/api/products/{product.id}/"
+    await api.staff.delete(path)
+    refused = problem(await api.staff.patch(path, json={"name": "N"}), 404, "product_not_found")
+    assert (refused["product_id"], refused["archived"]) == (product.id, True)
+    assert "is archived; restore it first" in refused["detail"]
+    assert f"POST {path}restore/" in refused["detail"]
+    hidden = problem(await api.customer.get(path), 404, "product_not_found")
+    assert "archived" not in str(hidden)
+    await api.staff.post(f"{path}restore/")
+    assert (await api.staff.patch(path, json={"name": "N"})).status_code == 200
+
+
 async def test_the_stock_of_an_unknown_product_cannot_be_changed(api: Api) -> None:
     problem(await api.staff.post("/api/products/1/stock/", json=STOCK), 404, "product_not_found")
 

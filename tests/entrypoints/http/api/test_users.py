@@ -3,7 +3,14 @@
 import pytest
 
 from tests.builders import PASSWORD
-from tests.entrypoints.api import Api, problem, wrong_fields
+from tests.entrypoints.api import (
+    Api,
+    container_for,
+    opened_api,
+    problem,
+    settings_for,
+    wrong_fields,
+)
 
 SESSIONS = "/api/users/me/sessions/"
 
@@ -42,6 +49,28 @@ async def test_who_asks_for_a_page_of_it_gets_one(api: Api, clients: list[str]) 
     assert sorted(seen) == sorted(clients)
     problem(await api.customer.get(f"{SESSIONS}?page=9"), 404, "page_not_found")
     assert wrong_fields(await api.customer.get(f"{SESSIONS}?page_size=101")) == ["page_size"]
+
+
+@pytest.mark.parametrize(
+    ("username", "password", "wrong"),
+    [
+        ("an na", "short", {"username", "password"}),
+        ("anna!", "three green bottles", {"username"}),
+        ("anna", "password", {"password"}),
+        (" Anna ", "anna-anna", set()),
+        ("anna.anna", "ANNA.anna", {"password"}),
+    ],
+)
+async def test_all_that_is_wrong_with_an_account_is_named(
+    username: str, password: str, wrong: set[str]
+) -> None:
+    async with opened_api(container_for(settings_for(registration=True))) as api:
+        account = {"username": username, "password": password}
+        response = await api.anonymous.post("/api/users/", json=account)
+        if wrong:
+            assert set(wrong_fields(response)) == wrong
+        else:
+            assert response.status_code == 201, response.text
 
 
 async def test_a_disabled_users_access_token_still_reads_and_changes_nothing(api: Api) -> None:

@@ -4,8 +4,9 @@ msgspec checks what comes in, but it names the first wrong field only, and in Py
 what comes in is looked through once more here, by the same types, and slower.
 """
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -67,6 +68,9 @@ class _Single:
         except msgspec.ValidationError:
             yield field, self.must + _point_in(value, self.must)
             return
+        if is_odd_number(value) and self.must.startswith(_WHOLE):
+            yield field, self.must + _POINTLESS
+            return
         if self.rule is not None and isinstance(value, str):
             try:
                 self.rule.read(value, currency)
@@ -101,16 +105,29 @@ class _Many:
 class _Object:
     fields: Mapping[str, Shape]
     required: frozenset[str]
+    together: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]]
+    """Says what is wrong with the fields together, of those that are there and not null."""
     nullable: bool
 
     def wrong(self, value: Any, field: str, currency: str) -> Wrong:
         if value is None and self.nullable:
             return
-        names = ", ".join(self.fields)
         if not isinstance(value, tuple):
+            names = ", ".join(self.fields)
             yield field or "body", f"must be an object with these fields: {names}"
             return
         path = f"{field}." if field else ""
+        named = set()
+        for name, must in self._wrong_alone(value, path, currency):
+            named.add(name)
+            yield name, must
+        given = {name: each for name, each in value if name in self.fields and each is not None}
+        for name, must in self.together(given):
+            if path + name not in named:
+                yield path + name, must
+
+    def _wrong_alone(self, value: tuple[tuple[str, Any], ...], path: str, currency: str) -> Wrong:
+        names = ", ".join(self.fields)
         given = Counter(name for name, _ in value)
         for name, each in dict(value).items():
             if given[name] > 1:
@@ -127,7 +144,16 @@ class _Object:
 
 def _point_in(value: object, must: str) -> str:
     is_whole = isinstance(value, float) and value.is_integer() and must.startswith(_WHOLE)
-    return ", written without a point and an exponent" if is_whole else ""
+    return _POINTLESS if is_whole else ""
+
+
+_POINTLESS = ", written without a point and an exponent"
+# What msgspec reads of a parameter as a whole number, such as 1.0 and 1e1, beside what is one.
+_ODD_NUMBER = re.compile(r"-?[0-9]+[.eE].*", re.ASCII)
+
+
+def is_odd_number(value: object) -> bool:
+    return isinstance(value, str) and _ODD_NUMBER.fullmatch(value) is not None
 
 
 def shape_of(kind: Any, *, strict: bool = True) -> Shape:
@@ -142,6 +168,7 @@ def shape_of(kind: Any, *, strict: bool = True) -> Shape:
             return _Object(
                 fields={each.encode_name: shape_of(each.type, strict=strict) for each in fields},
                 required=frozenset(each.encode_name for each in fields if each.required),
+                together=getattr(plain, "wrong_together", lambda _: ()),
                 nullable=nullable,
             )
         case inspect.ListType(min_length=length_min, max_length=length_max):

@@ -76,6 +76,7 @@ from shop.entrypoints.http.api.plain_details import Shown, plain_detail, respond
 from shop.entrypoints.http.api.problems import problems
 from shop.entrypoints.http.api.shared_answers import own_for_each_customer, shared_by
 from shop.entrypoints.http.edge import REVALIDATED_BY_CALLER
+from shop.entrypoints.settings import Settings
 
 OrderId = Annotated[
     UUID,
@@ -116,7 +117,7 @@ class NewOrder(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
                 examples=["43.80"],
                 extra_json_schema={"extra": {"pattern": TOTAL_PATTERN, "format": MONEY}},
             ),
-            Rule(lambda text, _: parse_total(text)),
+            Rule(parse_total),
         ]
         | None
     ) = None
@@ -124,8 +125,9 @@ class NewOrder(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     def order_items(self) -> tuple[OrderItem, ...]:
         return _order_items(self.items)
 
-    def total(self) -> Decimal | None:
-        return None if self.expected_total is None else parse_total(self.expected_total)
+    def total(self, currency: str) -> Decimal | None:
+        """Raises `InvalidField`."""
+        return None if self.expected_total is None else parse_total(self.expected_total, currency)
 
 
 def _order_items(items: list[NewItem]) -> tuple[OrderItem, ...]:
@@ -353,6 +355,7 @@ async def place(
     *,
     caller: Caller,
     order: NewOrder,
+    currency: str,
     order_id: UUID | None = None,
     idempotency_key: str | None = None,
 ) -> PlacedAnswer:
@@ -362,7 +365,7 @@ async def place(
         items=order.order_items(),
         order_id=order_id,
         idempotency_key=idempotency_key,
-        expected_total=order.total(),
+        expected_total=order.total(currency),
     )
     if (work := work_under_way.get()) is not None:
         work.order_id = placed.order.id
@@ -410,11 +413,12 @@ def _advancing(
 class OrderController(Controller):
     path = "/api/orders"
     tags = ("Orders",)
+    opt = REVALIDATED_BY_CALLER
 
     @get(
         operation_id="listOrders",
         summary="A page of orders, the newest first: one's own; for staff, everybody's",
-        opt=shared_by(own_for_each_customer) | REVALIDATED_BY_CALLER,
+        opt=shared_by(own_for_each_customer),
         responses=problems(401, 404, 406, 503) | NOT_MODIFIED,
         response_headers=[ETAG],
     )
@@ -445,7 +449,8 @@ class OrderController(Controller):
             QueryParameter(
                 ge=1,
                 le=ID_MAX,
-                description="Staff: only this user's orders.",
+                description="Staff: only this user's orders. Others are shown their own, whatever "
+                "it says.",
                 schema_extra={"examples": [1]},
             ),
         ] = None,
@@ -464,7 +469,7 @@ class OrderController(Controller):
         "/{order_id:str}",
         operation_id="readOrder",
         summary="One order, for its owner and staff",
-        opt=plain_detail("order") | REVALIDATED_BY_CALLER,
+        opt=plain_detail("order"),
         responses=problems(401, 404, 406, 503) | NOT_MODIFIED,
         response_headers=[ETAG],
     )
@@ -493,11 +498,16 @@ class OrderController(Controller):
         self,
         request: Request[Caller, str, Any],
         data: JSONBody[NewOrder],
+        settings: NamedDependency[Settings],
         place_order: NamedDependency[PlaceOrder],
         idempotency_key: IdempotencyKey = None,
     ) -> Response[OrderOut]:
         answer = await place(
-            place_order, caller=request.user, order=data, idempotency_key=idempotency_key
+            place_order,
+            caller=request.user,
+            order=data,
+            currency=settings.currency,
+            idempotency_key=idempotency_key,
         )
         return _respond_placed(answer)
 
@@ -518,9 +528,16 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         order_id: OrderId,
         data: JSONBody[NewOrder],
+        settings: NamedDependency[Settings],
         place_order: NamedDependency[PlaceOrder],
     ) -> Response[OrderOut]:
-        answer = await place(place_order, caller=request.user, order=data, order_id=order_id)
+        answer = await place(
+            place_order,
+            caller=request.user,
+            order=data,
+            currency=settings.currency,
+            order_id=order_id,
+        )
         return _respond_placed(answer)
 
     @_change_status(
@@ -566,6 +583,7 @@ class OrderController(Controller):
         request: Request[Caller, str, Any],
         order_id: OrderId,
         data: JSONBody[NewOrder],
+        settings: NamedDependency[Settings],
         amend_order: NamedDependency[AmendOrder],
         once: NamedDependency[Once],
         if_match: IfMatch = None,
@@ -575,7 +593,7 @@ class OrderController(Controller):
             caller=request.user,
             order_id=order_id,
             items=data.order_items(),
-            expected_total=data.total(),
+            expected_total=data.total(settings.currency),
             expected_versions=versions_in(if_match),
         )
         return await once(change, _respond)

@@ -15,8 +15,9 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Meta
 
-from shop.domain.errors import InvalidField, NotFound
+from shop.domain.errors import InvalidField, InvalidFields, NotFound
 from shop.domain.pages import Count, Key, Page, Window
+from shop.entrypoints.http.api.fields import is_odd_number, wrong_parameters
 from shop.entrypoints.settings import Settings
 
 T = TypeVar("T")
@@ -204,7 +205,12 @@ def provide_paging(
         ),
     ] = None,
 ) -> Paging:
-    """`paging`, for handlers that list something."""
+    """`paging`, for handlers that list something: all that take whole numbers in a query."""
+    if any(map(is_odd_number, request.query_params.values())):
+        # Litestar has taken 1e1 for 10; a price may look like that.
+        problems = wrong_parameters(request, settings.currency)
+        if problems:
+            raise InvalidFields(problems)
     return Paging(
         request=request,
         public_url=settings.public_url,

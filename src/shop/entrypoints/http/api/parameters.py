@@ -137,10 +137,16 @@ NoteOut = Annotated[
 _TOTAL = re.compile(TOTAL_PATTERN, re.ASCII)
 
 
-def parse_total(text: str) -> Decimal:
-    """What an order is expected to come to. Raises `InvalidField`."""
+def parse_total(text: str, currency: str) -> Decimal:
+    """What an order is expected to come to. Raises `InvalidField`.
+
+    Zeros beyond the currency's digits do no harm; another digit there is no sum of this currency.
+    """
     if not _TOTAL.fullmatch(text):
         raise InvalidField("expected_total", "must be an amount such as 43.80")
+    digits = currency_digits(currency)
+    if text.partition(".")[2][digits:].strip("0"):
+        raise InvalidField("expected_total", f"{currency} has {digits} digits after the point")
     return Decimal(text)
 
 

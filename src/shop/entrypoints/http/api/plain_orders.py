@@ -27,10 +27,13 @@ class PlainOrders:
     handlers as they came, so that what is wrong with a request is said in one place.
     """
 
-    def __init__(self, app: ASGIApp, place_order: Callable[[], PlaceOrder], body_max: int) -> None:
+    def __init__(
+        self, app: ASGIApp, place_order: Callable[[], PlaceOrder], body_max: int, currency: str
+    ) -> None:
         self._app = app
         self._place_order = place_order
         self._body_max = body_max
+        self._currency = currency
 
     # Not `async`, so that every other request has one step less.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -54,6 +57,7 @@ class PlainOrders:
             self._place_order(),
             caller=scope["user"],
             order=order,
+            currency=self._currency,
             order_id=order_id,
             idempotency_key=idempotency_key,
         )

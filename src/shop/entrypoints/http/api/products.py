@@ -36,6 +36,7 @@ from shop.domain.services.keep_catalogue import (
     ReadMovements,
     ReadProduct,
     RestoreProduct,
+    wrong_together,
 )
 from shop.domain.stock import NOTE_LENGTH_MAX, Reason, StockMovement
 from shop.domain.users import Caller
@@ -301,6 +302,12 @@ class StockChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         | None
     ) = None
 
+    @staticmethod
+    def wrong_together(given: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """For `fields`, which names all that is wrong with a body."""
+        kinds = {name: given.get(name) for name in ("delta", "quantity", "expected")}
+        return wrong_together(**kinds)
+
 
 Ordering = Literal[
     "name",
@@ -386,11 +393,12 @@ def _archived(_: None) -> Response[None]:
 class ProductController(Controller):
     path = "/api/products"
     tags = ("Products",)
+    opt = REVALIDATED
 
     @get(
         operation_id="listProducts",
         summary="A page of products",
-        opt=null_is_text("search", "sku") | shared_by(same_for_each_role) | REVALIDATED,
+        opt=null_is_text("search", "sku") | shared_by(same_for_each_role),
         responses=problems(401, 403, 404, 406, 503) | NOT_MODIFIED,
         response_headers=[ETAG],
     )
@@ -468,7 +476,7 @@ class ProductController(Controller):
         "/{product_id:str}",
         operation_id="readProduct",
         summary="One product",
-        opt=plain_detail("product") | REVALIDATED,
+        opt=plain_detail("product"),
         responses=problems(401, 404, 406, 503) | NOT_MODIFIED,
         response_headers=[ETAG],
     )

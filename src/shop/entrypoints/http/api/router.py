@@ -62,7 +62,12 @@ def _middleware(container: Container) -> list[Callable[[ASGIApp], ASGIApp]]:
         return CheckClient(app, tokens=tokens, check_user=check_user)
 
     def plain_orders(app: ASGIApp) -> ASGIApp:
-        return PlainOrders(app, place_order=container.place_order, body_max=settings.body_max)
+        return PlainOrders(
+            app,
+            place_order=container.place_order,
+            body_max=settings.body_max,
+            currency=settings.currency,
+        )
 
     def plain_details(app: ASGIApp) -> ASGIApp:
         return PlainDetails(

@@ -21,9 +21,11 @@ from shop.domain.users import (
     Caller,
     Role,
     User,
+    clean_username,
 )
 from shop.entrypoints.http.access import PUBLIC
 from shop.entrypoints.http.addresses import client_address
+from shop.entrypoints.http.api.fields import Rule
 from shop.entrypoints.http.api.idempotency import in_time
 from shop.entrypoints.http.api.pagination import (
     PAGE_PARAMETERS,
@@ -48,6 +50,7 @@ class NewUser(msgspec.Struct, forbid_unknown_fields=True):
             description="Letters and digits of any script, and any of `.@+-_`.",
             examples=["ann"],
         ),
+        Rule(lambda username, _: clean_username(username)),
     ]
     password: Annotated[
         str,
