@@ -30,13 +30,11 @@ from sqlalchemy import (
     ColumnElement,
     Executable,
     FromClause,
-    Integer,
     Select,
     Subquery,
     and_,
     bindparam,
     func,
-    literal_column,
     null,
     or_,
     select,
@@ -50,7 +48,7 @@ from sqlalchemy.sql.elements import ClauseElement
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.drivers import driver_of, read_from
-from shop.adapters.sql.rows import ReadRow, Row
+from shop.adapters.sql.rows import ReadRow, Row, written
 from shop.adapters.system import utc_now
 from shop.domain.errors import SearchTooBroad
 from shop.domain.pages import COUNTED_MAX, Count, Window
@@ -266,7 +264,7 @@ class _Walk:
     @lru_cache(maxsize=1_000)  # noqa: B019 - these objects live as long as the process
     def statement(self, listed: SqlList, way: _Way, counting: bool) -> Select[Any]:
         # Two limits: by the inner one it is planned, the other one is the page's.
-        walked = listed.walk(way).limit(_written(PART_MAX)).offset(_SKIPPED)
+        walked = listed.walk(way).limit(written(PART_MAX)).offset(_SKIPPED)
         part = select(walked.subquery("walked")).limit(_PART).subquery("part")
         return _with_details(listed, way, part, counting)
 
@@ -283,11 +281,11 @@ class _FilteredWalk:
     @lru_cache(maxsize=1_000)  # noqa: B019
     def statement(self, listed: SqlList, way: _Way, counting: bool) -> Select[Any]:
         fits = and_(*listed.rest).label("fits")
-        walked = listed.walk(way, fits).limit(_written(self.limit)).subquery("walked")
+        walked = listed.walk(way, fits).limit(written(self.limit)).subquery("walked")
         in_order = way.ordered(listed.order_of(walked))
         numbered = select(walked, func.row_number().over(order_by=in_order).label("place"))
         placed = numbered.subquery("placed")
-        is_last = placed.c.place == _written(self.limit)
+        is_last = placed.c.place == written(self.limit)
         # The last row is kept though it does not fit: it tells that the walk ended there.
         kept = select(placed, func.row_number().over().label("number")).where(
             or_(placed.c.fits, is_last)
@@ -296,7 +294,7 @@ class _FilteredWalk:
         is_shown = and_(found.c.fits, found.c.number > _SKIPPED)
         part = (
             select(found, is_shown.label("is_shown"))
-            .where(or_(is_shown, found.c.place == _written(self.limit)))
+            .where(or_(is_shown, found.c.place == written(self.limit)))
             .limit(_PART)
             .subquery("part")
         )
@@ -316,14 +314,14 @@ class _Gathering:
 
     @lru_cache(maxsize=1_000)  # noqa: B019
     def statement(self, listed: SqlList, way: _Way, counting: bool) -> Select[Any]:
-        few = listed.all().limit(_written(self.limit + 1)).cte("few").prefix_with("MATERIALIZED")
+        few = listed.all().limit(written(self.limit + 1)).cte("few").prefix_with("MATERIALIZED")
         id_ = listed.order[-1]
         chosen = select(*listed.named_order()).join_from(few, listed.source, few.c[id_.name] == id_)
         # Too many are not even looked up.
         size = select(func.count().label("counted")).select_from(few)
         chosen = chosen.where(size.scalar_subquery() <= self.limit)
         chosen = listed.beyond_key(chosen, way).order_by(*way.ordered(listed.order))
-        found = chosen.limit(_written(PART_MAX)).offset(_SKIPPED).subquery("found")
+        found = chosen.limit(written(PART_MAX)).offset(_SKIPPED).subquery("found")
         part = select(found).limit(_PART).subquery("part")
         page = listed.details(part).add_columns(*part.columns).subquery("page")
         # A row in any case, which says how many were gathered.
@@ -358,15 +356,11 @@ def _with_details(
 ) -> Select[Any]:
     statement = listed.details(part).add_columns(*(part.c[name] for name in also))
     if counting:
-        some = listed.all().limit(_written(COUNTED_MAX + 1)).subquery("some_rows")
+        some = listed.all().limit(written(COUNTED_MAX + 1)).subquery("some_rows")
         counted = select(func.count()).select_from(some).scalar_subquery()
         kept = _KEPT if listed.is_length_kept else null()
         statement = statement.add_columns(counted.label("counted"), kept.label("kept"))
     return statement.order_by(*way.ordered(listed.order_of(part)))
-
-
-def _written(limit: int) -> ColumnElement[int]:
-    return literal_column(str(limit), Integer)
 
 
 _PART = bindparam("part", type_=BigInteger)
@@ -392,7 +386,7 @@ async def _estimate(connection: AsyncConnection, listed: SqlList, values: Mappin
 
 @lru_cache(maxsize=1_000)
 def _counted_far(listed: SqlList) -> Select[Any]:
-    some = listed.all().limit(_written(SQLITE_COUNTED_MAX)).subquery("some_rows")
+    some = listed.all().limit(written(SQLITE_COUNTED_MAX)).subquery("some_rows")
     return select(func.count()).select_from(some)
 
 

@@ -36,7 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.rows import read_rows
+from shop.adapters.sql.rows import read_rows, written
 from shop.domain.errors import SearchTooBroad
 from shop.domain.pages import COUNTED_MAX, Count, Key, Window
 from shop.domain.products import BEGINS_SO, EXACT, FITS, ProductQuery, ProductSort
@@ -155,7 +155,7 @@ class Search:
             if start is not None:
                 place = tuple_(*start, types=[column.type for column in by])
                 part = part.where(tuple_(*by) > place if self._upwards else tuple_(*by) < place)
-            yield part.order_by(*self._directed(by)).limit(_written(looked_at))
+            yield part.order_by(*self._directed(by)).limit(written(looked_at))
 
     def _listed(self) -> Iterator[ColumnElement[bool]]:
         """What the first columns of the indexes say, by which lists are walked."""
@@ -232,7 +232,7 @@ class Search:
         if self._dialect == "sqlite":
             trigrams = {"trigrams": _trigrams(self._query)}
             by_index = _FOUND_IN_SQLITE.bindparams(**trigrams).columns(_products.c.id).subquery()
-            ids = select(by_index.c.id).limit(_written(FOUND_MAX + 1)).subquery()
+            ids = select(by_index.c.id).limit(written(FOUND_MAX + 1)).subquery()
             found = found.where(_products.c.id.in_(select(ids.c.id)))
             return found.cte("found"), select(func.count()).select_from(ids).scalar_subquery()
         terms = [term for term in self._query.terms if _is_indexed(term)]
@@ -241,7 +241,7 @@ class Search:
         has_index = select(_HAS_INDEX).scalar_subquery()
         found = found.where(
             has_index, *_has_terms(terms, _products.c.search_text, self._dialect)
-        ).limit(_written(FOUND_MAX + 1))
+        ).limit(written(FOUND_MAX + 1))
         cte = found.cte("found")
         size = select(func.count()).select_from(cte).scalar_subquery()
         return cte, case((has_index, size), else_=-1)
@@ -280,11 +280,11 @@ class Search:
             _looked_at()
             .where(_listings.c.archived.is_(self._query.archived))
             .order_by(_listings.c.product_id)
-            .limit(_written(looked_at))
+            .limit(written(looked_at))
             .subquery()
         )
         numbered = select(listed, func.row_number().over().label("place")).subquery()
-        fitting = self._fitting(numbered).limit(_written(counted_max + 1)).subquery()
+        fitting = self._fitting(numbered).limit(written(counted_max + 1)).subquery()
         [row] = await read_rows(
             self._connection,
             select(
@@ -330,11 +330,6 @@ class _Counted:
     """Of all there are, if the others are like these."""
     is_all: bool
     """Whether these were all."""
-
-
-def _written(limit: int) -> ColumnElement[int]:
-    """In the statement's text: PostgreSQL plans for a tenth of all if it does not know a limit."""
-    return literal_column(str(limit), Integer)
 
 
 def _ranks(query: ProductQuery) -> list[tuple[int, list[ColumnElement[bool]]]]:
