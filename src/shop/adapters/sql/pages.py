@@ -130,12 +130,12 @@ class SqlList:
         chosen = self._select(self.order[-1], lowest=self.lowest, highest=self.highest)
         return chosen.where(*self.rest).order_by(*by)
 
-    def walk(self, way: "_Way", *also: ColumnElement[Any]) -> Select[Any]:
+    def walk(self, way: "Way", *also: ColumnElement[Any]) -> Select[Any]:
         """What comes next in that way, whether the rest of the filters fits or not."""
         chosen = self._select(*self.named_order(), *also, lowest=way.lowest, highest=way.highest)
         return self.beyond_key(chosen, way).order_by(*way.ordered(self.order))
 
-    def beyond_key(self, chosen: Select[Any], way: "_Way") -> Select[Any]:
+    def beyond_key(self, chosen: Select[Any], way: "Way") -> Select[Any]:
         if not way.is_keyed:
             return chosen
         keys = [parameter(name, column) for name, column in zip(KEY, self.order, strict=False)]
@@ -163,7 +163,7 @@ class SqlList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
+class Way:
     """How a window reads a list."""
 
     is_keyed: bool
@@ -189,6 +189,13 @@ class _Way:
             if is_keyed:
                 lowest, highest = (None, highest) if is_upwards else (lowest, None)
         return cls(is_keyed=is_keyed, is_upwards=is_upwards, lowest=lowest, highest=highest)
+
+    @classmethod
+    def whole(cls, listed: SqlList, *, is_upwards: bool) -> Self:
+        """From one end to the other."""
+        return cls(
+            is_keyed=False, is_upwards=is_upwards, lowest=listed.lowest, highest=listed.highest
+        )
 
     def is_beyond(
         self, key: ColumnElement[Any], columns: ColumnElement[Any]
@@ -231,7 +238,7 @@ async def _read(
 ) -> tuple[Sequence[ReadRow], "_Attempt"]:
     """The rows of a window, and the attempt that found them all."""
     assert window.limit <= PART_MAX
-    way = _Way.of(listed, values, window)
+    way = Way.of(listed, values, window)
     parameters: Row = {
         **values,
         **dict(zip(KEY, window.after or window.before or (), strict=False)),
@@ -251,7 +258,7 @@ async def _read(
 class _Attempt(Protocol):
     """A way to find a page."""
 
-    def statement(self, listed: SqlList, way: _Way, counting: bool) -> Select[Any]: ...
+    def statement(self, listed: SqlList, way: Way, counting: bool) -> Select[Any]: ...
 
     def found(self, rows: Sequence[ReadRow], window: Window) -> Sequence[ReadRow] | None:
         """The page; None if there may be more on it than what was found within the limit."""
@@ -262,10 +269,10 @@ class _Walk:
     """The next rows of the index are the page."""
 
     @lru_cache(maxsize=1_000)  # noqa: B019 - these objects live as long as the process
-    def statement(self, listed: SqlList, way: _Way, counting: bool) -> Select[Any]:
+    def statement(self, listed: SqlList, way: Way, counting: bool) -> Select[Any]:
         # Two limits: by the inner one it is planned, the other one is the page's.
-        walked = listed.walk(way).limit(written(PART_MAX)).offset(_SKIPPED)
-        part = select(walked.subquery("walked")).limit(_PART).subquery("part")
+        walked = listed.walk(way).limit(written(PART_MAX)).offset(SKIPPED)
+        part = select(walked.subquery("walked")).limit(PART).subquery("part")
         return _with_details(listed, way, part, counting)
 
     def found(self, rows: Sequence[ReadRow], window: Window) -> Sequence[ReadRow] | None:
@@ -279,7 +286,7 @@ class _FilteredWalk:
     limit: int
 
     @lru_cache(maxsize=1_000)  # noqa: B019
-    def statement(self, listed: SqlList, way: _Way, counting: bool) -> Select[Any]:
+    def statement(self, listed: SqlList, way: Way, counting: bool) -> Select[Any]:
         fits = and_(*listed.rest).label("fits")
         walked = listed.walk(way, fits).limit(written(self.limit)).subquery("walked")
         in_order = way.ordered(listed.order_of(walked))
@@ -291,11 +298,11 @@ class _FilteredWalk:
             or_(placed.c.fits, is_last)
         )
         found = kept.subquery("found")
-        is_shown = and_(found.c.fits, found.c.number > _SKIPPED)
+        is_shown = and_(found.c.fits, found.c.number > SKIPPED)
         part = (
             select(found, is_shown.label("is_shown"))
             .where(or_(is_shown, found.c.place == written(self.limit)))
-            .limit(_PART)
+            .limit(PART)
             .subquery("part")
         )
         return _with_details(listed, way, part, counting, "place", "is_shown")
@@ -313,7 +320,7 @@ class _Gathering:
     limit: int
 
     @lru_cache(maxsize=1_000)  # noqa: B019
-    def statement(self, listed: SqlList, way: _Way, counting: bool) -> Select[Any]:
+    def statement(self, listed: SqlList, way: Way, counting: bool) -> Select[Any]:
         few = listed.all().limit(written(self.limit + 1)).cte("few").prefix_with("MATERIALIZED")
         id_ = listed.order[-1]
         chosen = select(*listed.named_order()).join_from(few, listed.source, few.c[id_.name] == id_)
@@ -321,8 +328,8 @@ class _Gathering:
         size = select(func.count().label("counted")).select_from(few)
         chosen = chosen.where(size.scalar_subquery() <= self.limit)
         chosen = listed.beyond_key(chosen, way).order_by(*way.ordered(listed.order))
-        found = chosen.limit(written(PART_MAX)).offset(_SKIPPED).subquery("found")
-        part = select(found).limit(_PART).subquery("part")
+        found = chosen.limit(written(PART_MAX)).offset(SKIPPED).subquery("found")
+        part = select(found).limit(PART).subquery("part")
         page = listed.details(part).add_columns(*part.columns).subquery("page")
         # A row in any case, which says how many were gathered.
         sizes = size.subquery("sizes")
@@ -352,7 +359,7 @@ def _attempts(listed: SqlList) -> Sequence[_Attempt]:
 
 
 def _with_details(
-    listed: SqlList, way: _Way, part: Subquery, counting: bool, *also: str
+    listed: SqlList, way: Way, part: Subquery, counting: bool, *also: str
 ) -> Select[Any]:
     statement = listed.details(part).add_columns(*(part.c[name] for name in also))
     if counting:
@@ -363,8 +370,8 @@ def _with_details(
     return statement.order_by(*way.ordered(listed.order_of(part)))
 
 
-_PART = bindparam("part", type_=BigInteger)
-_SKIPPED = bindparam("skipped", type_=BigInteger)
+PART = bindparam("part", type_=BigInteger)
+SKIPPED = bindparam("skipped", type_=BigInteger)
 _KEPT = (
     select(_lengths.c.length)
     .where(
