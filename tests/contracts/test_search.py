@@ -198,6 +198,43 @@ async def test_the_exact_sku_comes_first_then_names_that_begin_so_then_the_rest(
     assert [each.sku for each in await read(store, query)] == ["X-4", "X-3", "TEA-2"]
 
 
+@pytest.mark.parametrize(
+    ("search", "name"),
+    [
+        ("izmir", "İzmir tea"),
+        ("İZMİR", "izmir tea"),
+        ("tea", "Ｔｅａ pot"),
+        ("ｔｅａ", "Tea pot"),
+        ("caf\u00e9", "Cafe\u0301 blend"),
+        ("cafe\u0301", "Caf\u00e9 blend"),
+        ("creme", "Crème brûlée"),
+        ("crème brul", "Crème brûlée"),
+        ("strasse", "Straße"),
+        ("tea  pot", "tea\u00a0 pot"),
+        ("ガラス", "ｶﾞﾗｽ"),
+        ("Ⅷ", "viii cups"),
+    ],
+)
+async def test_a_name_begins_with_what_it_is_found_by(
+    shop: UseCases, store: Store, search: str, name: str
+) -> None:
+    for sku, each in (("A", f"A {name}"), ("B", name), ("C", f"An old {name}")):
+        await shop.create_product(caller=OPERATOR, sku=sku, name=each, price=money(1))
+    query = ProductQuery(search=search, sort=ProductSort.RELEVANCE)
+    assert [each.sku for each in await read(store, query)] == ["B", "A", "C"]
+
+
+async def test_the_longest_name_is_ordered_and_found(shop: UseCases, store: Store) -> None:
+    """Of characters that are many when they are folded."""
+    for name in ("\ufdfa" * 200, "\U0001d7f6" * 200, "ΐ" * 200, "\U00020000" * 200):
+        await shop.create_product(caller=OPERATOR, sku=str(ord(name[0])), name=name, price=money(1))
+    everything = await read(store, ProductQuery(sort=ProductSort.NAME))
+    assert everything == sorted(everything, key=ProductQuery(sort=ProductSort.NAME).key)
+    for each in everything:
+        query = ProductQuery(search=each.name[:20], sort=ProductSort.RELEVANCE)
+        assert await read(store, query) == [each]
+
+
 async def test_without_a_search_nothing_is_more_relevant_than_anything_else(
     store: Store, catalogue: list[Product]
 ) -> None:

@@ -291,7 +291,7 @@ class Search:
         self._values: Row = {
             **values,
             **found_by,
-            "sku": query.beginning,
+            "sku": query.sku,
             "beginning": query.beginning,
             "beginning_end": query.beginning + _LAST_CHARACTER,
             "part": window.limit,

@@ -237,7 +237,11 @@ def _digest(path: str, query: Any) -> str:
     """
     asked: list[Any] = [path.rstrip("/")]
     if query is not None:
-        given = [(each.name, getattr(query, each.name), each.default) for each in fields(query)]
+        given = [
+            (each.name, getattr(query, each.name), each.default)
+            for each in fields(query)
+            if each.init
+        ]
         asked += [{name: value for name, value, default in given if value != default}]
     encoded = msgspec.json.encode(asked, order="deterministic")
     return base64.urlsafe_b64encode(blake2b(encoded, digest_size=6).digest()).decode("ascii")
