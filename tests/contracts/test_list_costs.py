@@ -23,8 +23,8 @@ import pytest
 from sqlalchemy import text
 
 from shop.adapters.sql.pages import (
+    COUNTED_FAR_MAX,
     GATHERED_MAX,
-    SQLITE_COUNTED_MAX,
     WALKED_FIRST,
     WALKED_MAX,
 )
@@ -182,7 +182,7 @@ ALL_OF_A_SEARCH = (
     + PAGE
 )
 
-ESTIMATING_STEPS = 12 * SQLITE_COUNTED_MAX
+ESTIMATING_STEPS = 12 * COUNTED_FAR_MAX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -451,7 +451,7 @@ async def test_filtered_lists_are_estimated_and_short_ones_counted(long: Store) 
     if long.name == "postgresql":
         assert abs(many.number - ROWS * 0.9) < ROWS * 0.1
     else:
-        assert many.number == SQLITE_COUNTED_MAX
+        assert many.number == COUNTED_FAR_MAX
 
 
 @pytest.mark.parametrize("archived", [False, True])

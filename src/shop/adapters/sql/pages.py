@@ -56,8 +56,11 @@ from shop.domain.pages import COUNTED_MAX, Count, Window
 WALKED_FIRST, GATHERED_MAX, WALKED_MAX = 1_000, 3_000, 30_000
 PART_MAX = 1_001
 """The rows of the largest page (a command's), and one that tells whether there are others."""
-SQLITE_COUNTED_MAX = 10_000
-"""SQLite does not estimate: so far it counts, and of longer lists it says that they are so long."""
+COUNTED_FAR_MAX = 10_000
+"""So far a list is counted that is not estimated to be longer; if it is, it is said to be so long.
+
+SQLite does not estimate, and PostgreSQL too low where it has not looked since many rows came.
+"""
 LENGTH_AGE_MAX = timedelta(minutes=10)
 """What was counted in the background is not told when it is older."""
 
@@ -384,17 +387,21 @@ _KEPT = (
 
 
 async def _estimate(connection: AsyncConnection, listed: SqlList, values: Mapping[str, Any]) -> int:
-    if connection.dialect.name == "sqlite":
-        return await connection.scalar(_counted_far(listed), values) or 0
-    plan = await connection.scalar(Explain(listed.all()), values)
-    [explained] = json.loads(plan) if isinstance(plan, str) else plan
-    return int(explained["Plan"]["Plan Rows"])
+    estimate = 0
+    if connection.dialect.name != "sqlite":
+        plan = await connection.scalar(Explain(listed.all()), values)
+        [explained] = json.loads(plan) if isinstance(plan, str) else plan
+        estimate = int(explained["Plan"]["Plan Rows"])
+    if estimate > COUNTED_FAR_MAX:
+        return estimate
+    [row] = await read_from(driver_of(connection), _counted_far(listed), values)
+    return int(row["counted"])
 
 
 @lru_cache(maxsize=1_000)
 def _counted_far(listed: SqlList) -> Select[Any]:
-    some = listed.all().limit(written(SQLITE_COUNTED_MAX)).subquery("some_rows")
-    return select(func.count()).select_from(some)
+    some = listed.all().limit(written(COUNTED_FAR_MAX)).subquery("some_rows")
+    return select(func.count().label("counted")).select_from(some)
 
 
 class Explain(Executable, ClauseElement):

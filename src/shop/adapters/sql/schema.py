@@ -44,6 +44,9 @@ _LOCK_PAUSE = 0.1
 # Products that are made searchable in one transaction.
 _PER_STEP = 1_000
 
+# A table that somebody builds an index on, say, is left out, not waited for.
+_ANALYZE = text("ANALYZE (SKIP_LOCKED) products, stock, listings")
+
 # One statement, since readiness is asked often.
 _STATE = """
 SELECT version_num, oldest_program, {takes_changes} AS takes_changes
@@ -111,6 +114,14 @@ class SqlSchema(Schema):
             number = await uow.products.make_searchable(limit=_PER_STEP)
             await uow.commit()
         return number
+
+    async def look_over(self) -> None:
+        """PostgreSQL's estimates go by its statistics; SQLite estimates nothing."""
+        if self._engines.patient.dialect.name == "postgresql":
+            with translating():
+                async with self._engines.patient.connect() as connection:
+                    await connection.execute(_ANALYZE)
+                    await connection.commit()
 
     async def slow_search(self) -> str | None:
         async with SqlUnitOfWork(engines=self._engines, read_only=True) as uow:
