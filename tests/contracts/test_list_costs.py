@@ -22,11 +22,12 @@ import pytest
 from sqlalchemy import text
 
 from shop.adapters.sql.pages import (
+    COUNTED_FAR_MAX,
     GATHERED_MAX,
-    SQLITE_COUNTED_MAX,
     WALKED_FIRST,
     WALKED_MAX,
 )
+from shop.adapters.sql.search import BOUNDS
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.errors import SearchTooBroad
 from shop.domain.orders import OrderQuery, OrderStatus
@@ -41,6 +42,7 @@ from tests.stores import Store, sql_store
 
 ROWS = 100_000
 START = datetime(2026, 1, 1, tzinfo=UTC)
+SEARCH_INDEX = "products_search"
 BIG_TABLES = {"products", "stock", "listings", "orders", "order_lines", "stock_movements"}
 LIMIT = 50
 STEPS_PER_ROW = 40
@@ -54,9 +56,10 @@ _FILL = [
     "INSERT INTO users (username, password_hash, role, disabled, created_at) "
     "{numbers} 'u' || n, '', 'customer', false, {time} FROM g WHERE n <= 1000",
     "INSERT INTO products (sku, name, description, price, currency, search_key, archived, version, "
-    "created_at, modified_at) {numbers} 's-' || n, 'n', '', "
+    "search_version, created_at, modified_at, search_text) {numbers} 's-' || n, 'n', '', "
     "CASE WHEN n > 0.9 * {rows} THEN {dear} + n ELSE n * 7919 % 100000 END, 'EUR', "
-    "'n-' || (n * 7907 % {rows}), n % 10 = 0, 1, {time}, {time} FROM g",
+    "'n-' || (n * 7907 % {rows}), n % 10 = 0, 1, 1, {time}, {time}, '  everywhere' || {words} "
+    "FROM g",
     "INSERT INTO stock {numbers} n, CASE WHEN n > {rows} / 2 THEN n ELSE 0 END FROM g",
     "INSERT INTO listings (product_id, archived, in_stock, search_key, price, created_at, "
     "modified_at) "
@@ -72,6 +75,12 @@ _FILL = [
     "{numbers} n % 2 + 1, 1, 1, 'restock', '', {time} FROM g WHERE n <= 5000",
 ]
 DEAR = 200_000
+# Every product has the word `everywhere`, and these are in every so many, from the last on.
+EVERY = {"often": 7, "sometimes": 77, "seldom": 777, "once": ROWS}
+IN_WORDS = " || ".join(
+    f"CASE WHEN n % {every} = {ROWS % every} THEN '  {word}' ELSE '' END"
+    for word, every in EVERY.items()
+)
 _WORDS: dict[str, dict[str, Any]] = {
     "postgresql": {
         "time": "timestamptz '2026-01-01 00:00:00+00' + n / 3 * interval '1 second'",
@@ -117,7 +126,7 @@ def long_url(
 def fill(url: str) -> None:
     async def fill() -> None:
         async with sql_store(url) as store, store.sql.patient.connect() as connection:
-            words = _WORDS[store.name] | {"rows": ROWS, "dear": DEAR}
+            words = _WORDS[store.name] | {"rows": ROWS, "dear": DEAR, "words": IN_WORDS}
             words["numbers"] = _NUMBERS.format(**words)
             # Much faster without foreign keys, and with indexes made afterwards.
             await connection.execute(text(words["unchecked"]))
@@ -149,7 +158,30 @@ WALKING = WALKED_FIRST + COUNTING + PAGE
 GATHERING = WALKING + 2 * GATHERED_MAX + PAGE
 ALL_WAYS = GATHERING + WALKED_MAX + COUNTING + PAGE
 
-ESTIMATING_STEPS = 12 * SQLITE_COUNTED_MAX
+# A row of `listings` and one of `products` for each that is looked at.
+_SAMPLING = 2 * sum(BOUNDS.sampled)
+_WALKING = 2 * (LIMIT + 1)
+SEARCHES = {
+    "everywhere": _SAMPLING + 2 * _WALKING + PAGE,
+    "often": _SAMPLING + 2 * _WALKING * EVERY["often"] + PAGE,
+    "sometimes": _SAMPLING + 4 * ROWS // EVERY["sometimes"] + PAGE,
+    "seldom": _SAMPLING + 4 * ROWS // EVERY["seldom"] + PAGE,
+    "once": _SAMPLING + PAGE,
+}
+"""A walk along products that have the word at twice the average distance, or all that the index
+finds: an entry, a row of each table, and one more that is sorted."""
+
+ALL_OF_A_SEARCH = (
+    _SAMPLING
+    # The index finds too many, the list itself (by relevance only) is no shorter.
+    + ROWS // EVERY["often"]
+    + 4 * BOUNDS.found_max
+    # The list is walked for the page and for its count.
+    + 2 * 2 * ROWS // 10
+    + PAGE
+)
+
+ESTIMATING_STEPS = 12 * COUNTED_FAR_MAX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,9 +270,25 @@ def order_lists() -> Iterator[Case]:
         yield Case(of="orders", query=replace(query, code="C5000"))
 
 
+def searches() -> Iterator[Case]:
+    lists = ((False, None), (False, True), (False, False), (True, None), (True, True))
+    for word, sort, descending, (archived, in_stock) in combinations(
+        (*EVERY, "everywhere"), ProductSort, (False, True), lists
+    ):
+        query = ProductQuery(
+            search=word, sort=sort, descending=descending, archived=archived, in_stock=in_stock
+        )
+        # A tenth is archived: of the words for the index, and then too few for a short walk.
+        is_between = archived and word == "often"
+        yield Case(
+            of="products", query=query, rows_max=ALL_OF_A_SEARCH if is_between else SEARCHES[word]
+        )
+
+
 CASES = [
     *product_lists(),
     *products_since(),
+    *searches(),
     *order_lists(),
     *windows("stock", MovementQuery(product_id=1), (2_500,)),
     deep("products", ProductQuery(sort=ProductSort.NAME, in_stock=True)),
@@ -304,8 +352,9 @@ async def rows_of(
 ) -> float:
     """The rows that a statement looks at with the plan that it has when it is prepared."""
     values = ", ".join("NULL" if value is None else f"'{value}'" for value in parameters)
+    values = f"({values})" if values else ""
     await driver.execute(f"PREPARE looked_at AS {sql}")
-    [answer] = await driver.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE looked_at ({values})")
+    [answer] = await driver.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE looked_at {values}")
     await driver.execute("DEALLOCATE looked_at")
     plan = answer[0] if isinstance(answer[0], list) else json.loads(answer[0])
     return sum(_rows_of(node) for node in _nodes(plan[0]["Plan"]))
@@ -319,8 +368,10 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _rows_of(node: dict[str, Any]) -> float:
     is_whole = node["Node Type"] == "Seq Scan" and node["Relation Name"] in BIG_TABLES
-    if is_whole or node["Node Type"].startswith("Bitmap"):
+    if is_whole or (node["Node Type"].startswith("Bitmap") and not _is_of_search(node)):
         return ROWS
+    if node["Node Type"] == "Bitmap Index Scan":
+        return float(node["Actual Rows"])
     if "Sort" in node["Node Type"]:
         below = node["Plans"][0]
         return float(below["Actual Rows"] * below["Actual Loops"])
@@ -329,6 +380,11 @@ def _rows_of(node: dict[str, Any]) -> float:
     filtered = node.get("Rows Removed by Filter", 0)
     rechecked = node.get("Rows Removed by Index Recheck", 0)
     return float((node["Actual Rows"] + filtered + rechecked) * node["Actual Loops"])
+
+
+def _is_of_search(node: dict[str, Any]) -> bool:
+    """Whether it reads what the index for searching finds."""
+    return all(each.get("Index Name", SEARCH_INDEX) == SEARCH_INDEX for each in _nodes(node))
 
 
 @pytest.mark.parametrize("in_stock", [None, False])
@@ -378,4 +434,42 @@ async def test_filtered_lists_are_estimated_and_short_ones_counted(long: Store) 
     if long.name == "postgresql":
         assert abs(many.number - ROWS * 0.9) < ROWS * 0.1
     else:
-        assert many.number == SQLITE_COUNTED_MAX
+        assert many.number == COUNTED_FAR_MAX
+
+
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize("in_stock", [None, False, True])
+async def test_a_search_is_counted_to_a_thousand_and_beyond_said_to_be_about_so_long(
+    long: Store, archived: bool, in_stock: bool | None
+) -> None:
+    """Also where the list is much narrower than the catalogue."""
+    listed = [
+        n
+        for n in range(1, ROWS + 1)
+        if (n % 10 == 0) == archived and in_stock in (None, n > ROWS // 2)
+    ]
+    for word, every in {**EVERY, "everywhere": 1}.items():
+        length = sum(n % every == ROWS % every for n in listed)
+        for sort in (ProductSort.CREATED, ProductSort.RELEVANCE):
+            query = ProductQuery(search=word, archived=archived, in_stock=in_stock, sort=sort)
+            about = await count(long, "products", query)
+            if length <= COUNTED_MAX:
+                assert about == Count(length), query
+            else:
+                assert about.number == length or not about.is_exact, query
+                assert 0.5 * length < about.number < 2 * length, query
+
+
+@pytest.mark.parametrize("price_max", [50, 1_000])
+async def test_a_search_in_a_short_list_of_a_long_catalogue_counts_what_it_shows(
+    long: Store, price_max: int
+) -> None:
+    """What all have is as seldom as what few have, where few are listed."""
+    query = ProductQuery(
+        search="everywhere", price_min=1, price_max=price_max, sort=ProductSort.PRICE
+    )
+    async with long.unit_of_work(read_only=True) as uow:
+        page = await read_page(uow.products, query, Window(limit=LIMIT))
+        rest = await uow.products.read_window(query, Window(limit=1_000, offset=LIMIT))
+    assert page.items
+    assert page.count == Count(len(page.items) + len(rest))

@@ -8,6 +8,7 @@ from itertools import count
 from random import Random
 
 import pytest
+from sqlalchemy import text
 
 from shop.adapters.windows import cut_window
 from shop.domain.orders import Order, OrderQuery
@@ -246,3 +247,31 @@ async def test_a_window_may_be_as_large_as_the_largest_that_a_command_asks_for(
         for query in (ProductQuery(), ProductQuery(price_min=0)):
             page = await read_page(uow.products, query, Window(limit=1_000))
             assert (page.items, page.more) == (added[:1_000], True)
+
+
+async def test_right_after_many_were_added_lists_are_about_as_long_as_they_are(
+    shop: UseCases, store: Store
+) -> None:
+    """Whatever the database knew of them before."""
+    few = await shop.add_products(caller=OPERATOR, products=[product(0, sku="S")])
+    if store.name == "postgresql":
+        async with store.sql.patient.connect() as connection:
+            await connection.execute(text("ANALYZE products, listings"))
+            await connection.commit()
+    await shop.add_products(
+        caller=OPERATOR,
+        products=[
+            product(0, sku=f"S-{n}", price=money(9), created_at=NOON + timedelta(seconds=n + 1))
+            for n in range(3_000)
+        ],
+    )
+    for query in (
+        ProductQuery(),
+        ProductQuery(in_stock=few[0].stock > 0),
+        ProductQuery(price_min=9, sort=ProductSort.PRICE),
+        ProductQuery(created_after=NOON),
+        ProductQuery(created_after=NOON, sort=ProductSort.NAME),
+    ):
+        async with store.unit_of_work(read_only=True) as uow:
+            count = (await read_page(uow.products, query, Window(limit=10))).count
+        assert 2_700 <= count.number <= 3_300, query

@@ -5,14 +5,16 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product as combinations
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from shop.adapters.sql import search as sql_search
+from shop.adapters.sql.search import Bounds
 from shop.domain.errors import InvalidField, SearchTooBroad
-from shop.domain.pages import Window
+from shop.domain.pages import Window, read_page
 from shop.domain.products import Product, ProductQuery, ProductSort
 from shop.domain.search import search_terms
 from shop.domain.users import OPERATOR
@@ -127,22 +129,18 @@ async def test_a_walk_through_what_was_found_meets_everything_once(
 
 
 @pytest.mark.parametrize(
-    ("looked_at_first", "found_max", "looked_at_max"),
-    # All by walking; by the index; by walking for longer, since the index finds too many.
-    [(1_000, 0, 1_000), (1, 1_000, 1), (1, 3, 1_000)],
+    "bounds",
+    # By the index; by walking, since the index finds too many; by what the list has.
+    [Bounds(walked_max=1), Bounds(found_max=3), Bounds(found_max=45, walked_max=1)],
 )
 async def test_however_it_is_found_it_is_the_same(
     sql: Store,
     monkeypatch: pytest.MonkeyPatch,
-    looked_at_first: int,
-    found_max: int,
-    looked_at_max: int,
+    bounds: Bounds,
 ) -> None:
     shop = UseCases(sql.unit_of_work)
     everything = await catalogue_of_pots(shop)
-    monkeypatch.setattr(sql_search, "LOOKED_AT_FIRST", looked_at_first)
-    monkeypatch.setattr(sql_search, "FOUND_MAX", found_max)
-    monkeypatch.setattr(sql_search, "LOOKED_AT_MAX", looked_at_max)
+    monkeypatch.setattr(sql_search, "BOUNDS", bounds)
     for sort in ProductSort:
         for descending in (False, True):
             query = ProductQuery(
@@ -200,6 +198,43 @@ async def test_the_exact_sku_comes_first_then_names_that_begin_so_then_the_rest(
     assert [each.sku for each in await read(store, query)] == ["X-4", "X-3", "TEA-2"]
 
 
+@pytest.mark.parametrize(
+    ("search", "name"),
+    [
+        ("izmir", "İzmir tea"),
+        ("İZMİR", "izmir tea"),
+        ("tea", "Ｔｅａ pot"),
+        ("ｔｅａ", "Tea pot"),
+        ("caf\u00e9", "Cafe\u0301 blend"),
+        ("cafe\u0301", "Caf\u00e9 blend"),
+        ("creme", "Crème brûlée"),
+        ("crème brul", "Crème brûlée"),
+        ("strasse", "Straße"),
+        ("tea  pot", "tea\u00a0 pot"),
+        ("ガラス", "ｶﾞﾗｽ"),
+        ("Ⅷ", "viii cups"),
+    ],
+)
+async def test_a_name_begins_with_what_it_is_found_by(
+    shop: UseCases, store: Store, search: str, name: str
+) -> None:
+    for sku, each in (("A", f"A {name}"), ("B", name), ("C", f"An old {name}")):
+        await shop.create_product(caller=OPERATOR, sku=sku, name=each, price=money(1))
+    query = ProductQuery(search=search, sort=ProductSort.RELEVANCE)
+    assert [each.sku for each in await read(store, query)] == ["B", "A", "C"]
+
+
+async def test_the_longest_name_is_ordered_and_found(shop: UseCases, store: Store) -> None:
+    """Of characters that are many when they are folded."""
+    for name in ("\ufdfa" * 200, "\U0001d7f6" * 200, "ΐ" * 200, "\U00020000" * 200):
+        await shop.create_product(caller=OPERATOR, sku=str(ord(name[0])), name=name, price=money(1))
+    everything = await read(store, ProductQuery(sort=ProductSort.NAME))
+    assert everything == sorted(everything, key=ProductQuery(sort=ProductSort.NAME).key)
+    for each in everything:
+        query = ProductQuery(search=each.name[:20], sort=ProductSort.RELEVANCE)
+        assert await read(store, query) == [each]
+
+
 async def test_without_a_search_nothing_is_more_relevant_than_anything_else(
     store: Store, catalogue: list[Product]
 ) -> None:
@@ -213,9 +248,7 @@ async def test_what_would_take_too_long_is_given_up_and_said_so(
     sql: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everything = await catalogue_of_pots(UseCases(sql.unit_of_work))
-    monkeypatch.setattr(sql_search, "LOOKED_AT_FIRST", 1)
-    monkeypatch.setattr(sql_search, "FOUND_MAX", 1)
-    monkeypatch.setattr(sql_search, "LOOKED_AT_MAX", 10)
+    monkeypatch.setattr(sql_search, "BOUNDS", Bounds(found_max=1, walked_max=20))
     for sort in ProductSort:
         query = ProductQuery(search="pot", in_stock=True, sort=sort)
         with pytest.raises(SearchTooBroad):
@@ -225,6 +258,47 @@ async def test_what_would_take_too_long_is_given_up_and_said_so(
         assert await read(sql, query, limit=2) == wanted[:2]
         last = wanted[-5:]
         assert await read(sql, query, after=query.key(wanted[-6])) == last
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        Bounds(),
+        Bounds(found_max=3),
+        Bounds(found_max=3, sampled=(50,)),
+        Bounds(found_max=3, sampled=(50, 100)),
+    ],
+)
+async def test_a_count_is_what_is_listed_also_where_that_is_little_of_the_catalogue(
+    sql: Store, monkeypatch: pytest.MonkeyPatch, bounds: Bounds
+) -> None:
+    shop = UseCases(sql.unit_of_work)
+    everything = await shop.add_products(
+        caller=OPERATOR,
+        products=[
+            product(0, sku=f"P-{n}", name="Pot", stock=int(n % 20 == 0), price=money(n % 50))
+            for n in range(200)
+        ],
+    )
+    for gone in everything[100:107]:
+        await shop.archive_product(caller=OPERATOR, product_id=gone.id)
+    monkeypatch.setattr(sql_search, "BOUNDS", bounds)
+    lengths: list[tuple[dict[str, Any], int]] = [
+        ({"archived": True}, 7),
+        ({"in_stock": True}, 9),
+        ({"in_stock": True, "price_max": 1}, 1),
+        ({"price_min": 49}, 4),
+        ({}, 193),
+    ]
+    for (filters, length), limit in combinations(lengths, (1, 2, 7, 300)):
+        query = ProductQuery(search="pot", **filters)
+        async with sql.unit_of_work(read_only=True) as uow:
+            page = await read_page(uow.products, query, Window(limit=limit))
+        assert len(page.items) == min(limit, length), query
+        assert page.count.number >= len(page.items) + page.more, query
+        assert not page.count.is_exact or page.count.number == length, query
+        if limit > length or bounds == Bounds():
+            assert page.count.is_exact, query
 
 
 async def test_an_archived_product_is_not_found(
@@ -313,7 +387,7 @@ async def test_what_an_older_program_stored_is_made_searchable(
 
 async def test_postgresql_has_an_index_for_what_is_looked_up_in_it(postgresql_url: str) -> None:
     query = ProductQuery(search="teapot % ab-12 茶")
-    terms = [term for term in search_terms(query.search) if sql_search._is_indexed(term)]
+    terms = [term for term in search_terms(query.search) if sql_search.is_indexed(term)]
     assert terms == ["teapot", "ab-12", "  茶"]
     async with sql_store(postgresql_url) as store, store.sql.read.connect() as connection:
         await connection.execute(text("SET enable_seqscan = off"))

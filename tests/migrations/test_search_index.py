@@ -10,6 +10,7 @@ from sqlalchemy import text
 from shop.adapters.sql import search as sql_search
 from shop.adapters.sql.engine import create_engines
 from shop.adapters.sql.schema import SqlSchema
+from shop.adapters.sql.search import Bounds
 from shop.domain.errors import SearchTooBroad
 from shop.domain.pages import Window
 from shop.domain.products import ProductQuery
@@ -59,15 +60,14 @@ async def test_without_an_index_a_search_is_bounded_and_migrating_says_why(
     url = request.getfixturevalue(database)
     said = await to_thread.run_sync(migrate_by_command, url)
     assert reason in said
-    monkeypatch.setattr(sql_search, "LOOKED_AT_FIRST", 2)
-    monkeypatch.setattr(sql_search, "LOOKED_AT_MAX", 4)
+    monkeypatch.setattr(sql_search, "BOUNDS", Bounds(walked_max=4))
     async with sql_store(url) as store:
         products = [product(0, sku=f"S-{n}", name=f"Käse {n}") for n in range(6)]
         await UseCases(store.unit_of_work).add_products(caller=OPERATOR, products=products)
         assert await names(store, "käse", limit=3) == ["Käse 0", "Käse 1", "Käse 2"]
         with pytest.raises(SearchTooBroad):
             await names(store, "käse 5", limit=3)
-        monkeypatch.setattr(sql_search, "LOOKED_AT_MAX", 6)
+        monkeypatch.setattr(sql_search, "BOUNDS", Bounds(walked_max=6))
         assert await names(store, "käse 5", limit=3) == ["Käse 5"]
 
 

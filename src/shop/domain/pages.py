@@ -32,7 +32,8 @@ class Count:
 
     number: int
     is_exact: bool = True
-    """If not, the list is longer than `COUNTED_MAX`, and of about this length."""
+    """If not, the list is of about this length, and longer than `COUNTED_MAX`, but for searches
+    for what very many have."""
 
     def __str__(self) -> str:
         return str(self.number) if self.is_exact else f"about {self.number}"

@@ -542,6 +542,13 @@ class Schema(Protocol):
         """
         ...
 
+    async def look_over(self) -> None:
+        """Have the store find out how much there is, after much was added at once.
+
+        By itself it does so too, but later, and counts long lists wrong until then.
+        """
+        ...
+
     async def slow_search(self) -> str | None:
         """Why searches have no index and are bounded (`SearchTooBroad`); None if they have one."""
         ...

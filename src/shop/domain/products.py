@@ -10,12 +10,14 @@ from typing import Self
 
 from shop.domain.errors import InvalidField, ProductChanged
 from shop.domain.money import Money
-from shop.domain.search import search_terms, search_text
+from shop.domain.search import plain, search_terms, search_text
 from shop.domain.text import clean, folded
 
 NAME_LENGTH_MAX = 200
 DESCRIPTION_LENGTH_MAX = 5_000
 SEARCH_LENGTH_MAX = 100
+SEARCH_KEY_LENGTH_MAX = 500
+"""A database's index has no room for what some characters become; the rest makes no difference."""
 SKUS_MAX = 100
 STOCK_MAX = 10**12
 NO_MAX = 0
@@ -83,8 +85,8 @@ class Product:
 
     @property
     def search_key(self) -> str:
-        """What ordering by name goes by: case-folded, the name first."""
-        return f"{self.name}\x1f{self.sku}".casefold()
+        """What ordering by name goes by, see `plain`: the name first."""
+        return f"{plain(self.name)}\x1f{plain(self.sku)}"[:SEARCH_KEY_LENGTH_MAX]
 
     @property
     def search_text(self) -> str:
@@ -209,14 +211,17 @@ class ProductQuery:
     descending: bool = False
     terms: tuple[str, ...] = field(init=False)
     """What the search text of a product must have for the search."""
+    sku: str = field(init=False)
+    """The search as a whole, as it would be a SKU."""
     beginning: str = field(init=False)
-    """The search as a whole, as folded names begin with it."""
+    """The search as a whole, as search keys begin with it."""
 
     def __post_init__(self) -> None:
         search = clean("search", self.search, length_max=SEARCH_LENGTH_MAX)
         object.__setattr__(self, "search", search)
         object.__setattr__(self, "terms", search_terms(search))
-        object.__setattr__(self, "beginning", folded(search))
+        object.__setattr__(self, "sku", folded(search))
+        object.__setattr__(self, "beginning", plain(search)[:SEARCH_KEY_LENGTH_MAX])
         if self.skus is not None:
             if len(self.skus) > SKUS_MAX:
                 raise InvalidField("sku", f"may be given at most {SKUS_MAX} times")
@@ -226,7 +231,7 @@ class ProductQuery:
             object.__setattr__(self, "sort", ProductSort.NAME)
 
     def rank(self, product: Product) -> int:
-        if folded(product.sku) == self.beginning:
+        if folded(product.sku) == self.sku:
             return EXACT
         return BEGINS_SO if product.search_key.startswith(self.beginning) else FITS
 

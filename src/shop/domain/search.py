@@ -34,6 +34,12 @@ def search_text(*texts: str) -> str:
     return _GAP + _GAP.join(dict.fromkeys(form for word in words for form in _forms(word)))
 
 
+def plain(text: str) -> str:
+    """The form in which names are ordered, and begin with what is searched for: folded, and
+    without accents. What is found by it may have them or not, as a search text says."""
+    return without_accents(folded(text))
+
+
 def search_terms(search: str) -> tuple[str, ...]:
     """What a search text must have, the longest first; nothing, if nothing is looked for."""
     terms = {word if len(word) >= SHORT else _GAP + word for word in folded(search).split()}

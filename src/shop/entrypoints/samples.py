@@ -92,6 +92,9 @@ async def add_samples(
             advance(len(numbers))
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+    if added:
+        await container.schema().look_over()
+        await container.count_lists()(caller=OPERATOR)
     return added
 
 

@@ -23,5 +23,8 @@ class MemorySchema(Schema):
     async def upgrade(self) -> None:
         return None
 
+    async def look_over(self) -> None:
+        return None
+
     async def slow_search(self) -> str | None:
         return None

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Subquery,
     delete,
     insert,
-    literal_column,
     select,
     update,
 )
@@ -31,7 +30,7 @@ from shop.adapters.sql.pages import (
     read_counted_list,
     read_list,
 )
-from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_rows
+from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_rows, written
 from shop.domain.errors import OrderNotFound, PaymentReferenceTaken
 from shop.domain.money import Money
 from shop.domain.orders import Order, OrderLine, OrderQuery
@@ -172,7 +171,7 @@ def _list_of(filters: frozenset[str]) -> SqlList:
     if "code" in filters:
         # One at most. Limited, so that it is looked for by nothing else.
         by_code = select(_orders).where(_orders.c.code == parameter("code", _orders.c.code))
-        source = by_code.limit(literal_column("1")).subquery("by_code")
+        source = by_code.limit(written(1)).subquery("by_code")
     equal = sorted(filters & {"user_id", "status"})
     return SqlList(
         source=source,

@@ -30,13 +30,11 @@ from sqlalchemy import (
     ColumnElement,
     Executable,
     FromClause,
-    Integer,
     Select,
     Subquery,
     and_,
     bindparam,
     func,
-    literal_column,
     null,
     or_,
     select,
@@ -50,7 +48,7 @@ from sqlalchemy.sql.elements import ClauseElement
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.drivers import driver_of, read_from
-from shop.adapters.sql.rows import ReadRow, Row
+from shop.adapters.sql.rows import ReadRow, Row, written
 from shop.adapters.system import utc_now
 from shop.domain.errors import SearchTooBroad
 from shop.domain.pages import COUNTED_MAX, Count, Window
@@ -58,8 +56,11 @@ from shop.domain.pages import COUNTED_MAX, Count, Window
 WALKED_FIRST, GATHERED_MAX, WALKED_MAX = 1_000, 3_000, 30_000
 PART_MAX = 1_001
 """The rows of the largest page (a command's), and one that tells whether there are others."""
-SQLITE_COUNTED_MAX = 10_000
-"""SQLite does not estimate: so far it counts, and of longer lists it says that they are so long."""
+COUNTED_FAR_MAX = 10_000
+"""So far a list is counted that is not estimated to be longer; if it is, it is said to be so long.
+
+SQLite does not estimate, and PostgreSQL too low where it has not looked since many rows came.
+"""
 LENGTH_AGE_MAX = timedelta(minutes=10)
 """What was counted in the background is not told when it is older."""
 
@@ -132,12 +133,12 @@ class SqlList:
         chosen = self._select(self.order[-1], lowest=self.lowest, highest=self.highest)
         return chosen.where(*self.rest).order_by(*by)
 
-    def walk(self, way: "_Way", *also: ColumnElement[Any]) -> Select[Any]:
+    def walk(self, way: "Way", *also: ColumnElement[Any]) -> Select[Any]:
         """What comes next in that way, whether the rest of the filters fits or not."""
         chosen = self._select(*self.named_order(), *also, lowest=way.lowest, highest=way.highest)
         return self.beyond_key(chosen, way).order_by(*way.ordered(self.order))
 
-    def beyond_key(self, chosen: Select[Any], way: "_Way") -> Select[Any]:
+    def beyond_key(self, chosen: Select[Any], way: "Way") -> Select[Any]:
         if not way.is_keyed:
             return chosen
         keys = [parameter(name, column) for name, column in zip(KEY, self.order, strict=False)]
@@ -165,7 +166,7 @@ class SqlList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
+class Way:
     """How a window reads a list."""
 
     is_keyed: bool
@@ -191,6 +192,13 @@ class _Way:
             if is_keyed:
                 lowest, highest = (None, highest) if is_upwards else (lowest, None)
         return cls(is_keyed=is_keyed, is_upwards=is_upwards, lowest=lowest, highest=highest)
+
+    @classmethod
+    def whole(cls, listed: SqlList, *, is_upwards: bool) -> Self:
+        """From one end to the other."""
+        return cls(
+            is_keyed=False, is_upwards=is_upwards, lowest=listed.lowest, highest=listed.highest
+        )
 
     def is_beyond(
         self, key: ColumnElement[Any], columns: ColumnElement[Any]
@@ -233,7 +241,7 @@ async def _read(
 ) -> tuple[Sequence[ReadRow], "_Attempt"]:
     """The rows of a window, and the attempt that found them all."""
     assert window.limit <= PART_MAX
-    way = _Way.of(listed, values, window)
+    way = Way.of(listed, values, window)
     parameters: Row = {
         **values,
         **dict(zip(KEY, window.after or window.before or (), strict=False)),
@@ -253,7 +261,7 @@ async def _read(
 class _Attempt(Protocol):
     """A way to find a page."""
 
-    def statement(self, listed: SqlList, way: _Way, counting: bool) -> Select[Any]: ...
+    def statement(self, listed: SqlList, way: Way, counting: bool) -> Select[Any]: ...
 
     def found(self, rows: Sequence[ReadRow], window: Window) -> Sequence[ReadRow] | None:
         """The page; None if there may be more on it than what was found within the limit."""
@@ -264,10 +272,10 @@ class _Walk:
     """The next rows of the index are the page."""
 
     @lru_cache(maxsize=1_000)  # noqa: B019 - these objects live as long as the process
-    def statement(self, listed: SqlList, way: _Way, counting: bool) -> Select[Any]:
+    def statement(self, listed: SqlList, way: Way, counting: bool) -> Select[Any]:
         # Two limits: by the inner one it is planned, the other one is the page's.
-        walked = listed.walk(way).limit(_written(PART_MAX)).offset(_SKIPPED)
-        part = select(walked.subquery("walked")).limit(_PART).subquery("part")
+        walked = listed.walk(way).limit(written(PART_MAX)).offset(SKIPPED)
+        part = select(walked.subquery("walked")).limit(PART).subquery("part")
         return _with_details(listed, way, part, counting)
 
     def found(self, rows: Sequence[ReadRow], window: Window) -> Sequence[ReadRow] | None:
@@ -281,23 +289,23 @@ class _FilteredWalk:
     limit: int
 
     @lru_cache(maxsize=1_000)  # noqa: B019
-    def statement(self, listed: SqlList, way: _Way, counting: bool) -> Select[Any]:
+    def statement(self, listed: SqlList, way: Way, counting: bool) -> Select[Any]:
         fits = and_(*listed.rest).label("fits")
-        walked = listed.walk(way, fits).limit(_written(self.limit)).subquery("walked")
+        walked = listed.walk(way, fits).limit(written(self.limit)).subquery("walked")
         in_order = way.ordered(listed.order_of(walked))
         numbered = select(walked, func.row_number().over(order_by=in_order).label("place"))
         placed = numbered.subquery("placed")
-        is_last = placed.c.place == _written(self.limit)
+        is_last = placed.c.place == written(self.limit)
         # The last row is kept though it does not fit: it tells that the walk ended there.
         kept = select(placed, func.row_number().over().label("number")).where(
             or_(placed.c.fits, is_last)
         )
         found = kept.subquery("found")
-        is_shown = and_(found.c.fits, found.c.number > _SKIPPED)
+        is_shown = and_(found.c.fits, found.c.number > SKIPPED)
         part = (
             select(found, is_shown.label("is_shown"))
-            .where(or_(is_shown, found.c.place == _written(self.limit)))
-            .limit(_PART)
+            .where(or_(is_shown, found.c.place == written(self.limit)))
+            .limit(PART)
             .subquery("part")
         )
         return _with_details(listed, way, part, counting, "place", "is_shown")
@@ -315,16 +323,16 @@ class _Gathering:
     limit: int
 
     @lru_cache(maxsize=1_000)  # noqa: B019
-    def statement(self, listed: SqlList, way: _Way, counting: bool) -> Select[Any]:
-        few = listed.all().limit(_written(self.limit + 1)).cte("few").prefix_with("MATERIALIZED")
+    def statement(self, listed: SqlList, way: Way, counting: bool) -> Select[Any]:
+        few = listed.all().limit(written(self.limit + 1)).cte("few").prefix_with("MATERIALIZED")
         id_ = listed.order[-1]
         chosen = select(*listed.named_order()).join_from(few, listed.source, few.c[id_.name] == id_)
         # Too many are not even looked up.
         size = select(func.count().label("counted")).select_from(few)
         chosen = chosen.where(size.scalar_subquery() <= self.limit)
         chosen = listed.beyond_key(chosen, way).order_by(*way.ordered(listed.order))
-        found = chosen.limit(_written(PART_MAX)).offset(_SKIPPED).subquery("found")
-        part = select(found).limit(_PART).subquery("part")
+        found = chosen.limit(written(PART_MAX)).offset(SKIPPED).subquery("found")
+        part = select(found).limit(PART).subquery("part")
         page = listed.details(part).add_columns(*part.columns).subquery("page")
         # A row in any case, which says how many were gathered.
         sizes = size.subquery("sizes")
@@ -354,23 +362,19 @@ def _attempts(listed: SqlList) -> Sequence[_Attempt]:
 
 
 def _with_details(
-    listed: SqlList, way: _Way, part: Subquery, counting: bool, *also: str
+    listed: SqlList, way: Way, part: Subquery, counting: bool, *also: str
 ) -> Select[Any]:
     statement = listed.details(part).add_columns(*(part.c[name] for name in also))
     if counting:
-        some = listed.all().limit(_written(COUNTED_MAX + 1)).subquery("some_rows")
+        some = listed.all().limit(written(COUNTED_MAX + 1)).subquery("some_rows")
         counted = select(func.count()).select_from(some).scalar_subquery()
         kept = _KEPT if listed.is_length_kept else null()
         statement = statement.add_columns(counted.label("counted"), kept.label("kept"))
     return statement.order_by(*way.ordered(listed.order_of(part)))
 
 
-def _written(limit: int) -> ColumnElement[int]:
-    return literal_column(str(limit), Integer)
-
-
-_PART = bindparam("part", type_=BigInteger)
-_SKIPPED = bindparam("skipped", type_=BigInteger)
+PART = bindparam("part", type_=BigInteger)
+SKIPPED = bindparam("skipped", type_=BigInteger)
 _KEPT = (
     select(_lengths.c.length)
     .where(
@@ -383,17 +387,21 @@ _KEPT = (
 
 
 async def _estimate(connection: AsyncConnection, listed: SqlList, values: Mapping[str, Any]) -> int:
-    if connection.dialect.name == "sqlite":
-        return await connection.scalar(_counted_far(listed), values) or 0
-    plan = await connection.scalar(Explain(listed.all()), values)
-    [explained] = json.loads(plan) if isinstance(plan, str) else plan
-    return int(explained["Plan"]["Plan Rows"])
+    estimate = 0
+    if connection.dialect.name != "sqlite":
+        plan = await connection.scalar(Explain(listed.all()), values)
+        [explained] = json.loads(plan) if isinstance(plan, str) else plan
+        estimate = int(explained["Plan"]["Plan Rows"])
+    if estimate > COUNTED_FAR_MAX:
+        return estimate
+    [row] = await read_from(driver_of(connection), _counted_far(listed), values)
+    return int(row["counted"])
 
 
 @lru_cache(maxsize=1_000)
 def _counted_far(listed: SqlList) -> Select[Any]:
-    some = listed.all().limit(_written(SQLITE_COUNTED_MAX)).subquery("some_rows")
-    return select(func.count()).select_from(some)
+    some = listed.all().limit(written(COUNTED_FAR_MAX)).subquery("some_rows")
+    return select(func.count().label("counted")).select_from(some)
 
 
 class Explain(Executable, ClauseElement):

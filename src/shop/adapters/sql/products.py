@@ -6,7 +6,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Column, Select, Subquery, bindparam, case, insert, or_, select, update
+from sqlalchemy import Select, Subquery, bindparam, case, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
@@ -21,7 +21,7 @@ from shop.adapters.sql.pages import (
     read_list,
 )
 from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_row, read_rows
-from shop.adapters.sql.search import SORT_COLUMNS, Search, filters
+from shop.adapters.sql.search import RANGES, SORT_COLUMNS, Search, Terms, filters
 from shop.adapters.windows import cut_window
 from shop.domain.errors import ProductNotFound, SkuTaken
 from shop.domain.money import Money
@@ -95,7 +95,7 @@ class SqlProductRepository(ProductRepository):
             )
         rows: Sequence[ReadRow]
         if query.terms:
-            rows = await Search(self._connection, query, window).read(select_products())
+            rows = await Search(self._connection, query, window, *_listed(query)).read()
         else:
             rows = await read_list(self._connection, *_listed(query), window)
         return [product_from(row) for row in rows]
@@ -109,22 +109,25 @@ class SqlProductRepository(ProductRepository):
             return page, Count(len(named))
         rows: Sequence[ReadRow]
         if query.terms:
-            search = Search(self._connection, query, window)
-            rows = await search.read(select_products())
-            count = await search.count()
+            search = Search(self._connection, query, window, *_listed(query))
+            rows, count = await search.read_counted()
         else:
             rows, count = await read_counted_list(self._connection, *_listed(query), window)
         return [product_from(row) for row in rows], count
 
     async def _read_named(self, query: ProductQuery) -> list[Product]:
         """All that a query with SKUs is about: they are few."""
-        statement = select_products().join(_listings, _listings.c.product_id == _products.c.id)
-        in_question = {
-            column.name: column
-            for column in (*_listings.columns, _products.c.sku_folded, _products.c.search_text)
-        }
-        conditions = filters(query, in_question, self._connection.dialect.name)
-        rows = await read_rows(self._connection, statement.where(*conditions))
+        _, values = _listed(query)
+        terms, found_by = Terms.of(query.terms)
+        statement = (
+            select_products()
+            .join(_listings, _listings.c.product_id == _products.c.id)
+            .where(_products.c.sku_folded.in_(query.skus or ()))
+            .where(*filters(frozenset(values), _listings.c))
+        )
+        if query.terms:
+            statement = statement.where(terms.fit(self._connection.dialect.name))
+        rows = await read_rows(self._connection, statement, values | found_by)
         return [product_from(row) for row in rows]
 
     async def add(self, products: Sequence[Product]) -> list[Product]:
@@ -213,23 +216,13 @@ def _listed(query: ProductQuery) -> tuple[SqlList, Row]:
         "modified_after": query.modified_after,
     }
     given = {name: value for name, value in values.items() if value is not None}
-    listed = _list_of(query.sort, query.descending, query.archived, frozenset(given))
+    # Searches by relevance have orders of their own.
+    sort = ProductSort.CREATED if query.sort is ProductSort.RELEVANCE else query.sort
+    listed = _list_of(sort, query.descending, query.archived, frozenset(given))
     return listed, given | length_kept_as(_KEPT_AS[query.in_stock])
 
 
-# By what lists may be limited, from and to; the last of those given gathers what fits.
-_RANGES: Sequence[tuple[Column[Any], Bound, Bound | None]] = (
-    (
-        _listings.c.price,
-        Bound("price_min", is_included=True),
-        Bound("price_max", is_included=True),
-    ),
-    (_listings.c.created_at, Bound("created_after", is_included=False), None),
-    (_listings.c.modified_at, Bound("modified_after", is_included=False), None),
-)
-
-
-@lru_cache
+@lru_cache(maxsize=1_000)
 def _list_of(
     sort: ProductSort, descending: bool, archived: bool, filters: frozenset[str]
 ) -> SqlList:
@@ -240,7 +233,7 @@ def _list_of(
     lowest: Bound | None = None
     highest: Bound | None = None
     rest, gathered_by = [], order
-    for column, low, high in _RANGES:
+    for column, low, high in RANGES:
         at_least, at_most = low if low.parameter in filters else None, None
         if high is not None and high.parameter in filters:
             at_most = high

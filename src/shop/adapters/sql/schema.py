@@ -43,6 +43,9 @@ _TAKES_CHANGES = {
 _TRY_LOCK = "SELECT WHERE pg_try_advisory_xact_lock(7466877)"
 _LOCK_PAUSE = 0.1
 
+# A table that somebody builds an index on, say, is left out, not waited for.
+_ANALYZE = text("ANALYZE (SKIP_LOCKED) products, stock, listings")
+
 # One statement, since readiness is asked often.
 _STATE = """
 SELECT version_num, oldest_program, {takes_changes} AS takes_changes
@@ -106,6 +109,14 @@ class SqlSchema(Schema):
             async with self._engines.patient.connect() as connection:
                 # An index that does not stop those who write is built in no transaction.
                 await build(await connection.execution_options(isolation_level="AUTOCOMMIT"))
+
+    async def look_over(self) -> None:
+        """PostgreSQL's estimates go by its statistics; SQLite estimates nothing."""
+        if self._engines.patient.dialect.name == "postgresql":
+            with translating():
+                async with self._engines.patient.connect() as connection:
+                    await connection.execute(_ANALYZE)
+                    await connection.commit()
 
     async def slow_search(self) -> str | None:
         async with SqlUnitOfWork(engines=self._engines, read_only=True) as uow:

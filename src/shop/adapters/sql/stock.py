@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    Integer,
     Row,
     Select,
     bindparam,
@@ -15,7 +14,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    literal_column,
     select,
     union_all,
     update,
@@ -25,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shop.adapters.sql import tables
 from shop.adapters.sql.pages import SqlList, parameter, read_counted_list, read_list
 from shop.adapters.sql.products import product_from, select_products
-from shop.adapters.sql.rows import ReadRow, read_rows, row_maker
+from shop.adapters.sql.rows import ReadRow, read_rows, row_maker, written
 from shop.domain.orders import GIVEN_BACK
 from shop.domain.pages import Count, Window
 from shop.domain.ports import StockRepository
@@ -199,7 +197,7 @@ def _stock_audits(start: LedgerPosition, products: int, movements: int) -> Selec
         movements,
     )
     both = union_all(rest, others).subquery()
-    part = select(both).order_by(both.c.product_id, both.c.id).limit(_written(movements)).subquery()
+    part = select(both).order_by(both.c.product_id, both.c.id).limit(written(movements)).subquery()
     sums = (
         select(
             part.c.product_id,
@@ -231,14 +229,9 @@ def _next_movements(which: Sequence[ColumnElement[bool]], limit: int) -> Select[
         select(_movements.c.product_id, _movements.c.id, _movements.c.quantity)
         .where(*which)
         .order_by(_movements.c.product_id, _movements.c.id)
-        .limit(_written(limit))
+        .limit(written(limit))
     )
     return select(some.subquery())
-
-
-def _written(limit: int) -> ColumnElement[int]:
-    """In the statement's text: PostgreSQL plans for a tenth of all if it does not know a limit."""
-    return literal_column(str(limit), Integer)
 
 
 def _order_audits(which: Sequence[ColumnElement[bool]]) -> Select[Any]:

@@ -264,10 +264,12 @@ listings = Table(
     Column("price", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("modified_at", UtcDateTime, nullable=False),
+    Index("listings_by_id", "archived", "product_id"),
     Index("listings_by_name", "archived", "search_key", "product_id", "price"),
     Index("listings_by_price", "archived", "price", "product_id"),
     Index("listings_by_created", "archived", "created_at", "product_id", "price"),
     Index("listings_by_modified", "archived", "modified_at", "product_id", "price"),
+    Index("listings_by_stock_and_id", "archived", "in_stock", "product_id"),
     Index(
         "listings_by_stock_and_name", "archived", "in_stock", "search_key", "product_id", "price"
     ),

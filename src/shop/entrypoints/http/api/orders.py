@@ -463,7 +463,7 @@ class OrderController(Controller):
             created_before=parse_time("created_before", created_before),
             code=code and code.upper(),
         )
-        return await paging(_ORDERS, partial(list_orders, caller=request.user, query=query))
+        return await paging(_ORDERS, partial(list_orders, caller=request.user, query=query), query)
 
     @get(
         "/{order_id:str}",

@@ -4,8 +4,10 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import cache
+from hashlib import blake2b
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
@@ -34,6 +36,7 @@ KeyNumber = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 KeyText = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
 KeyTime = Annotated[datetime, Meta(tz=True)]
 
+_FOREIGN = "is not one of this list's links"
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 
 
@@ -90,19 +93,25 @@ class Listing(Generic[R, T]):
         """`key_type` is the type of what `key` gives, by which cursors are read."""
         self.key = key
         self.out = out
-        cursor = msgspec.defstruct(
-            "Cursor",
-            [
-                ("backwards", bool),
-                ("count", KeyNumber),
-                ("key", key_type),
-                # Left out where it is true, as in the links of older versions.
-                ("count_exact", bool, True),
-            ],
-            array_like=True,
-            forbid_unknown_fields=True,
-        )
-        self.read_cursor: Callable[[bytes], Any] = msgspec.json.Decoder(cursor).decode
+        self.read_cursor = _cursor_reader(key_type)
+
+
+@cache
+def _cursor_reader(key_type: Any) -> Callable[[bytes], Any]:
+    cursor = msgspec.defstruct(
+        "Cursor",
+        [
+            ("backwards", bool),
+            ("count", KeyNumber),
+            ("key", key_type),
+            # Links of older versions lack these.
+            ("count_exact", bool, True),
+            ("of", str, ""),
+        ],
+        array_like=True,
+        forbid_unknown_fields=True,
+    )
+    return msgspec.json.Decoder(cursor).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +124,16 @@ class Paging:
     page_size: int
     cursor: str | None
 
-    async def __call__(self, listing: Listing[R, T], read: ReadPage[R]) -> PageOut[T]:
-        """Raises `PageNotFound` past the end, `InvalidField` for a bad cursor or depth."""
+    async def __call__(
+        self, listing: Listing[R, T], read: ReadPage[R], query: Any = None
+    ) -> PageOut[T]:
+        """`query` is a dataclass that says which of what has this address is listed, and how.
+
+        Raises `PageNotFound` past the end, `InvalidField` for a bad cursor or depth.
+        """
+        of = _digest(self.request.scope["path"], query)
         if self.cursor is not None:
-            backwards, count, key = _decoded(listing, self.cursor)
+            backwards, count, key = _decoded(listing, self.cursor, of)
             window = Window(
                 limit=self.page_size,
                 before=key if backwards else None,
@@ -130,7 +145,7 @@ class Paging:
             page = await self._numbered(read)
             has_next, has_previous = page.more, self.page > 1
         items = page.items
-        link = self._linker(listing, page.count)
+        link = self._linker(listing, page.count, of)
         return PageOut(
             count=page.count.number,
             count_exact=page.count.is_exact,
@@ -152,7 +167,7 @@ class Paging:
             )
         return page
 
-    def _linker(self, listing: Listing[R, T], count: Count) -> Callable[[bool, R], str]:
+    def _linker(self, listing: Listing[R, T], count: Count, of: str) -> Callable[[bool, R], str]:
         scope = self.request.scope
         origin = (self.public_url or _origin(self.request)).rstrip("/")
         address = origin + scope["path"].rstrip("/") + "/"
@@ -165,8 +180,7 @@ class Paging:
         ]
 
         def link(backwards: bool, item: R) -> str:
-            inexact = () if count.is_exact else (False,)
-            cursor = (backwards, count.number, listing.key(item), *inexact)
+            cursor = (backwards, count.number, listing.key(item), count.is_exact, of)
             encoded = (
                 base64.urlsafe_b64encode(msgspec.json.encode(cursor)).rstrip(b"=").decode("ascii")
             )
@@ -200,7 +214,8 @@ def provide_paging(
         str | None,
         QueryParameter(
             max_length=CURSOR_LENGTH_MAX,
-            description="From a `next` or `previous` link; opaque. It goes before `page`.",
+            description="From a `next` or `previous` link of this list; opaque. It goes before "
+            "`page`.",
             schema_extra={"examples": ["W2ZhbHNlLDQyXQ"]},
         ),
     ] = None,
@@ -220,7 +235,25 @@ def provide_paging(
     )
 
 
-def _decoded(listing: Listing[R, T], cursor: str) -> tuple[bool, Count, Key]:
+def _digest(path: str, query: Any) -> str:
+    """What tells one list from another, so that none is walked with the cursor of another.
+
+    Only what is asked for: a filter that is new in a version leaves the links of before as they
+    were.
+    """
+    asked: list[Any] = [path.rstrip("/")]
+    if query is not None:
+        given = [
+            (each.name, getattr(query, each.name), each.default)
+            for each in fields(query)
+            if each.init
+        ]
+        asked += [{name: value for name, value, default in given if value != default}]
+    encoded = msgspec.json.encode(asked, order="deterministic")
+    return base64.urlsafe_b64encode(blake2b(encoded, digest_size=6).digest()).decode("ascii")
+
+
+def _decoded(listing: Listing[R, T], cursor: str, of: str) -> tuple[bool, Count, Key]:
     """Backwards or not, the length of the list, and the key to go on from."""
     try:
         text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"==")
@@ -230,7 +263,9 @@ def _decoded(listing: Listing[R, T], cursor: str) -> tuple[bool, Count, Key]:
             part.astimezone(UTC) if isinstance(part, datetime) else part for part in read.key
         )
     except (binascii.Error, UnicodeError, msgspec.DecodeError, OverflowError):
-        raise InvalidField("cursor", "is not one of this list's links") from None
+        raise InvalidField("cursor", _FOREIGN) from None
+    if read.of not in ("", of):
+        raise InvalidField("cursor", _FOREIGN)
     return read.backwards, Count(read.count, read.count_exact), key
 
 

@@ -469,7 +469,7 @@ class ProductController(Controller):
             descending=ordering.startswith("-"),
         )
         return await paging(
-            _listing(query), partial(list_products, caller=request.user, query=query)
+            _listing(query), partial(list_products, caller=request.user, query=query), query
         )
 
     @get(
