@@ -50,6 +50,23 @@ async def read_from(
     return records if columns.is_read_as_it_comes else list(columns.read(records))
 
 
+async def expected_rows(
+    driver: "asyncpg.Connection[asyncpg.Record]",
+    statement: Select[Any],
+    parameters: Mapping[str, Any],
+) -> int:
+    """How many PostgreSQL expects of a statement with these values.
+
+    It plans what it explains with the values given, also where it plans others without them.
+    """
+    compiled = _compiled(statement, "postgresql+asyncpg://")
+    explained = f"EXPLAIN (FORMAT JSON) {compiled.sql}"
+    # SQLAlchemy has told the connections of its pools how to read JSON.
+    [record] = await driver.fetch(explained, *compiled.values(parameters))
+    [plan] = record[0]
+    return int(plan["Plan"]["Plan Rows"])
+
+
 def driver_of(connection: AsyncConnection) -> Driver:
     """The connection below SQLAlchemy's, in the same transaction."""
     assert connection.sync_connection is not None

@@ -17,18 +17,17 @@ If a few thousand fit, and they are not within the first 30,000, it would take l
 refused with `SearchTooBroad`, never shown in part.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Protocol, Self
 
+import aiosqlite
 from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
-    Executable,
     FromClause,
     Select,
     Subquery,
@@ -42,12 +41,9 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import ClauseElement
 
 from shop.adapters.sql import tables
-from shop.adapters.sql.drivers import driver_of, read_from
+from shop.adapters.sql.drivers import driver_of, expected_rows, read_from
 from shop.adapters.sql.rows import ReadRow, Row, written
 from shop.adapters.system import utc_now
 from shop.domain.errors import SearchTooBroad
@@ -387,35 +383,21 @@ _KEPT = (
 
 
 async def _estimate(connection: AsyncConnection, listed: SqlList, values: Mapping[str, Any]) -> int:
-    estimate = 0
-    if connection.dialect.name != "sqlite":
-        plan = await connection.scalar(Explain(listed.all()), values)
-        [explained] = json.loads(plan) if isinstance(plan, str) else plan
-        estimate = int(explained["Plan"]["Plan Rows"])
-    if estimate > COUNTED_FAR_MAX:
-        return estimate
-    [row] = await read_from(driver_of(connection), _counted_far(listed), values)
+    driver = driver_of(connection)
+    if not isinstance(driver, aiosqlite.Connection):
+        estimate = await expected_rows(driver, _all(listed), values)
+        if estimate > COUNTED_FAR_MAX:
+            return estimate
+    [row] = await read_from(driver, _counted_far(listed), values)
     return int(row["counted"])
+
+
+@lru_cache(maxsize=1_000)
+def _all(listed: SqlList) -> Select[Any]:
+    return listed.all()
 
 
 @lru_cache(maxsize=1_000)
 def _counted_far(listed: SqlList) -> Select[Any]:
     some = listed.all().limit(written(COUNTED_FAR_MAX)).subquery("some_rows")
     return select(func.count().label("counted")).select_from(some)
-
-
-class Explain(Executable, ClauseElement):
-    """What PostgreSQL expects of a statement.
-
-    It plans what it explains with the values given, also where it plans others without them.
-    """
-
-    inherit_cache = False
-
-    def __init__(self, statement: Select[Any]) -> None:
-        self.statement = statement
-
-
-@compiles(Explain)
-def _explain(element: Explain, compiler: SQLCompiler, **options: Any) -> str:
-    return f"EXPLAIN (FORMAT JSON) {compiler.process(element.statement, **options)}"
