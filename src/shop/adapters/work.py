@@ -23,6 +23,8 @@ class Work:
     """The batch of the intake that decided the request's order last."""
     batch_wait: float | None = None
     """Seconds that the order waited for its first batch to begin."""
+    problem: str | None = None
+    """The code of the problem document that answers the request."""
     use_case: str | None = None
     """The one that opened a unit of work last, by its name in the container."""
 

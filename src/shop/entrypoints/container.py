@@ -1,5 +1,6 @@
 """The composition root: it alone knows every layer, and it alone imports dependency_injector."""
 
+import platform
 import time
 from datetime import timedelta
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any, ClassVar
 
 from dependency_injector import containers, providers
 
+import shop
 from shop.adapters import system
 from shop.adapters.attempt_queue import ProcessAttemptQueue
 from shop.adapters.audit import LogAudit
@@ -29,6 +31,7 @@ from shop.domain.services.cancel_order import CancelOrder
 from shop.domain.services.cancel_unpaid import CancelUnpaid
 from shop.domain.services.check_user import CheckUser
 from shop.domain.services.count_lists import CountLists
+from shop.domain.services.count_stock import CountStock, ReadCounts, RecordDifferences
 from shop.domain.services.decide_orders import DecideOrders, mark_lost
 from shop.domain.services.keep_catalogue import (
     AddProducts,
@@ -66,11 +69,13 @@ from shop.domain.services.throttle_sign_in import ThrottleSignIn
 from shop.domain.services.verify_stock import RepairStock, VerifyStock
 from shop.domain.sessions import SessionLifetimes
 from shop.domain.users import OPERATOR
+from shop.entrypoints.exposition import Exposition
 from shop.entrypoints.health import Drain, Health
 from shop.entrypoints.keys import load_keys
 from shop.entrypoints.metrics import Metrics
 from shop.entrypoints.settings import Settings
 from shop.entrypoints.tokens import AccessTokens
+from shop.entrypoints.vitals import Vitals
 
 
 def _every(seconds: float, name: str, use_case: providers.Provider[Any]) -> providers.Factory[Any]:
@@ -92,7 +97,9 @@ class Container(containers.DeclarativeContainer):
     hasher = providers.Singleton(Argon2Hasher)
     is_common_password = providers.Object(is_common_password)
     audit = providers.Singleton(LogAudit)
-    metrics = providers.Singleton(Metrics)
+    metrics = providers.Singleton(
+        Metrics, version=shop.__version__, python=platform.python_version()
+    )
     drain = providers.Singleton(Drain)
 
     database_options = providers.Singleton(
@@ -161,7 +168,10 @@ class Container(containers.DeclarativeContainer):
     look_up_orders = providers.Singleton(LookUpOrders, **_reading)
     # An order may have a hundred lines.
     shared_orders = providers.Singleton(
-        SharedReads, look_up_orders, providers.Singleton(ReadLimits, batch_max=64)
+        SharedReads,
+        look_up_orders,
+        providers.Singleton(ReadLimits, batch_max=64),
+        observer=metrics.provided.reads.call("orders"),
     )
     read_order = providers.Singleton(ReadOrder, look_up=shared_orders)
     list_orders = providers.Singleton(ListOrders, **_reading)
@@ -171,10 +181,13 @@ class Container(containers.DeclarativeContainer):
         SharedReads,
         providers.Object(once_for_all),
         providers.Singleton(ReadLimits, led_max=database_options.provided.reads_of_one_user),
+        observer=metrics.provided.reads.call("lists"),
     )
     list_products = providers.Singleton(ListProducts, **_reading)
     look_up_products = providers.Singleton(LookUpProducts, **_reading)
-    shared_products = providers.Singleton(SharedReads, look_up_products)
+    shared_products = providers.Singleton(
+        SharedReads, look_up_products, observer=metrics.provided.reads.call("products")
+    )
     read_product = providers.Singleton(ReadProduct, look_up=shared_products)
     find_product = providers.Singleton(FindProduct, **_reading)
     create_product = providers.Singleton(CreateProduct, **_writing)
@@ -190,6 +203,9 @@ class Container(containers.DeclarativeContainer):
     read_movements = providers.Singleton(ReadMovements, **_reading)
     verify_stock = providers.Singleton(VerifyStock, **_reading)
     repair_stock = providers.Singleton(RepairStock, **_writing)
+    record_differences = providers.Singleton(RecordDifferences, **_reading)
+    count_stock = providers.Singleton(CountStock, **_reading, low=settings.provided.low_stock)
+    read_counts = providers.Singleton(ReadCounts, **_reading)
 
     lifetimes = providers.Singleton(
         SessionLifetimes,
@@ -248,6 +264,25 @@ class Container(containers.DeclarativeContainer):
         leeway=settings.provided.token_leeway,
     )
 
+    vitals = providers.Singleton(
+        Vitals,
+        metrics=metrics,
+        intake=intake,
+        passwords=hasher,
+        reads=providers.Dict(products=shared_products, orders=shared_orders, lists=shared_lists),
+        pools=providers.Selector(
+            settings.provided.store,
+            memory=providers.Object(None),
+            sqlite=engines,
+            postgresql=engines,
+        ),
+        read_counts=read_counts,
+    )
+
+    exposition = providers.Singleton(
+        Exposition, metrics=metrics, vitals=vitals, token=settings.provided.metrics_token
+    )
+
     # What a process does again and again while it serves: `shop.adapters.background`.
     background_tasks = providers.List(
         _every(60, "make_searchable", make_searchable),
@@ -255,6 +290,12 @@ class Container(containers.DeclarativeContainer):
         _every(600, "purge_attempts", purge_attempts),
         _every(600, "purge_keys", purge_keys),
         _every(60, "count_lists", count_lists),
+        _every(120, "count_stock", count_stock),
+        # Each process tells its own.
+        providers.Factory(PeriodicTask, name="vitals", every=1, run=vitals, once=False),
+        providers.Factory(
+            PeriodicTask, name="counts", every=15, run=vitals.provided.tell_counts, once=False
+        ),
     )
     background_times = providers.Singleton(BackgroundTimes)
     background = providers.Singleton(

@@ -16,8 +16,9 @@ from granian.http import HTTP1Settings
 from shop.entrypoints.cli.running import HOST, address_of, note_slow_search, opened, port_option
 from shop.entrypoints.container import Container
 from shop.entrypoints.demo import demo_users_left
+from shop.entrypoints.exposition import split_address
 from shop.entrypoints.keys import load_keys
-from shop.entrypoints.metrics import MULTIPROCESS_VARIABLE, reserve_files
+from shop.entrypoints.metrics_files import MULTIPROCESS_VARIABLE, reserve_files
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
 from shop.entrypoints.workers import STOP_SECONDS_MAX, Server, loader
 
@@ -51,6 +52,8 @@ def serve(host: str, port: int, workers: int) -> None:
     else:
         asyncio.run(_check_store())
     _check_port(host, port)
+    if settings.metrics_address:
+        _check_metrics_address(settings.metrics_address, port)
     _allow_files()
     with _shared_metrics(workers):
         _serve(settings, host, port, workers)
@@ -122,6 +125,21 @@ async def _refuse_demo_users(container: Container) -> None:
             f"SHOP_ENVIRONMENT is production, but everybody knows the password of {', '.join(left)}"
             f" from `shop demo`. Run {commands}, or `shop set-password` for a password of your own."
         )
+
+
+def _check_metrics_address(address: str, port: int) -> None:
+    """Workers share it, so that another server there would be let in: it must be free."""
+    host, own = split_address(address)
+    if own == port or not 0 < own < 65_536:
+        raise SettingsError(
+            "SHOP_METRICS_ADDRESS is wrong: it needs a port of its own, from 1 to 65535."
+        )
+    try:
+        _check_port(host, own)
+    except click.ClickException as error:
+        raise SettingsError(
+            f"SHOP_METRICS_ADDRESS is wrong: {error.message.partition(';')[0]}."
+        ) from error
 
 
 def _check_port(host: str, port: int) -> None:

@@ -107,7 +107,9 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope["headers"])
-        context = work_under_way.set(Work(request_id=request_id))
+        work = Work(request_id=request_id)
+        context = work_under_way.set(work)
+        self._metrics.active_requests += 1
         started = time.perf_counter()
         status = 0
         method = scope["method"]
@@ -136,11 +138,13 @@ class Edge:
             await self._app(scope, self._in_time(scope, receive), send_with_id)
         finally:
             seconds = time.perf_counter() - started
+            self._metrics.active_requests -= 1
             self._metrics.request_done(
-                method=method if method in _METHODS else "(other)",
+                method=method if method in _METHODS else "_OTHER",
                 route=scope.get("path_template") or "(none)",
                 status=status,
                 seconds=seconds,
+                refusal=work.problem,
             )
             if self._log_access:
                 access_logger.info(

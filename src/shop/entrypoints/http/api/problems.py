@@ -12,6 +12,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from msgspec import Meta
 
+from shop.adapters.work import work_under_way
 from shop.domain.errors import (
     InvalidFields,
     ShopError,
@@ -225,6 +226,8 @@ def problem(
     context: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response[Any]:
+    if (work := work_under_way.get()) is not None:
+        work.problem = code
     return JSONAnswer(
         {
             "type": f"urn:shop:problem:{code}",

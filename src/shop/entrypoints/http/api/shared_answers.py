@@ -38,6 +38,8 @@ class _Answer:
     body: bytes
     tag: str
     """Empty of what is not to be known again: refusals."""
+    problem: str | None
+    """The code of a refusal."""
 
 
 class ShareReads(Protocol):
@@ -79,6 +81,8 @@ class SharedAnswers:
             ),
             asker=caller.user_id,
         )
+        if answer.problem is not None and (own := work_under_way.get()) is not None:
+            own.problem = answer.problem
         known = answer.tag and is_known(answer.tag, if_none_match_in(scope["headers"]))
         await send(
             {
@@ -110,7 +114,8 @@ class SharedAnswers:
         tag = tag_of(body) if start["status"] == 200 else ""
         if tag:
             headers.append((b"etag", tag.encode()))
-        return _Answer(start["status"], headers, body, tag)
+        read = work_under_way.get()
+        return _Answer(start["status"], headers, body, tag, read.problem if read else None)
 
 
 async def _nothing() -> ReceiveMessage:
