@@ -39,6 +39,14 @@ REST = "(rest)"
 """In place of each label, of what there is no room for."""
 NAMES_MAX = 64
 """Of use cases, of tasks, of events, and so on: there are fewer, and all are the program's own."""
+# What is watched is there from the start: Prometheus sees no increase from nothing to one.
+_WATCHED = {
+    ("POST", "/api/orders"): (
+        (201, 409, 500, 503),
+        ("out_of_stock", "overloaded", "database_unavailable", "outcome_unknown", "internal_error"),
+    ),
+    ("POST", "/api/token"): ((200,), ("wrong_credentials", "too_many_attempts")),
+}
 _EVENTS = ("order.placed", "order.amended", "order.cancelled", "order.returned", "order.paid")
 # Bytes of a file: what a series of a request or refusal takes at most, and what is kept for those
 # series whose number is known.
@@ -148,6 +156,11 @@ class Metrics(IntakeObserver, BackgroundObserver, StatementObserver):
         self._refusals = _Series(
             refusals.labels, claim.room("counter", _KEPT_BYTES["counter"]) // _REFUSAL_BYTES
         )
+        for route, (statuses, reasons) in _WATCHED.items():
+            for status in statuses:
+                self._requests(*route, status)
+            for reason in reasons:
+                self._refusals(*route, reason)
         self._active = family.gauge(
             "http_server_active_requests", "Requests that are being answered."
         )
@@ -191,7 +204,6 @@ class Metrics(IntakeObserver, BackgroundObserver, StatementObserver):
                 "reason",
             ).labels
         )
-        # What is watched is there from the start: else the first one would be no increase.
         for reason in ("full", "late", "locked", "closed"):
             self._rejected(reason)
         self._retries = family.counter(
@@ -261,6 +273,11 @@ class Metrics(IntakeObserver, BackgroundObserver, StatementObserver):
         )
         for kind in ("serialization", "deadlock", "unavailable"):
             self._statement_errors(kind)
+        self._database_up = family.gauge(
+            "shop_database_up",
+            "1 if the database answered when it was asked last, every 15 seconds; else 0.",
+            of="livemostrecent",
+        )
         self._pool = {
             name: family.gauge(f"shop_database_connections{name}", text, "pool")
             for name, text in {
@@ -278,6 +295,9 @@ class Metrics(IntakeObserver, BackgroundObserver, StatementObserver):
         self._statements(name or "(none)").observe(seconds)
         if error is not None:
             self._statement_errors(kind_of(error)).inc()
+
+    def database_is(self, *, up: bool) -> None:
+        self._database_up.set(up)
 
     def pool_is(self, name: str, *, in_use: int, size: int, awaited: int) -> None:
         for figure, number in {"_in_use": in_use, "_max": size, "_awaited": awaited}.items():

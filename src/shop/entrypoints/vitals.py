@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shop.adapters.sql.engine import PoolState
+from shop.domain.errors import StoreUnavailable
 from shop.domain.services.count_stock import ReadCounts
 from shop.domain.users import OPERATOR
 from shop.entrypoints.metrics import Metrics
@@ -65,7 +66,12 @@ class Vitals:
 
     async def tell_counts(self) -> None:
         """What one process has counted for all, or `shop stock verify` has found out."""
-        counts = await self.read_counts(caller=OPERATOR)
+        try:
+            counts = await self.read_counts(caller=OPERATOR)
+        except StoreUnavailable:
+            self.metrics.database_is(up=False)
+            raise
+        self.metrics.database_is(up=True)
         self.metrics.products_are(
             out_of_stock=counts.out_of_stock,
             low=counts.low,
