@@ -40,11 +40,13 @@ REST = "(rest)"
 NAMES_MAX = 64
 """Of use cases, of tasks, of events, and so on: there are fewer, and all are the program's own."""
 # What is watched is there from the start: Prometheus sees no increase from nothing to one.
+_OF_ORDERING = (
+    (201, 409, 500, 503),
+    ("out_of_stock", "overloaded", "database_unavailable", "outcome_unknown", "internal_error"),
+)
 _WATCHED = {
-    ("POST", "/api/orders"): (
-        (201, 409, 500, 503),
-        ("out_of_stock", "overloaded", "database_unavailable", "outcome_unknown", "internal_error"),
-    ),
+    ("POST", "/api/orders"): _OF_ORDERING,
+    ("POST", "/api/orders/{order_id}"): _OF_ORDERING,
     ("POST", "/api/token"): ((200,), ("wrong_credentials", "too_many_attempts")),
 }
 _EVENTS = ("order.placed", "order.amended", "order.cancelled", "order.returned", "order.paid")
