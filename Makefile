@@ -34,6 +34,10 @@ run: venv ## Serve the shop at http://127.0.0.1:8000 with demo data (PORT=... fo
 	@$(BIN)/shop demo --port $(PORT)
 	@exec $(BIN)/shop serve --port $(PORT)
 
+.PHONY: monitoring
+monitoring: ## Start Prometheus, where it is installed, against the shop that runs (PORT=..., PROMETHEUS_PORT=9090)
+	@PORT=$(PORT) exec deploy/monitoring/start.sh
+
 .PHONY: demo-large
 demo-large: venv ## Make a shop of a million products and orders, in SHOP_DATABASE_URL or var/large.sqlite3
 	@export SHOP_DATABASE_URL="$${SHOP_DATABASE_URL:-sqlite+aiosqlite:///var/large.sqlite3}"; \

@@ -43,6 +43,8 @@ class PlainHasher(PasswordHasher):
     A hash of the old kind is `old:` and the password.
     """
 
+    waiting = 0
+
     def __init__(self) -> None:
         self.verified = 0
 

@@ -84,7 +84,7 @@ class Notes(IntakeObserver):
         assert seconds >= 0
         self.waits += 1
 
-    def rejected(self) -> None:
+    def rejected(self, reason: str) -> None:
         self.rejections += 1
 
 

@@ -9,6 +9,7 @@ since a COMMIT was lost, goes on in a second line, so that it holds up nobody el
 import asyncio
 import itertools
 import os
+import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,7 +70,10 @@ class IntakeObserver:
 
     def waited(self, seconds: float) -> None: ...
 
-    def rejected(self) -> None: ...
+    def rejected(self, reason: str) -> None:
+        """`full`, `closed`, `late`, or `locked`: somebody held for too long what it needs."""
+
+    def retried(self) -> None: ...
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -131,7 +135,7 @@ class Intake(Generic[Q, A]):
         once its batch has begun, it is served whole and the answer is dropped.
         """
         if self._closed or self.is_full:
-            self._observer.rejected()
+            self._observer.rejected("closed" if self._closed else "full")
             raise Overloaded("Too many are waiting; try again shortly.")
         loop = asyncio.get_running_loop()
         call: _Call[Q, A] = _Call(request=request, answer=loop.create_future(), since=loop.time())
@@ -143,8 +147,12 @@ class Intake(Generic[Q, A]):
             self._deadlines.forget(call)
 
     @property
+    def waiting(self) -> int:
+        return len(self._arriving) + len(self._waiting)
+
+    @property
     def is_full(self) -> bool:
-        return len(self._arriving) + len(self._waiting) >= self._limits.queue_max
+        return self.waiting >= self._limits.queue_max
 
     @property
     def is_alive(self) -> bool:
@@ -152,7 +160,7 @@ class Intake(Generic[Q, A]):
 
     def _expire(self, call: _Call[Q, A]) -> None:
         if not call.answer.done():
-            self._observer.rejected()
+            self._observer.rejected("late")
             call.give_up("No answer in time")
 
     async def close(self) -> None:
@@ -163,13 +171,14 @@ class Intake(Generic[Q, A]):
 
     async def _serve(self, batch: list[_Call[Q, A]]) -> None:
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        # The event loop's own clock stands still between its turns.
+        started, clock = loop.time(), time.perf_counter()
         for call in batch:
             self._observer.waited(started - call.since)
             if call.work is not None:
                 call.work.batch_wait = started - call.since
         await self._answer(batch, self._decide)
-        self._observer.batch_done(size=len(batch), seconds=loop.time() - started)
+        self._observer.batch_done(size=len(batch), seconds=time.perf_counter() - clock)
 
     async def _decide(self, batch: list[_Call[Q, A]]) -> None:
         """Wait a moment for all locks; where one is held for longer, go on around what is held."""
@@ -207,7 +216,7 @@ class Intake(Generic[Q, A]):
         limits, now = self._limits, asyncio.get_running_loop().time()
         late = [c for c in batch if not c.lost and now > c.since + limits.deadline * 0.9]
         for call in late:
-            self._observer.rejected()
+            self._observer.rejected("locked")
             call.give_up("Somebody else held what it needs for too long")
         return [call for call in batch if call not in late]
 
@@ -236,11 +245,13 @@ class Intake(Generic[Q, A]):
             if not will_pass:
                 break
             if number < self._limits.attempts_max:
+                self._observer.retried()
                 await self._pause(number)
         if alone or will_pass:
             self._fail(batch, error)
         else:
             half = len(batch) // 2
+            self._observer.retried()
             for part in (batch[:half], batch[half:]):
                 await self._answer(part, attempt)
 

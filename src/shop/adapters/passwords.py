@@ -41,6 +41,11 @@ class Argon2Hasher(PasswordHasher):
         # Verified when there is no user, so that an unknown name takes as long as a wrong password.
         self._nobody = self._argon2.hash("nobody has this password")
 
+    @property
+    def waiting(self) -> int:
+        """How many are hashed, or wait for it."""
+        return self._waiting
+
     async def hash(self, password: str) -> str:
         return await self._run(self._argon2.hash, password)
 

@@ -5,6 +5,7 @@ asked, as if each had read alone, and nothing is kept that could be stale.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,14 @@ class ReadLimits:
     """How many reads that others may wait for are read at once on behalf of one asker."""
 
 
+class ReadObserver:
+    """Told what becomes of shared reads; this one does nothing with it."""
+
+    def read_done(self, *, askers: int, seconds: float) -> None: ...
+
+    def rejected(self) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class _Reading:
     """A read under way: it ends with the last of those who wait for it."""
@@ -72,13 +81,17 @@ class SharedReads(Generic[Q, A]):
     else is there, he waits in a line of his own.
     """
 
-    def __init__(self, read: Read[Q, A], limits: ReadLimits | None = None) -> None:
+    def __init__(
+        self,
+        read: Read[Q, A],
+        limits: ReadLimits | None = None,
+        observer: ReadObserver | None = None,
+    ) -> None:
         self._read = read
         self.limits = limits or ReadLimits()
+        self._observer = observer or ReadObserver()
         self._lines: dict[tuple[Hashable, int], Line[_Call[Q, A]]] = {}
-        self._deadlines = Deadlines[_Call[Q, A]](
-            lambda call: call.give_up("There was no answer in time")
-        )
+        self._deadlines = Deadlines[_Call[Q, A]](self._expire)
         self._leading: Counter[int] = Counter()
         self._waiting = 0
 
@@ -89,6 +102,7 @@ class SharedReads(Generic[Q, A]):
         one that is stuck holds up nobody who asks later.
         """
         if self._waiting >= self.limits.queue_max:
+            self._observer.rejected()
             raise Overloaded("Too many are waiting; try again shortly.")
         loop = asyncio.get_running_loop()
         call: _Call[Q, A] = _Call(
@@ -104,6 +118,16 @@ class SharedReads(Generic[Q, A]):
             self._deadlines.forget(call)
             if call.reading is not None:
                 call.reading.hang_up()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait, also for a read under way."""
+        return self._waiting
+
+    def _expire(self, call: _Call[Q, A]) -> None:
+        if not call.answer.done():
+            self._observer.rejected()
+            call.give_up("There was no answer in time")
 
     def _join(self, call: _Call[Q, A], name: Hashable, owner: int) -> None:
         key = (name, owner)
@@ -126,6 +150,7 @@ class SharedReads(Generic[Q, A]):
         batch.sort(key=lambda call: call.asker != leader)
         work_under_way.set(batch[0].work)
         self._leading[leader] += 1
+        started = time.perf_counter()
         task = asyncio.current_task()
         assert task is not None
         reading = _Reading(task, len(batch))
@@ -149,6 +174,7 @@ class SharedReads(Generic[Q, A]):
             reading.is_over = True
             if reading.is_broken_off:
                 task.uncancel()
+            self._observer.read_done(askers=len(batch), seconds=time.perf_counter() - started)
             self._leading[leader] -= 1
             if not self._leading[leader]:
                 del self._leading[leader]

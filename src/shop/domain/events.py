@@ -19,3 +19,5 @@ class Event:
     """Ids and numbers by name; never a secret, nor what people typed."""
     security: bool = True
     """Whether it belongs in the audit trail."""
+    pieces: int = 0
+    """How many were sold by it."""

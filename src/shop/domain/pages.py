@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -47,6 +48,15 @@ class ListLength:
     user_id: int
     """0 for everybody's."""
     length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedList:
+    """A list of everybody's, and when it was counted."""
+
+    list: str
+    length: int
+    counted_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,10 +23,17 @@ from shop.domain.orders import (
     OrderRequest,
     Placed,
 )
-from shop.domain.pages import Listable, ListLength
+from shop.domain.pages import CountedList, Listable, ListLength
 from shop.domain.products import Product, ProductQuery
 from shop.domain.sessions import RefreshToken, SessionFamily, SessionQuery
-from shop.domain.stock import LedgerPosition, MovementQuery, OrderAudit, StockAudit, StockMovement
+from shop.domain.stock import (
+    LedgerPosition,
+    MovementQuery,
+    OrderAudit,
+    StockAudit,
+    StockLevels,
+    StockMovement,
+)
 from shop.domain.throttling import Attempts
 from shop.domain.users import Caller, User
 
@@ -166,6 +173,10 @@ class StockRepository(Listable[MovementQuery, StockMovement], Protocol):
 
         Also the id of the last order looked at, or None when there was none.
         """
+        ...
+
+    async def count_levels(self, after: int, *, low: int, limit: int) -> StockLevels:
+        """How much there is of the next products by id, as of one moment; `low` are few."""
         ...
 
 
@@ -392,7 +403,13 @@ class LengthRepository(Protocol):
         """Those of the lists for which they are worth keeping; it takes a while."""
         ...
 
-    async def store(self, lengths: Sequence[ListLength]) -> None: ...
+    async def store(self, lengths: Sequence[ListLength]) -> None:
+        """With the time of now."""
+        ...
+
+    async def known(self, names: Collection[str]) -> Sequence[CountedList]:
+        """What was stored last of those of these lists that are everybody's."""
+        ...
 
 
 class UnitOfWork(Protocol):

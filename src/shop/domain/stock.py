@@ -184,6 +184,19 @@ class StockAudit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StockLevels:
+    """How much there is of some products, of which those for sale are counted."""
+
+    out_of_stock: int
+    low: int
+    """Some, but few."""
+    below_zero: int
+    """Of all products: it must never be."""
+    last: int | None
+    """The id of the last product looked at; None if there was none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerPosition:
     """How far the ledger was read: all of the products before this one, and a part of its own."""
 

@@ -1,5 +1,6 @@
 """The composition root: it alone knows every layer, and it alone imports dependency_injector."""
 
+import platform
 import time
 from datetime import timedelta
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any, ClassVar
 
 from dependency_injector import containers, providers
 
+import shop
 from shop.adapters import system
 from shop.adapters.attempt_queue import ProcessAttemptQueue
 from shop.adapters.audit import LogAudit
@@ -22,12 +24,14 @@ from shop.adapters.sql.engine import DatabaseOptions, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.schema import SqlSchema
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
+from shop.adapters.work import for_use_case
 from shop.domain.services.advance_order import AdvanceOrder, PayOrder
 from shop.domain.services.amend_order import AmendOrder
 from shop.domain.services.cancel_order import CancelOrder
 from shop.domain.services.cancel_unpaid import CancelUnpaid
 from shop.domain.services.check_user import CheckUser
 from shop.domain.services.count_lists import CountLists
+from shop.domain.services.count_stock import CountStock, ReadCounts, RecordDifferences
 from shop.domain.services.decide_orders import DecideOrders, mark_lost
 from shop.domain.services.keep_catalogue import (
     AddProducts,
@@ -65,11 +69,13 @@ from shop.domain.services.throttle_sign_in import ThrottleSignIn
 from shop.domain.services.verify_stock import RepairStock, SampleStock, VerifyStock
 from shop.domain.sessions import SessionLifetimes
 from shop.domain.users import OPERATOR
+from shop.entrypoints.exposition import Exposition
 from shop.entrypoints.health import Drain, Health
 from shop.entrypoints.keys import load_keys
 from shop.entrypoints.metrics import Metrics
 from shop.entrypoints.settings import Settings
 from shop.entrypoints.tokens import AccessTokens
+from shop.entrypoints.vitals import Vitals
 
 
 def _every(seconds: float, name: str, use_case: providers.Provider[Any]) -> providers.Factory[Any]:
@@ -91,7 +97,9 @@ class Container(containers.DeclarativeContainer):
     hasher = providers.Singleton(Argon2Hasher)
     is_common_password = providers.Object(is_common_password)
     audit = providers.Singleton(LogAudit)
-    metrics = providers.Singleton(Metrics)
+    metrics = providers.Singleton(
+        Metrics, version=shop.__version__, python=platform.python_version()
+    )
     drain = providers.Singleton(Drain)
 
     database_options = providers.Singleton(
@@ -106,7 +114,13 @@ class Container(containers.DeclarativeContainer):
         application_name=settings.provided.database_application_name,
         pgbouncer=settings.provided.database_pgbouncer,
     )
-    engines = providers.Singleton(create_engines, settings.provided.database_url, database_options)
+    statement_observers = providers.List(metrics)
+    engines = providers.Singleton(
+        create_engines,
+        settings.provided.database_url,
+        database_options,
+        observers=statement_observers,
+    )
     memory = providers.Singleton(MemoryDatabase)
     listeners = providers.List(audit.provided.listen, metrics.provided.events_happened)
     unit_of_work = providers.Selector(
@@ -156,7 +170,9 @@ class Container(containers.DeclarativeContainer):
     orders_limits = providers.Singleton(
         ReadLimits, deadline=settings.provided.request_deadline, batch_max=64
     )
-    shared_orders = providers.Singleton(SharedReads, look_up_orders, orders_limits)
+    shared_orders = providers.Singleton(
+        SharedReads, look_up_orders, orders_limits, observer=metrics.provided.reads.call("orders")
+    )
     read_order = providers.Singleton(ReadOrder, look_up=shared_orders)
     list_orders = providers.Singleton(ListOrders, **_reading)
 
@@ -166,11 +182,21 @@ class Container(containers.DeclarativeContainer):
         deadline=settings.provided.request_deadline,
         led_max=database_options.provided.reads_of_one_user,
     )
-    shared_lists = providers.Singleton(SharedReads, providers.Object(once_for_all), lists_limits)
+    shared_lists = providers.Singleton(
+        SharedReads,
+        providers.Object(once_for_all),
+        lists_limits,
+        observer=metrics.provided.reads.call("lists"),
+    )
     list_products = providers.Singleton(ListProducts, **_reading)
     look_up_products = providers.Singleton(LookUpProducts, **_reading)
     products_limits = providers.Singleton(ReadLimits, deadline=settings.provided.request_deadline)
-    shared_products = providers.Singleton(SharedReads, look_up_products, products_limits)
+    shared_products = providers.Singleton(
+        SharedReads,
+        look_up_products,
+        products_limits,
+        observer=metrics.provided.reads.call("products"),
+    )
     read_product = providers.Singleton(ReadProduct, look_up=shared_products)
     find_product = providers.Singleton(FindProduct, **_reading)
     create_product = providers.Singleton(CreateProduct, **_writing)
@@ -187,6 +213,9 @@ class Container(containers.DeclarativeContainer):
     verify_stock = providers.Singleton(VerifyStock, **_reading)
     sample_stock = providers.Singleton(SampleStock, **_reading)
     repair_stock = providers.Singleton(RepairStock, **_writing)
+    record_differences = providers.Singleton(RecordDifferences, **_reading)
+    count_stock = providers.Singleton(CountStock, **_reading, low=settings.provided.low_stock)
+    read_counts = providers.Singleton(ReadCounts, **_reading)
 
     lifetimes = providers.Singleton(
         SessionLifetimes,
@@ -245,6 +274,25 @@ class Container(containers.DeclarativeContainer):
         leeway=settings.provided.token_leeway,
     )
 
+    vitals = providers.Singleton(
+        Vitals,
+        metrics=metrics,
+        intake=intake,
+        passwords=hasher,
+        reads=providers.Dict(products=shared_products, orders=shared_orders, lists=shared_lists),
+        pools=providers.Selector(
+            settings.provided.store,
+            memory=providers.Object(None),
+            sqlite=engines,
+            postgresql=engines,
+        ),
+        read_counts=read_counts,
+    )
+
+    exposition = providers.Singleton(
+        Exposition, metrics=metrics, vitals=vitals, token=settings.provided.metrics_token
+    )
+
     # What a process does again and again while it serves: `shop.adapters.background`.
     background_tasks = providers.List(
         _every(60, "make_searchable", make_searchable),
@@ -252,6 +300,12 @@ class Container(containers.DeclarativeContainer):
         _every(600, "purge_attempts", purge_attempts),
         _every(600, "purge_keys", purge_keys),
         _every(60, "count_lists", count_lists),
+        _every(120, "count_stock", count_stock),
+        # Each process tells its own.
+        providers.Factory(PeriodicTask, name="vitals", every=1, run=vitals, once=False),
+        providers.Factory(
+            PeriodicTask, name="counts", every=15, run=vitals.provided.tell_counts, once=False
+        ),
     )
     background_times = providers.Singleton(BackgroundTimes)
     background = providers.Singleton(
@@ -266,6 +320,17 @@ class Container(containers.DeclarativeContainer):
     health = providers.Singleton(
         Health, drain=drain, intake=intake, background=background, schema=schema
     )
+
+
+def _name_use_cases() -> None:
+    """Whoever opens units of work does it under its own name, which what is observed is told by."""
+    for name, provider in Container.providers.items():
+        if isinstance(provider, providers.Singleton) and "unit_of_work" in provider.kwargs:
+            named = providers.Factory(for_use_case, name, provider.kwargs["unit_of_work"])
+            provider.add_kwargs(unit_of_work=named)
+
+
+_name_use_cases()
 
 
 def build_container(settings: Settings) -> Container:

@@ -100,6 +100,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     request_timeout: Seconds = 10.0
     request_deadline: Seconds = 15.0
     idempotency_key_lifetime: Seconds = 86_400.0 * 7
+    metrics_address: Annotated[
+        str,
+        Meta(
+            pattern=r"^((\[[0-9A-Fa-f:.%]+\]|[^:\[\]/\s]+):[0-9]{1,5})?$",
+            description="an address and a port, such as 127.0.0.1:9100 or [::1]:9100",
+        ),
+    ] = ""
+    metrics_token: Annotated[
+        str,
+        Meta(
+            pattern="^([!-~]{16,200})?$",
+            description="16 to 200 printable ASCII characters without blanks",
+        ),
+    ] = ""
+    low_stock: Annotated[int, Meta(ge=0, le=1_000_000)] = 5
     drain_seconds: Annotated[float, Meta(ge=0, le=DRAIN_SECONDS_MAX)] | None = None
     keep_alive: bool = True
     keep_alive_timeout: Annotated[float, Meta(ge=1, le=3_600)] = 10.0

@@ -142,7 +142,7 @@ async def test_an_unknown_method_is_no_word_of_the_client(log: Log) -> None:
     async with client_of(container_for(settings_for(access_log=True))) as client:
         await client.request("INVENTED", "/api/products/")
         await client.head("/api/products/")
-    assert [line["method"] for line in requests_in(log)] == ["(other)", "HEAD"]
+    assert [line["method"] for line in requests_in(log)] == ["_OTHER", "HEAD"]
     assert requests_in(log)[1]["bytes"] == 0
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from shop.domain.keys import KeyedAnswer
 from shop.domain.orders import HistoryEntry, Order
+from shop.domain.pages import CountedList
 from shop.domain.products import Product
 from shop.domain.sessions import RefreshToken, SessionFamily
 from shop.domain.stock import StockMovement
@@ -87,6 +88,7 @@ class Tables:
     attempts: MutableMapping[bytes, Attempts] = field(default_factory=dict)
     leases: MutableMapping[str, Lease] = field(default_factory=dict)
     keys: MutableMapping[tuple[int, str], KeyedAnswer] = field(default_factory=dict)
+    lengths: MutableMapping[tuple[str, int], CountedList] = field(default_factory=dict)
     _: KW_ONLY
     ids: defaultdict[str, Iterator[int]] = field(default_factory=lambda: defaultdict(_from_one))
     """The next id of each table; as in a database, one that was taken is not given again."""

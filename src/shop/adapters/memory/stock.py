@@ -15,6 +15,7 @@ from shop.domain.stock import (
     MovementQuery,
     OrderAudit,
     StockAudit,
+    StockLevels,
     StockMovement,
 )
 
@@ -115,6 +116,17 @@ class MemoryStockRepository(StockRepository):
             )
         ]
         return [a for a in audits if a.taken != a.moved], ids[-1] if ids else None
+
+    async def count_levels(self, after: int, *, low: int, limit: int) -> StockLevels:
+        ids = sorted(id_ for id_ in self._products if id_ > after)[:limit]
+        some = [self._products[id_] for id_ in ids]
+        stocks = [product.stock for product in some if not product.archived]
+        return StockLevels(
+            out_of_stock=stocks.count(0),
+            low=sum(1 <= stock <= low for stock in stocks),
+            below_zero=sum(product.stock < 0 for product in some),
+            last=ids[-1] if ids else None,
+        )
 
     def _ledger(self, product_id: int) -> list[StockMovement]:
         """A product's movements, the oldest first."""

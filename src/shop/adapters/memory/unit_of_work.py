@@ -132,4 +132,4 @@ class MemoryUnitOfWork(UnitOfWork):
 
     @property
     def lengths(self) -> MemoryLengthRepository:
-        return MemoryLengthRepository()
+        return MemoryLengthRepository(self._open)

@@ -1,17 +1,19 @@
 """Database engines, each with connections of its own, set up for SQLite or PostgreSQL."""
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import URL, Connection, NullPool, event
+from sqlalchemy import URL, AsyncAdaptedQueuePool, Connection, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from shop.adapters.sql.connections import Kept, PooledConnection
 from shop.adapters.sql.files import make_private
 from shop.adapters.sql.servers import Servers, set_up_in_transaction
+from shop.adapters.sql.statements import StatementObserver, observe_statements
 from shop.adapters.sql.urls import parse_url, read_only_url, split_options, sqlite_file
 from shop.adapters.turns import UserTurns
 
@@ -55,6 +57,14 @@ class DatabaseOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PoolState:
+    in_use: int
+    size: int
+    awaited: int
+    """How many wait for a connection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
     """Connections in autocommit mode: units of work begin and end their transactions by themselves.
 
@@ -82,11 +92,13 @@ class Engines:
     """None of SQLite."""
     abandoned: set["asyncio.Task[None]"] = field(default_factory=set)
     """The COMMITs nobody waits for any more."""
+    awaited: Counter[AsyncEngine] = field(default_factory=Counter)
+    """How many wait for a connection."""
 
     async def connect(self, engine: AsyncEngine) -> PooledConnection:
         kept = self.kept.get(engine)
         if kept is None:
-            return await PooledConnection.of(engine)
+            return await self._open(engine)
         while kept.connections:
             lent = kept.connections.pop()
             if lent.is_current(self.servers):
@@ -95,9 +107,33 @@ class Engines:
             await lent.close()
         kept.waiting += 1
         try:
-            return await PooledConnection.of(engine)
+            return await self._open(engine)
         finally:
             kept.waiting -= 1
+
+    async def _open(self, engine: AsyncEngine) -> PooledConnection:
+        self.awaited[engine] += 1
+        try:
+            return await PooledConnection.of(engine)
+        finally:
+            self.awaited[engine] -= 1
+
+    @property
+    def pools(self) -> Mapping[str, PoolState]:
+        """How each does, by name."""
+        engines = {"write": self.write, "read": self.read, "look_up": self.look_up}
+        if self.intake is not self.write:
+            engines["intake"] = self.intake
+        return {name: self._state(engine) for name, engine in engines.items()}
+
+    def _state(self, engine: AsyncEngine) -> PoolState:
+        pool = engine.pool
+        assert isinstance(pool, AsyncAdaptedQueuePool)
+        kept = self.kept.get(engine)
+        unused = len(kept.connections) if kept is not None else 0
+        return PoolState(
+            in_use=pool.checkedout() - unused, size=pool.size(), awaited=self.awaited[engine]
+        )
 
     async def give_back(self, lent: PooledConnection) -> None:
         kept = self.kept.get(lent.engine)
@@ -115,15 +151,23 @@ class Engines:
             await engine.dispose()
 
 
-def create_engines(url: str, options: DatabaseOptions | None = None) -> Engines:
+def create_engines(
+    url: str,
+    options: DatabaseOptions | None = None,
+    *,
+    observers: Sequence[StatementObserver] = (),
+) -> Engines:
     parsed = parse_url(url)
     options = options or DatabaseOptions()
-    if parsed.get_backend_name() == "sqlite":
-        return _sqlite_engines(parsed, options)
-    if options.inspecting:
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    if options.inspecting and not is_sqlite:
         # Both work then: PgBouncer, and a server without one.
         options = replace(options, pgbouncer=True)
-    return _postgresql_engines(parsed, options)
+    made = (_sqlite_engines if is_sqlite else _postgresql_engines)(parsed, options)
+    # SQLite has one writer, so there the first two are the same.
+    for engine in {made.write, made.intake, made.read, made.look_up, made.patient}:
+        observe_statements(engine, observers)
+    return made
 
 
 # Whatever the database's default is: the rules about locks are made for this level.

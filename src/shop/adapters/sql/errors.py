@@ -1,5 +1,6 @@
 """What the database and its drivers raise, in the words of the domain."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -118,6 +119,30 @@ def translated(error: BaseException) -> ShopError | None:
     if state is not None and state[:2] in _REFUSED_CLASSES:
         return StoreUnavailable("The database refuses the shop's connections.")
     return None
+
+
+_KINDS = {"40001": "serialization", "40P01": "deadlock", "23505": "unique"}
+
+
+def kind_of(error: BaseException) -> str:
+    """What went wrong, in one word of few, for who counts it."""
+    cause = driver_error(error)
+    state = getattr(cause, "sqlstate", None)
+    if state in _KINDS:
+        return _KINDS[state]
+    if isinstance(cause, _StalePlan):
+        return "stale_plan"
+    if getattr(cause, "sqlite_errorcode", None) in _SQLITE_CONFLICTS:
+        return "unique"
+    if isinstance(cause, asyncio.CancelledError):
+        return "cancelled"
+    match translated(error):
+        case LockTimeout():
+            return "lock_timeout"
+        case StoreUnavailable():
+            return "unavailable"
+        case _:
+            return "other"
 
 
 def was_refused(error: BaseException) -> bool:

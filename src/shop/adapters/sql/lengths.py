@@ -1,6 +1,6 @@
 """How long the longest lists are, in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from sqlalchemy import ColumnElement, Select, func, literal, select, union_all
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shop.adapters.sql import tables
 from shop.adapters.sql.rows import insert_into, read_rows
 from shop.adapters.system import utc_now
-from shop.domain.pages import COUNTED_MAX, ListLength
+from shop.domain.pages import COUNTED_MAX, CountedList, ListLength
 from shop.domain.ports import LengthRepository
 
 PRODUCTS, IN_STOCK, SOLD_OUT = "products", "products in stock", "products sold out"
@@ -74,3 +74,9 @@ class SqlLengthRepository(LengthRepository):
         now = utc_now()
         rows = [{**asdict(length), "counted_at": now} for length in lengths]
         await self._connection.execute(statement, rows)
+
+    async def known(self, names: Collection[str]) -> Sequence[CountedList]:
+        statement = select(_lengths.c.list, _lengths.c.length, _lengths.c.counted_at).where(
+            _lengths.c.list.in_(names), _lengths.c.user_id == 0
+        )
+        return [CountedList(**row) for row in await read_rows(self._connection, statement)]

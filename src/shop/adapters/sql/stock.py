@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Select,
+    and_,
     bindparam,
     case,
     func,
@@ -34,6 +35,7 @@ from shop.domain.stock import (
     MovementQuery,
     OrderAudit,
     StockAudit,
+    StockLevels,
     StockMovement,
 )
 
@@ -162,6 +164,27 @@ class SqlStockRepository(StockRepository):
         taken, moved = audits.selected_columns.taken, audits.selected_columns.moved
         rows = await self._connection.execute(audits.having(taken != moved))
         return [_order_audit(row) for row in rows], last
+
+    async def count_levels(self, after: int, *, low: int, limit: int) -> StockLevels:
+        # Of a product that is for sale the narrow table says so: see `tables.listings`.
+        some = (
+            select(_stock.c.product_id, _stock.c.on_hand, tables.listings.c.archived)
+            .join_from(_stock, tables.listings, tables.listings.c.product_id == _stock.c.product_id)
+            .where(_stock.c.product_id > after)
+            .order_by(_stock.c.product_id)
+            .limit(limit)
+            .subquery()
+        )
+        for_sale = some.c.archived == False  # noqa: E712 - a column
+        levels = {
+            "out_of_stock": and_(for_sale, some.c.on_hand == 0),
+            "low": and_(for_sale, some.c.on_hand.between(1, low)),
+            "below_zero": some.c.on_hand < 0,
+        }
+        counts = [func.count().filter(which).label(name) for name, which in levels.items()]
+        statement = select(*counts, func.max(some.c.product_id).label("last"))
+        [row] = await read_rows(self._connection, statement)
+        return StockLevels(**row)
 
 
 def _movement_from(row: ReadRow) -> StockMovement:

@@ -146,5 +146,8 @@ def _undecided(
 
 def _placed(order: Order) -> Event:
     return Event(
-        name="order.placed", about={"user": order.user_id, "order": order.id}, security=False
+        name="order.placed",
+        about={"user": order.user_id, "order": order.id},
+        security=False,
+        pieces=sum(line.quantity for line in order.lines),
     )

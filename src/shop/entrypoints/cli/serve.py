@@ -23,9 +23,10 @@ from shop.entrypoints.cli.running import (
 )
 from shop.entrypoints.container import Container
 from shop.entrypoints.demo import demo_users_left
+from shop.entrypoints.exposition import split_address
 from shop.entrypoints.keys import load_keys
 from shop.entrypoints.logs import set_up_logging
-from shop.entrypoints.metrics import MULTIPROCESS_VARIABLE, reserve_files
+from shop.entrypoints.metrics_files import MULTIPROCESS_VARIABLE, reserve_files
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
 from shop.entrypoints.workers import GRANIAN_LOGS, STOP_SECONDS_MAX, Server, loader
 
@@ -55,6 +56,8 @@ def serve(host: str, port: int, workers: int) -> None:
     settings = load_settings()
     # First: who cannot serve makes no key and no database, and upgrades none.
     _check_port(host, port)
+    if settings.metrics_address:
+        _check_metrics_address(settings.metrics_address, port)
     # Here, too, a wrong key file is one sentence, not a worker that dies again and again.
     load_keys(settings)
     if settings.store == "memory":
@@ -136,6 +139,21 @@ async def _refuse_demo_users(container: Container) -> None:
             f"SHOP_ENVIRONMENT is production, but everybody knows the password of {', '.join(left)}"
             f" from `shop demo`. Run {commands}, or `shop set-password` for a password of your own."
         )
+
+
+def _check_metrics_address(address: str, port: int) -> None:
+    """Workers share it, so that another server there would be let in: it must be free."""
+    host, own = split_address(address)
+    if own == port or not 0 < own < 65_536:
+        raise SettingsError(
+            "SHOP_METRICS_ADDRESS is wrong: it needs a port of its own, from 1 to 65535."
+        )
+    try:
+        _check_port(host, own)
+    except click.ClickException as error:
+        raise SettingsError(
+            f"SHOP_METRICS_ADDRESS is wrong: {error.message.partition(';')[0]}."
+        ) from error
 
 
 def _check_port(host: str, port: int) -> None:

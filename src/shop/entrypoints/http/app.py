@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 
 from shop.entrypoints.container import Container
 from shop.entrypoints.demo import make_demo
+from shop.entrypoints.exposition import exposed
 from shop.entrypoints.http import docs
 from shop.entrypoints.http.access_log import AccessLog
 from shop.entrypoints.http.api.problems import EXCEPTION_HANDLERS
@@ -33,7 +34,8 @@ def build_app(container: Container) -> ASGIApp:
     app = Litestar(
         route_handlers=[
             api_router(container),
-            metrics_text,
+            # At a port of their own they are not here as well.
+            *([] if settings.metrics_address else [metrics_text]),
             docs.welcome,
             docs.openapi_json,
             docs.docs_page,
@@ -86,7 +88,8 @@ async def _running(container: Container, _app: Litestar) -> AsyncIterator[None]:
         await make_demo(container)
     container.background().start()
     try:
-        yield
+        async with exposed(container.exposition(), container.settings().metrics_address):
+            yield
     finally:
         await container.background().stop()
         await container.intake().close()

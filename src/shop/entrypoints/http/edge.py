@@ -105,6 +105,7 @@ class Edge:
         request_id = _request_id(scope["headers"])
         work = Work(request_id=request_id)
         context = work_under_way.set(work)
+        self._metrics.active_requests += 1
         started = time.perf_counter()
         status = size = 0
         method = scope["method"]
@@ -134,12 +135,14 @@ class Edge:
             await self._app(scope, self._in_time(scope, receive), send_with_id)
         finally:
             seconds = time.perf_counter() - started
-            known = method if method in _METHODS else "(other)"
+            self._metrics.active_requests -= 1
+            known = method if method in _METHODS else "_OTHER"
             self._metrics.request_done(
                 method=known,
                 route=scope.get("path_template") or "(none)",
                 status=status,
                 seconds=seconds,
+                refusal=work.problem,
             )
             self._access_log(scope, work, method=known, status=status, seconds=seconds, size=size)
             work_under_way.reset(context)

@@ -1,14 +1,23 @@
-"""Metrics over HTTP, for Prometheus: `/metrics`."""
+"""Metrics over HTTP, for Prometheus: `/metrics`, where they have no port of their own."""
 
-from litestar import Response, get
+from typing import Any
+
+from litestar import Request, Response, get
 from litestar.di import NamedDependency
 
+from shop.entrypoints.exposition import Exposition
 from shop.entrypoints.http.access import PUBLIC
 from shop.entrypoints.http.access_log import QUIET
-from shop.entrypoints.metrics import CONTENT_TYPE, Metrics
 
 
-@get("/metrics", opt=PUBLIC | QUIET, include_in_schema=False, sync_to_thread=True)
-def metrics_text(metrics: NamedDependency[Metrics]) -> Response[bytes]:
-    """Like health it is for anybody who reaches the port: keep it from the internet."""
-    return Response(metrics.text(), media_type=CONTENT_TYPE)
+@get("/metrics", opt=PUBLIC | QUIET, include_in_schema=False)
+async def metrics_text(
+    request: Request[Any, Any, Any], exposition: NamedDependency[Exposition]
+) -> Response[bytes]:
+    """Without SHOP_METRICS_TOKEN it is for anybody who reaches the port, as health is."""
+    content, media_type = await exposition(
+        authorization=request.headers.get("authorization", ""),
+        accept=request.headers.get("accept", ""),
+    )
+    # As a header: to a media type Litestar would add the character set a second time.
+    return Response(content, headers={"content-type": media_type, "vary": "accept"})

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
+from shop.adapters.work import work_under_way
 from shop.domain.users import Caller
 from shop.entrypoints.http.api.etags import if_none_match_in, is_known, tag_of
 
@@ -37,6 +38,8 @@ class _Answer:
     body: bytes
     tag: str
     """Empty of what is not to be known again: refusals."""
+    problem: str | None
+    """The code of a refusal."""
 
 
 class ShareReads(Protocol):
@@ -77,6 +80,8 @@ class SharedAnswers:
             ),
             asker=caller.user_id,
         )
+        if answer.problem is not None and (own := work_under_way.get()) is not None:
+            own.problem = answer.problem
         known = answer.tag and is_known(answer.tag, if_none_match_in(scope["headers"]))
         await send(
             {
@@ -104,7 +109,8 @@ class SharedAnswers:
         tag = tag_of(body) if start["status"] == 200 else ""
         if tag:
             headers.append((b"etag", tag.encode()))
-        return _Answer(start["status"], headers, body, tag)
+        read = work_under_way.get()
+        return _Answer(start["status"], headers, body, tag, read.problem if read else None)
 
 
 async def _nothing() -> ReceiveMessage:
