@@ -24,6 +24,7 @@ from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.rows import read_rows
 from shop.adapters.sql.schema import SqlSchema
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
+from shop.adapters.sql.statements import StatementObserver
 from shop.adapters.sql.stock import movement_row
 from shop.adapters.system import utc_now
 from shop.domain.keys import KeyedRequest
@@ -256,9 +257,14 @@ def memory_store() -> Store:
 
 
 @asynccontextmanager
-async def sql_store(url: str, options: DatabaseOptions | None = None) -> AsyncIterator[Store]:
+async def sql_store(
+    url: str,
+    options: DatabaseOptions | None = None,
+    *,
+    observers: Sequence[StatementObserver] = (),
+) -> AsyncIterator[Store]:
     """Over a database that is migrated."""
-    engines = create_engines(url, options)
+    engines = create_engines(url, options, observers=observers)
     try:
         yield Store(
             name=engines.write.dialect.name,

@@ -6,7 +6,10 @@ callers at once takes their work along with their calls.
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
+
+from shop.domain.ports import UnitOfWork, UnitOfWorkFactory
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -20,6 +23,23 @@ class Work:
     """The batch of the intake that decided the request's order last."""
     batch_wait: float | None = None
     """Seconds that the order waited for its first batch to begin."""
+    use_case: str | None = None
+    """The one that opened a unit of work last, by its name in the container."""
 
 
 work_under_way: ContextVar[Work | None] = ContextVar("work_under_way", default=None)
+
+
+def for_use_case(name: str, unit_of_work: UnitOfWorkFactory) -> UnitOfWorkFactory:
+    """Units of work that say for which use case they are opened."""
+
+    def opened(**options: Any) -> UnitOfWork:
+        work = work_under_way.get()
+        if work is None:
+            # Of a command, or a task in the background.
+            work_under_way.set(Work(use_case=name))
+        else:
+            work.use_case = name
+        return unit_of_work(**options)
+
+    return opened

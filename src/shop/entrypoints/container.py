@@ -22,6 +22,7 @@ from shop.adapters.sql.engine import DatabaseOptions, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.schema import SqlSchema
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
+from shop.adapters.work import for_use_case
 from shop.domain.services.advance_order import AdvanceOrder, PayOrder
 from shop.domain.services.amend_order import AmendOrder
 from shop.domain.services.cancel_order import CancelOrder
@@ -106,7 +107,13 @@ class Container(containers.DeclarativeContainer):
         application_name=settings.provided.database_application_name,
         pgbouncer=settings.provided.database_pgbouncer,
     )
-    engines = providers.Singleton(create_engines, settings.provided.database_url, database_options)
+    statement_observers = providers.List(metrics)
+    engines = providers.Singleton(
+        create_engines,
+        settings.provided.database_url,
+        database_options,
+        observers=statement_observers,
+    )
     memory = providers.Singleton(MemoryDatabase)
     listeners = providers.List(audit.provided.listen, metrics.provided.events_happened)
     unit_of_work = providers.Selector(
@@ -262,6 +269,17 @@ class Container(containers.DeclarativeContainer):
     health = providers.Singleton(
         Health, drain=drain, intake=intake, background=background, schema=schema
     )
+
+
+def _name_use_cases() -> None:
+    """Whoever opens units of work does it under its own name, which what is observed is told by."""
+    for name, provider in Container.providers.items():
+        if isinstance(provider, providers.Singleton) and "unit_of_work" in provider.kwargs:
+            named = providers.Factory(for_use_case, name, provider.kwargs["unit_of_work"])
+            provider.add_kwargs(unit_of_work=named)
+
+
+_name_use_cases()
 
 
 def build_container(settings: Settings) -> Container:

@@ -20,6 +20,7 @@ from prometheus_client import (
 
 from shop.adapters.background import BackgroundObserver
 from shop.adapters.intake import IntakeObserver
+from shop.adapters.sql.statements import StatementObserver
 from shop.domain.events import Event
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -46,7 +47,7 @@ def reserve_files(folder: Path, number: int) -> None:
                 os.posix_fallocate(file.fileno(), 0, size)
 
 
-class Metrics(IntakeObserver, BackgroundObserver):
+class Metrics(IntakeObserver, BackgroundObserver, StatementObserver):
     """One for a process. Labels are routes, never paths: what clients make up makes no series."""
 
     def __init__(self) -> None:

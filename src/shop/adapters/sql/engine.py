@@ -1,7 +1,7 @@
 """Database engines, each with connections of its own, set up for SQLite or PostgreSQL."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from shop.adapters.sql.connections import Kept, PooledConnection
 from shop.adapters.sql.files import make_private
 from shop.adapters.sql.servers import Servers, set_up_in_transaction
+from shop.adapters.sql.statements import StatementObserver, observe_statements
 from shop.adapters.sql.urls import parse_url, split_options, sqlite_file
 from shop.adapters.turns import UserTurns
 
@@ -103,12 +104,20 @@ class Engines:
             await engine.dispose()
 
 
-def create_engines(url: str, options: DatabaseOptions | None = None) -> Engines:
+def create_engines(
+    url: str,
+    options: DatabaseOptions | None = None,
+    *,
+    observers: Sequence[StatementObserver] = (),
+) -> Engines:
     parsed = parse_url(url)
     options = options or DatabaseOptions()
-    if parsed.get_backend_name() == "sqlite":
-        return _sqlite_engines(parsed, options)
-    return _postgresql_engines(parsed, options)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    made = (_sqlite_engines if is_sqlite else _postgresql_engines)(parsed, options)
+    # SQLite has one writer, so there the first two are the same.
+    for engine in {made.write, made.intake, made.read, made.look_up, made.patient}:
+        observe_statements(engine, observers)
+    return made
 
 
 # Whatever the database's default is: the rules about locks are made for this level.
