@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from shop.adapters.shared_reads import ReadLimits, SharedReads, once_for_all
+from shop.adapters.shared_reads import ReadLimits, ReadObserver, SharedReads, once_for_all
+from shop.adapters.work import Work, work_under_way
 from shop.domain.errors import Overloaded, StoreUnavailable
 
 ANN, BOB = 1, 2
@@ -262,3 +263,35 @@ async def test_who_leads_as_many_as_he_may_waits_in_a_line_of_his_own(shelf: She
     assert await outcomes(*tasks) == ["slow 0", "ann's 0", "bob's 0"]
     assert not shared._lines
     assert not shared._leading
+
+
+class Carried(ReadObserver):
+    """Who was carried by which read, and what has ended."""
+
+    def __init__(self) -> None:
+        self.began: list[tuple[Work, list[Work]]] = []
+        self.ended: list[Work] = []
+
+    def read_began(self, read: Work, carried: Sequence[Work]) -> None:
+        assert work_under_way.get() is read
+        self.began.append((read, list(carried)))
+
+    def read_ended(self, read: Work) -> None:
+        self.ended.append(read)
+
+
+async def test_an_observer_knows_whom_each_read_is_for_until_it_ends(shelf: Shelf) -> None:
+    carried = Carried()
+    shared = SharedReads(shelf, observer=carried)
+    works = [Work(request_id=name) for name in "abc"]
+
+    async def asked(work: Work) -> str:
+        work_under_way.set(work)
+        return await shared("tea")
+
+    await asyncio.gather(asked(works[0]), asked(works[1]))
+    shelf.failures.append(StoreUnavailable("gone"))
+    with pytest.raises(StoreUnavailable):
+        await asked(works[2])
+    assert [whose for _, whose in carried.began] == [works[:2], works[2:]]
+    assert carried.ended == [read for read, _ in carried.began]

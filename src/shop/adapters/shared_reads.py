@@ -7,12 +7,13 @@ asked, as if each had read alone, and nothing is kept that could be stale.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
 from shop.adapters.deadlines import Deadlines
 from shop.adapters.lines import Call, Line
+from shop.adapters.work import Work, work_under_way
 from shop.domain.errors import Overloaded
 
 Q = TypeVar("Q")
@@ -39,6 +40,16 @@ class ReadLimits:
     """How many reads that others may wait for are read at once on behalf of one asker."""
 
 
+class ReadObserver:
+    """Told what is read for whom; this one does nothing with it."""
+
+    def read_began(self, read: Work, carried: Sequence[Work]) -> None:
+        """A read begins, as work of its own. `carried` is whose requests it answers."""
+
+    def read_ended(self, read: Work) -> None:
+        """It is done, or failed. Who asked has no answer yet."""
+
+
 _NOBODY_WAITS = "nobody waits for this read any more"
 
 
@@ -59,6 +70,8 @@ class _Reading:
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Call(Call[Q, A]):
     asker: int
+    work: Work | None = field(default_factory=work_under_way.get)
+    """The caller's."""
     reading: _Reading | None = None
 
 
@@ -71,8 +84,15 @@ class SharedReads(Generic[Q, A]):
     else is there, he waits in a line of his own.
     """
 
-    def __init__(self, read: Read[Q, A], limits: ReadLimits | None = None) -> None:
+    def __init__(
+        self,
+        read: Read[Q, A],
+        limits: ReadLimits | None = None,
+        *,
+        observer: ReadObserver | None = None,
+    ) -> None:
         self._read = read
+        self._observer = observer
         self._limits = limits or ReadLimits()
         self._lines: dict[tuple[Hashable, int], Line[_Call[Q, A]]] = {}
         self._deadlines = Deadlines[_Call[Q, A]](
@@ -131,7 +151,7 @@ class SharedReads(Generic[Q, A]):
             call.reading = reading
         try:
             try:
-                answers = await self._read([call.request for call in batch])
+                answers = await self._read_for(batch)
             finally:
                 reading.is_over = True
             if len(answers) != len(batch):
@@ -150,6 +170,18 @@ class SharedReads(Generic[Q, A]):
             self._leading[leader] -= 1
             if not self._leading[leader]:
                 del self._leading[leader]
+
+    async def _read_for(self, batch: list[_Call[Q, A]]) -> Sequence[A]:
+        requests = [call.request for call in batch]
+        if self._observer is None:
+            return await self._read(requests)
+        read = Work()
+        work_under_way.set(read)
+        self._observer.read_began(read, [call.work for call in batch if call.work is not None])
+        try:
+            return await self._read(requests)
+        finally:
+            self._observer.read_ended(read)
 
     def _may_lead(self, asker: int) -> bool:
         return asker == NOBODY or self._leading[asker] < self._limits.led_max

@@ -11,7 +11,7 @@ from shop.adapters import system
 from shop.adapters.attempt_queue import ProcessAttemptQueue
 from shop.adapters.audit import LogAudit
 from shop.adapters.background import Background, BackgroundTimes, PeriodicTask
-from shop.adapters.intake import Intake, IntakeLimits
+from shop.adapters.intake import Intake, IntakeLimits, IntakeObservers
 from shop.adapters.memory.database import MemoryDatabase
 from shop.adapters.memory.schema import MemorySchema
 from shop.adapters.memory.unit_of_work import MemoryUnitOfWork
@@ -94,6 +94,9 @@ class Container(containers.DeclarativeContainer):
     audit = providers.Singleton(LogAudit)
     metrics = providers.Singleton(Metrics)
     drain = providers.Singleton(Drain)
+    # Where they are switched on, in a process that serves: `trace` and `report_errors`, below.
+    traces: providers.Provider[Any] = providers.Object(None)
+    error_reports: providers.Provider[Any] = providers.Object(None)
 
     database_options = providers.Singleton(
         DatabaseOptions,
@@ -280,6 +283,34 @@ def _name_use_cases() -> None:
 
 
 _name_use_cases()
+
+
+def trace(container: Container) -> None:
+    """Trace what is made of this container from now on. Once in a process that serves."""
+    # Here, so that nobody else pays for it.
+    from shop.entrypoints.traces import open_traces, trace_calls
+
+    settings = container.settings()
+    traces = open_traces(
+        endpoint=settings.traces_address,
+        share=settings.traces_sample,
+        environment=settings.environment,
+        database=settings.store,
+    )
+    container.traces.override(traces)
+    container.intake.add_kwargs(
+        observer=providers.Factory(IntakeObservers, container.metrics, container.traces)
+    )
+    container.statement_observers.add_args(container.traces)
+    for shared in (container.shared_products, container.shared_orders):
+        shared.add_kwargs(observer=container.traces)
+    for name, provider in container.providers.items():
+        if isinstance(provider, providers.Singleton) and is_use_case(provider.cls):
+            trace_calls(provider.cls, name)
+
+
+def is_use_case(kind: type) -> bool:
+    return kind.__module__.startswith("shop.domain.services.")
 
 
 def build_container(settings: Settings) -> Container:

@@ -107,6 +107,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     access_log: bool = False
+    traces_endpoint: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^/?#@\s]+(/[^?#\s]*)?)?$",
+            description=(
+                "an address without user, ? and #, such as http://127.0.0.1:4318/v1/traces; what a "
+                "collector must be told beside is in OTEL_EXPORTER_OTLP_HEADERS"
+            ),
+        ),
+    ] = ""
+    traces_sample: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    sentry_dsn: Annotated[
+        str,
+        Meta(
+            # It has a key in it.
+            pattern=r"^(https?://[^/?#@:\s]+(:[^/?#@\s]*)?@[^/?#@\s]+/([^?#\s]*/)?[0-9]+)?$",
+            description="a DSN as Sentry shows it, such as https://key@sentry.example/1",
+        ),
+    ] = ""
 
     @property
     def store(self) -> Literal["memory", "sqlite", "postgresql"]:
@@ -118,6 +137,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.drain_seconds is not None:
             return self.drain_seconds
         return _DRAIN_SECONDS[self.environment]
+
+    @property
+    def traces_address(self) -> str:
+        """With the path that OTLP gives it, if it has none."""
+        scheme, _, rest = self.traces_endpoint.partition("://")
+        host, _, path = rest.partition("/")
+        return f"{scheme}://{host}/{path or 'v1/traces'}"
 
     @property
     def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
