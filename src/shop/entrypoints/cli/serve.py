@@ -16,6 +16,7 @@ from granian.http import HTTP1Settings
 from shop.entrypoints.cli.running import HOST, address_of, note_slow_search, opened, port_option
 from shop.entrypoints.container import Container
 from shop.entrypoints.demo import demo_users_left
+from shop.entrypoints.failures import reported
 from shop.entrypoints.keys import load_keys
 from shop.entrypoints.metrics import MULTIPROCESS_VARIABLE, reserve_files
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
@@ -43,6 +44,11 @@ def serve(host: str, port: int, workers: int) -> None:
     serves on, then requests under way are answered. A second time it hurries.
     """
     settings = load_settings()
+    with reported(settings):
+        _check_and_serve(settings, host, port, workers)
+
+
+def _check_and_serve(settings: Settings, host: str, port: int, workers: int) -> None:
     # Here, too, a wrong key file is one sentence, not a worker that dies again and again.
     load_keys(settings)
     if settings.store == "memory":
