@@ -24,7 +24,7 @@ def parsed(*values: bytes) -> TraceParent | None:
 )
 def test_a_parent_says_whether_it_is_sampled(flags: str, is_sampled: bool) -> None:
     assert parsed(f"00-{TRACE}-{SPAN}-{flags}".encode()) == TraceParent(
-        trace_id=int(TRACE, 16), span_id=int(SPAN, 16), is_sampled=is_sampled
+        trace_id=TRACE.encode(), span_id=SPAN.encode(), is_sampled=is_sampled
     )
 
 
@@ -80,8 +80,8 @@ class Time:
         return self.now
 
 
-PARENT = TraceParent(trace_id=1, span_id=1, is_sampled=True)
-UNSAMPLED = TraceParent(trace_id=1, span_id=1, is_sampled=False)
+PARENT = TraceParent(TRACE.encode(), SPAN.encode(), is_sampled=True)
+UNSAMPLED = TraceParent(TRACE.encode(), SPAN.encode(), is_sampled=False)
 
 
 def test_without_a_parent_a_share_is_sampled() -> None:

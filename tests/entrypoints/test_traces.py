@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -188,17 +188,30 @@ async def test_a_batch_knows_its_trace(api: Api, exporter: InMemorySpanExporter)
     ]
 
 
-async def test_a_read_for_many_is_linked_with_them(
+async def test_a_read_for_many_is_part_of_one_trace_and_linked_from_the_others(
     api: Api, exporter: InMemorySpanExporter
 ) -> None:
     product = await api.given_product()
-    await api.customer.get(f"/api/products/{product.id}/")
-    [request] = named(exporter, "GET /api/products/{product_id}")
-    [read] = named(exporter, "shared read")
-    assert [link.context for link in request.links] == [read.context]
-    assert [link.context for link in read.links] == [request.context]
-    [look_up] = named(exporter, "look_up_products")
-    assert look_up.parent == read.context
+    await asyncio.gather(*(api.customer.get(f"/api/products/{product.id}/") for _ in range(4)))
+    requests = by_id(named(exporter, "GET /api/products/{product_id}"))
+    use_cases = by_id(named(exporter, "read_product"))
+    look_ups = named(exporter, "look_up_products")
+    assert len(requests) == 4
+    assert 1 <= len(look_ups) < 4
+    readers = [parent_of(parent_of(each, use_cases), requests) for each in look_ups]
+    linked = [link.context.span_id for request in requests.values() for link in request.links]
+    assert len(linked) == 4 - len(readers)
+    assert set(linked) <= set(by_id(readers))
+    assert not [reader for reader in readers if reader.links]
+
+
+def by_id(spans: Sequence[ReadableSpan]) -> dict[int, ReadableSpan]:
+    return {span.context.span_id: span for span in spans if span.context}
+
+
+def parent_of(span: ReadableSpan, among: Mapping[int, ReadableSpan]) -> ReadableSpan:
+    assert span.parent is not None
+    return among[span.parent.span_id]
 
 
 async def test_nothing_of_a_query_a_body_or_a_header_is_in_a_span(

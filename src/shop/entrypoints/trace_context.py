@@ -7,18 +7,17 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 FOREIGN_TRACES_MAX = 10.0
 """Traces that clients ask for, a second in a process: so many are taken, and as many at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceParent:
-    """The span of somebody else that caused a request."""
+class TraceParent(NamedTuple):
+    """The span of somebody else that caused a request; its ids are hexadecimal digits."""
 
-    trace_id: int
-    span_id: int
+    trace_id: bytes
+    span_id: bytes
     is_sampled: bool
 
 
@@ -27,6 +26,7 @@ _VERSION_0 = b"00"
 _TRACEPARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _BYTES_MAX = 512
 _SAMPLED = 0x01
+_NO_TRACE, _NO_SPAN = b"0" * 32, b"0" * 16
 
 
 def trace_parent(headers: Iterable[tuple[bytes, bytes]]) -> TraceParent | None:
@@ -45,14 +45,9 @@ def _parse(value: bytes) -> TraceParent | None:
     if match is None:
         return None
     version, trace_id, span_id, flags, rest = match.groups()
-    if version == _VERSION_0 and rest is not None:
+    if trace_id == _NO_TRACE or span_id == _NO_SPAN or (version == _VERSION_0 and rest is not None):
         return None
-    parent = TraceParent(
-        trace_id=int(trace_id, 16),
-        span_id=int(span_id, 16),
-        is_sampled=bool(int(flags, 16) & _SAMPLED),
-    )
-    return parent if parent.trace_id and parent.span_id else None
+    return TraceParent(trace_id, span_id, bool(int(flags, 16) & _SAMPLED))
 
 
 class HeadSampler:

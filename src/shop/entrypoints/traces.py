@@ -1,8 +1,8 @@
 """Traces by OpenTelemetry, sent over OTLP. Imported only where they are switched on.
 
-Spans are made by hand at a few seams: request, use case, batch of the intake, shared read,
-statement. Names and attributes are those of OpenTelemetry's semantic conventions, where there are
-any; none has a value from a body, a header, a query string or a statement's parameters.
+Spans are made by hand at a few seams: request, use case, batch of the intake, statement. Names and
+attributes are those of OpenTelemetry's semantic conventions, where there are any; none has a value
+from a body, a header, a query string or a statement's parameters.
 """
 
 import logging
@@ -123,38 +123,36 @@ class Traces(IntakeObserver, ReadObserver, StatementObserver):
         span_id = format_span_id(work.trace.root.get_span_context().span_id)
         return ((b"traceresponse", f"00-{work.trace_id}-{span_id}-01".encode()),)
 
-    # What serves many at once: work of its own, linked with theirs in both directions.
+    # What serves many at once
 
     def attempt_began(self, batch: Work, carried: Sequence[Work]) -> None:
-        self._carry(batch, carried, "order batch")
-
-    def attempt_ended(self, batch: Work) -> None:
-        _end(batch)
-
-    def read_began(self, read: Work, carried: Sequence[Work]) -> None:
-        self._carry(read, carried, "shared read")
-
-    def read_ended(self, read: Work) -> None:
-        _end(read)
-
-    def _carry(self, work: Work, carried: Sequence[Work], name: str) -> None:
+        """A batch is a trace of its own, linked with those of its orders in both directions."""
         traced = [each.trace.root for each in carried if each.trace is not None]
         if not traced:
             return
-        attributes: dict[str, str | int] = {"shop.requests": len(carried)}
-        if work.batch_id is not None:
-            attributes["shop.batch_id"] = work.batch_id
         span = self._tracer.start_span(
-            name,
+            "order batch",
             context=Context(),
-            attributes=attributes,
+            attributes={"shop.batch_id": batch.batch_id or "", "shop.requests": len(carried)},
             links=[Link(each.get_span_context()) for each in traced],
         )
         for each in traced:
-            # Who hung up has no span any more.
-            if each.is_recording():
-                each.add_link(span.get_span_context())
-        _follow(work, self._tracer, span)
+            _link(each, span)
+        _follow(batch, self._tracer, span)
+
+    def attempt_ended(self, batch: Work) -> None:
+        if batch.trace is not None:
+            batch.trace.root.end()
+
+    def read_began(self, read: Work, carried: Sequence[Work]) -> None:
+        """A shared read is most often traced for one of those it is for, and is then part of it."""
+        traced = [each for each in carried if each.trace is not None]
+        if not traced:
+            return
+        first, *others = traced
+        read.trace, read.trace_id = first.trace, first.trace_id
+        for other in others:
+            _link(other.trace.root, first.trace.root)
 
     # Statements
 
@@ -257,9 +255,10 @@ def _follow(work: Work, tracer: Tracer, span: Span) -> None:
     work.trace_id = format_trace_id(span.get_span_context().trace_id)
 
 
-def _end(work: Work) -> None:
-    if work.trace is not None:
-        work.trace.root.end()
+def _link(span: Span, other: Span) -> None:
+    # Who hung up has no span any more.
+    if span.is_recording():
+        span.add_link(other.get_span_context())
 
 
 def _failed(span: Span, error: BaseException) -> None:
@@ -273,8 +272,8 @@ def _below(parent: TraceParent | None) -> Context:
     if parent is None:
         return Context()
     remote = SpanContext(
-        parent.trace_id,
-        parent.span_id,
+        int(parent.trace_id, 16),
+        int(parent.span_id, 16),
         is_remote=True,
         trace_flags=TraceFlags(TraceFlags.SAMPLED if parent.is_sampled else TraceFlags.DEFAULT),
     )
