@@ -28,7 +28,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-_NOT_OF_THE_TESTS = ("SHOP_", "PG", "PROMETHEUS_", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR")
+_NOT_OF_THE_TESTS = (
+    "SHOP_",
+    "PG",
+    "PROMETHEUS_",
+    "OTEL_",
+    "SENTRY_",
+    "COLUMNS",
+    "LINES",
+    "FORCE_COLOR",
+    "NO_COLOR",
+)
 
 
 def pytest_configure() -> None:

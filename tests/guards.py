@@ -252,6 +252,27 @@ GUARDS = [
         tests="tests/entrypoints/http/api/test_shared_answers.py -k origins",
     ),
     Guard(
+        name="a flood of requests for traces is bounded",
+        file="entrypoints/trace_context.py",
+        take="        if self._left < 1:\n            return False\n",
+        put="",
+        tests="tests/entrypoints/test_trace_context.py -k flood",
+    ),
+    Guard(
+        name="a batch and its requests are linked in both directions",
+        file="entrypoints/traces.py",
+        take="        for each in traced:\n            _link(each, span)\n",
+        put="",
+        tests="tests/entrypoints/test_traces.py -k linked",
+    ),
+    Guard(
+        name="what an exception says is masked in a report",
+        file="entrypoints/error_reports.py",
+        take='return _SECRETS.sub("[masked]", first)',
+        put="return first",
+        tests="tests/entrypoints/test_error_reports.py -k secret",
+    ),
+    Guard(
         name="the intake serves who waits before the process ends",
         file="entrypoints/http/app.py",
         take="        await container.intake().close()\n",

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 
 import pytest
 
-from shop.adapters.intake import Intake, IntakeLimits, IntakeObserver
+from shop.adapters.intake import Intake, IntakeLimits, IntakeObserver, IntakeObservers
 from shop.adapters.work import Work, work_under_way
 from shop.domain.errors import (
     Conflict,
@@ -610,3 +610,73 @@ async def test_an_intake_whose_task_was_ended_from_outside_is_known_to_be_dead(
     task.cancel()
     await asyncio.wait([task])
     assert not dying.is_alive
+
+
+class Carried(IntakeObserver):
+    """Who was carried by which batch, and what has ended."""
+
+    def __init__(self) -> None:
+        self.began: list[tuple[Work, list[Work]]] = []
+        self.ended: list[Work] = []
+
+    def attempt_began(self, batch: Work, carried: Sequence[Work]) -> None:
+        assert work_under_way.get() is batch
+        self.began.append((batch, list(carried)))
+
+    def attempt_ended(self, batch: Work) -> None:
+        assert work_under_way.get() is batch
+        self.ended.append(batch)
+
+
+async def called_as(intake: Intake[str, str], work: Work | None, request: str) -> str:
+    work_under_way.set(work)
+    return await intake(request)
+
+
+async def test_an_observer_knows_whom_each_batch_carries_until_it_is_decided(
+    kitchen: Kitchen,
+) -> None:
+    carried = Carried()
+    intake = Intake[str, str](handle=kitchen, observer=carried)
+    works = [Work(request_id="a"), Work(request_id="b")]
+    await asyncio.gather(
+        *(called_as(intake, work, "tea") for work in works), called_as(intake, None, "cup")
+    )
+    [(batch, whose)] = carried.began
+    assert whose == works
+    assert {work.batch_id for work in works} == {batch.batch_id}
+    assert carried.ended == [batch]
+
+
+async def test_a_batch_that_fails_has_ended_too(kitchen: Kitchen) -> None:
+    kitchen.poison = {"bad"}
+    carried = Carried()
+    intake = Intake[str, str](handle=kitchen, observer=carried, limits=IntakeLimits(backoff=NOW))
+    works = [Work(request_id="a"), Work(request_id="b")]
+    answers = await asyncio.gather(
+        called_as(intake, works[0], "bad"),
+        called_as(intake, works[1], "good"),
+        return_exceptions=True,
+    )
+    assert isinstance(answers[0], ZeroDivisionError)
+    assert answers[1] == "GOOD"
+    # Both together, and then each alone.
+    assert [whose for _, whose in carried.began] == [works, works[:1], works[1:]]
+    assert carried.ended == [batch for batch, _ in carried.began]
+    assert works[1].batch_id == carried.ended[2].batch_id
+
+
+async def test_several_observers_are_told_the_same(kitchen: Kitchen) -> None:
+    notes, carried, more = Notes(), Carried(), Carried()
+    intake = Intake[str, str](
+        handle=kitchen,
+        limits=IntakeLimits(queue_max=1),
+        observer=IntakeObservers(notes, carried, more),
+    )
+    tasks = await held_up(intake, kitchen, "a", "b")
+    kitchen.open.set()
+    answers = await settled(*tasks)
+    assert isinstance(answers[2], Overloaded)
+    assert (notes.sizes, notes.waits, notes.rejections) == ([1, 1], 2, 1)
+    assert len(carried.began) == len(more.began) == 2
+    assert carried.ended == more.ended

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from shop.adapters.shared_reads import ReadLimits, SharedReads, once_for_all
+from shop.adapters.shared_reads import (
+    ReadLimits,
+    ReadObserver,
+    ReadObservers,
+    SharedReads,
+    once_for_all,
+)
+from shop.adapters.work import Work, work_under_way
 from shop.domain.errors import Overloaded, StoreUnavailable
 
 ANN, BOB = 1, 2
@@ -299,3 +306,34 @@ async def test_who_leads_as_many_as_he_may_waits_in_a_line_of_his_own(shelf: She
     assert await outcomes(*tasks) == ["slow 0", "ann's 0", "bob's 0"]
     assert not shared._lines
     assert not shared._leading
+
+
+class Carried(ReadObserver):
+    """As whose work each read was told of, and whom it was for."""
+
+    def __init__(self) -> None:
+        self.began: list[tuple[Work, list[Work]]] = []
+
+    def read_began(self, read: Work, carried: Sequence[Work]) -> None:
+        assert work_under_way.get() is read
+        self.began.append((read, list(carried)))
+
+
+async def test_a_read_is_told_of_as_the_work_of_one_it_is_for_and_a_traced_one_if_there_is(
+    shelf: Shelf,
+) -> None:
+    first, second = Carried(), Carried()
+    works = [Work(request_id=name) for name in "abc"]
+    works[1].trace_id = "traced"
+    shared = SharedReads(shelf, observer=ReadObservers(first, second))
+
+    async def asked(work: Work) -> str:
+        work_under_way.set(work)
+        return await shared("tea")
+
+    await asyncio.gather(asked(works[0]), asked(works[1]))
+    shelf.failures.append(StoreUnavailable("gone"))
+    with pytest.raises(StoreUnavailable):
+        await asked(works[2])
+    assert first.began == [(works[1], works[:2]), (works[2], works[2:])]
+    assert second.began == first.began

@@ -124,6 +124,13 @@ class ShopServer:
                 raise RuntimeError(f"The server did not start:\n{self.log[before:]}")
             time.sleep(0.02)
 
+    def wait_for_line(self, text: str) -> None:
+        """Until it has logged something with this text."""
+        give_up_at = time.monotonic() + START_SECONDS_MAX
+        while text not in self.log:
+            assert time.monotonic() < give_up_at, self.log
+            time.sleep(0.02)
+
     def terminate(self) -> None:
         """Tell it to stop, as a service manager does."""
         os.kill(self.pid, signal.SIGTERM)

@@ -29,8 +29,9 @@ def start(embedded_demo: Path, tmp_path: Path) -> Iterator[Start]:
     """Starts a shop with no settings on the embedded database with demo data, or on another."""
     with ExitStack() as stack:
 
-        def start(database_url: str | None = None, *, workers: int = 1) -> Shop:
-            settings = NO_SETTINGS if database_url is None else {}
+        def start(database_url: str | None = None, *, workers: int = 1, **changes: str) -> Shop:
+            """`changes` are settings, by their variables."""
+            settings = (NO_SETTINGS if database_url is None else {}) | changes
             folder = tmp_path / "shop"
             server = ShopServer(
                 folder, database_url or EMBEDDED_DATABASE_URL, workers=workers, settings=settings

@@ -90,6 +90,30 @@ WRONG = [
     ("SHOP_METRICS_ADDRESS", ["9100", "127.0.0.1", "http://127.0.0.1:9100", "::1:9100", "h:port"]),
     ("SHOP_METRICS_TOKEN", ["short", "with a blank, however long", "t" * 201]),
     ("SHOP_LOW_STOCK", ["-1", "few"]),
+    (
+        "SHOP_TRACES_ENDPOINT",
+        [
+            "collector:4318",
+            "grpc://collector:4317",
+            "http://",
+            "http://user:hunter2@collector/v1/traces",
+            "http://collector/v1/traces?key=hunter2",
+            "http://collector/a b",
+        ],
+    ),
+    ("SHOP_TRACES_SAMPLE", ["-0.1", "1.1", "1 %", "nan"]),
+    (
+        "SHOP_SENTRY_DSN",
+        [
+            "hunter2",
+            "https://sentry.example/1",
+            "https://hunter2@sentry.example/",
+            "https://hunter2@sentry.example/project",
+            "ftp://hunter2@sentry.example/1",
+            "https://hunter2@/1",
+            "https://hunter2@sentry.example/1?x",
+        ],
+    ),
     ("SHOP_OLD_SECRET_KEYS", ["short", f"{'k' * 32},short"]),
     ("SHOP_TOKEN_LEEWAY", ["-1", "61"]),
     ("SHOP_TRUSTED_PROXIES", ["proxy", "10.0.0.0/33", "10.0.0.1/8"]),
@@ -105,8 +129,9 @@ WRONG = [
     ("name", "value"), [(name, value) for name, values in WRONG for value in values]
 )
 def test_a_wrong_value_stops_the_start_with_a_sentence_that_names_it(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=rf"^{name} is .*\.$"):
+    with pytest.raises(SettingsError, match=rf"^{name} is .*\.$") as refused:
         load(**{name: value})
+    assert "hunter2" not in str(refused.value)
 
 
 def test_every_setting_has_a_wrong_value_in_the_table_above() -> None:
@@ -273,3 +298,24 @@ def test_the_address_of_the_database_says_which_store_it_is(url: str, store: str
     settings = load(SHOP_DATABASE_URL=url)
     assert settings.store == store
     assert not settings.is_embedded
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "address"),
+    [
+        ("http://collector:4318", "http://collector:4318/v1/traces"),
+        ("http://collector:4318/", "http://collector:4318/v1/traces"),
+        ("https://collector/v1/traces", "https://collector/v1/traces"),
+        ("https://collector/of/ours/", "https://collector/of/ours/"),
+    ],
+)
+def test_an_endpoint_without_a_path_has_the_one_of_the_standard(
+    endpoint: str, address: str
+) -> None:
+    assert load(SHOP_TRACES_ENDPOINT=endpoint).traces_address == address
+    assert load().traces_endpoint == ""
+
+
+def test_a_dsn_is_shown_nowhere() -> None:
+    settings = load(SHOP_SENTRY_DSN="https://hunter2@sentry.example/path/1")
+    assert "hunter2" not in f"{settings} {settings!r}"

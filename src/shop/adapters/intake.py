@@ -75,6 +75,43 @@ class IntakeObserver:
 
     def retried(self) -> None: ...
 
+    def attempt_began(self, batch: Work, carried: Sequence[Work]) -> None:
+        """A batch begins to be decided, as work of its own. `carried` is whose requests it has."""
+
+    def attempt_ended(self, batch: Work) -> None:
+        """It is decided, or failed as a whole. Its callers have no answer yet."""
+
+
+class IntakeObservers(IntakeObserver):
+    """Each of several is told."""
+
+    def __init__(self, *observers: IntakeObserver) -> None:
+        self._observers = observers
+
+    def batch_done(self, *, size: int, seconds: float) -> None:
+        for observer in self._observers:
+            observer.batch_done(size=size, seconds=seconds)
+
+    def waited(self, seconds: float) -> None:
+        for observer in self._observers:
+            observer.waited(seconds)
+
+    def rejected(self, reason: str) -> None:
+        for observer in self._observers:
+            observer.rejected(reason)
+
+    def retried(self) -> None:
+        for observer in self._observers:
+            observer.retried()
+
+    def attempt_began(self, batch: Work, carried: Sequence[Work]) -> None:
+        for observer in self._observers:
+            observer.attempt_began(batch, carried)
+
+    def attempt_ended(self, batch: Work) -> None:
+        for observer in self._observers:
+            observer.attempt_ended(batch)
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Call(Call[Q, A]):
@@ -268,12 +305,15 @@ class Intake(Generic[Q, A]):
 
     async def _attempt(self, batch: list[_Call[Q, A]], *, wait_for: Collection[int] | None) -> None:
         batch_id = next(self._batch_ids)
-        work_under_way.set(Work(batch_id=batch_id))
+        work = Work(batch_id=batch_id)
+        work_under_way.set(work)
+        carried = [call.work for call in batch if call.work is not None]
+        for each in carried:
+            each.batch_id = batch_id
         for call in batch:
             call.under_way = True
-            if call.work is not None:
-                call.work.batch_id = batch_id
         try:
+            self._observer.attempt_began(work, carried)
             answers = await self._handle([call.request for call in batch], wait_for=wait_for)
             if len(answers) != len(batch):
                 raise RuntimeError(f"{len(answers)} answers to {len(batch)} requests")
@@ -281,6 +321,8 @@ class Intake(Generic[Q, A]):
             for call in batch:
                 call.under_way = False
             raise
+        finally:
+            self._observer.attempt_ended(work)
         for call, answer in zip(batch, answers, strict=True):
             call.under_way = False
             self._take(call, answer)

@@ -44,9 +44,31 @@ class ReadLimits:
 class ReadObserver:
     """Told what becomes of shared reads; this one does nothing with it."""
 
+    def read_began(self, read: Work, carried: Sequence[Work]) -> None:
+        """A read begins, as the work of one of `carried`, whose requests it answers."""
+
     def read_done(self, *, askers: int, seconds: float) -> None: ...
 
-    def rejected(self) -> None: ...
+    def read_refused(self) -> None: ...
+
+
+class ReadObservers(ReadObserver):
+    """Each of several is told."""
+
+    def __init__(self, *observers: ReadObserver) -> None:
+        self._observers = observers
+
+    def read_began(self, read: Work, carried: Sequence[Work]) -> None:
+        for observer in self._observers:
+            observer.read_began(read, carried)
+
+    def read_done(self, *, askers: int, seconds: float) -> None:
+        for observer in self._observers:
+            observer.read_done(askers=askers, seconds=seconds)
+
+    def read_refused(self) -> None:
+        for observer in self._observers:
+            observer.read_refused()
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +124,7 @@ class SharedReads(Generic[Q, A]):
         one that is stuck holds up nobody who asks later.
         """
         if self._waiting >= self.limits.queue_max:
-            self._observer.rejected()
+            self._observer.read_refused()
             raise Overloaded("Too many are waiting; try again shortly.")
         loop = asyncio.get_running_loop()
         call: _Call[Q, A] = _Call(
@@ -126,7 +148,7 @@ class SharedReads(Generic[Q, A]):
 
     def _expire(self, call: _Call[Q, A]) -> None:
         if not call.answer.done():
-            self._observer.rejected()
+            self._observer.read_refused()
             call.give_up("There was no answer in time")
 
     def _join(self, call: _Call[Q, A], name: Hashable, owner: int) -> None:
@@ -148,7 +170,7 @@ class SharedReads(Generic[Q, A]):
             return
         # The leader first: what is read once for all is read on behalf of the first.
         batch.sort(key=lambda call: call.asker != leader)
-        work_under_way.set(batch[0].work)
+        self._tell(batch)
         self._leading[leader] += 1
         started = time.perf_counter()
         task = asyncio.current_task()
@@ -178,6 +200,14 @@ class SharedReads(Generic[Q, A]):
             self._leading[leader] -= 1
             if not self._leading[leader]:
                 del self._leading[leader]
+
+    def _tell(self, batch: list[_Call[Q, A]]) -> None:
+        """It is told of as the work of one of those whom it answers: a traced one, if there is."""
+        works = [call.work for call in batch if call.work is not None]
+        read = next((work for work in works if work.trace_id), works[0] if works else None)
+        work_under_way.set(read)
+        if read is not None:
+            self._observer.read_began(read, works)
 
     def _may_lead(self, asker: int) -> bool:
         return asker == NOBODY or self._leading[asker] < self.limits.led_max

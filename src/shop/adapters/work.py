@@ -27,6 +27,12 @@ class Work:
     """The code of the problem document that answers the request."""
     use_case: str | None = None
     """The one that opened a unit of work last, by its name in the container."""
+    route: str | None = None
+    """Method and route, such as `GET /api/orders/{order_id}/`, where something failed."""
+    trace_id: str | None = None
+    """In hexadecimal digits, if it is traced: most work is not."""
+    trace: Any = None
+    """Its spans under way, if it is traced. Only `entrypoints/traces.py` knows what is in it."""
 
 
 work_under_way: ContextVar[Work | None] = ContextVar("work_under_way", default=None)

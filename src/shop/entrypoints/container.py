@@ -13,13 +13,13 @@ from shop.adapters import system
 from shop.adapters.attempt_queue import ProcessAttemptQueue
 from shop.adapters.audit import LogAudit
 from shop.adapters.background import Background, BackgroundTimes, PeriodicTask
-from shop.adapters.intake import Intake, IntakeLimits
+from shop.adapters.intake import Intake, IntakeLimits, IntakeObservers
 from shop.adapters.memory.database import MemoryDatabase
 from shop.adapters.memory.schema import MemorySchema
 from shop.adapters.memory.unit_of_work import MemoryUnitOfWork
 from shop.adapters.passwords import Argon2Hasher, is_common_password
 from shop.adapters.rates import PerMinute
-from shop.adapters.shared_reads import ReadLimits, SharedReads, once_for_all
+from shop.adapters.shared_reads import ReadLimits, ReadObservers, SharedReads, once_for_all
 from shop.adapters.sql.engine import DatabaseOptions, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.schema import SqlSchema
@@ -101,6 +101,9 @@ class Container(containers.DeclarativeContainer):
         Metrics, version=shop.__version__, python=platform.python_version()
     )
     drain = providers.Singleton(Drain)
+    # Where they are switched on, in a process that serves: `trace` and `report_errors`, below.
+    traces: providers.Provider[Any] = providers.Object(None)
+    error_reports: providers.Provider[Any] = providers.Object(None)
 
     database_options = providers.Singleton(
         DatabaseOptions,
@@ -331,6 +334,36 @@ def _name_use_cases() -> None:
 
 
 _name_use_cases()
+
+
+def trace(container: Container) -> None:
+    """Trace what is made of this container from now on. Once in a process that serves."""
+    # Here, so that nobody else pays for it.
+    from shop.entrypoints.traces import open_traces, trace_calls
+
+    settings = container.settings()
+    traces = open_traces(
+        endpoint=settings.traces_address,
+        share=settings.traces_sample,
+        environment=settings.environment,
+        database=settings.store,
+    )
+    container.traces.override(traces)
+    container.intake.add_kwargs(
+        observer=providers.Factory(IntakeObservers, container.metrics, container.traces)
+    )
+    container.statement_observers.add_args(container.traces)
+    for shared in (container.shared_products, container.shared_orders, container.shared_lists):
+        shared.add_kwargs(
+            observer=providers.Factory(ReadObservers, shared.kwargs["observer"], container.traces)
+        )
+    for name, provider in container.providers.items():
+        if isinstance(provider, providers.Singleton) and is_use_case(provider.cls):
+            trace_calls(provider.cls, name)
+
+
+def is_use_case(kind: type) -> bool:
+    return kind.__module__.startswith("shop.domain.services.")
 
 
 def build_container(settings: Settings) -> Container:

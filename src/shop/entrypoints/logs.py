@@ -57,6 +57,8 @@ def fields_of(work: Work | None) -> Line:
         fields["order_id"] = work.order_id
     if work.batch_id is not None:
         fields["batch_id"] = work.batch_id
+    if work.trace_id is not None:
+        fields["trace_id"] = work.trace_id
     return fields
 
 
@@ -174,7 +176,7 @@ def set_up_logging(
     logging.getLogger("shop.audit").setLevel(logging.INFO if audit else logging.NOTSET)
     logging.captureWarnings(True)
     # Their chatter about every connection and schema check is not the shop's.
-    for name in ("aiosqlite", "asyncio", "alembic"):
+    for name in ("aiosqlite", "asyncio", "alembic", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

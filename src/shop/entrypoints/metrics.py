@@ -445,7 +445,7 @@ class _Reads(ReadObserver):
         self._askers.observe(askers)
         self._seconds.observe(seconds)
 
-    def rejected(self) -> None:
+    def read_refused(self) -> None:
         self._rejected.inc()
 
 

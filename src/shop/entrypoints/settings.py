@@ -125,6 +125,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     access_log: bool = False
     log_sample: Annotated[float, Meta(ge=0, le=1)] = 1.0
     log_slow: Seconds = 1.0
+    traces_endpoint: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^/?#@\s]+(/[^?#\s]*)?)?$",
+            description=(
+                "an address without user, ? and #, such as http://127.0.0.1:4318/v1/traces; what a "
+                "collector must be told beside is in OTEL_EXPORTER_OTLP_HEADERS"
+            ),
+        ),
+    ] = ""
+    traces_sample: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    sentry_dsn: Annotated[
+        str,
+        Meta(
+            # It has a key in it.
+            pattern=r"^(https?://[^/?#@:\s]+(:[^/?#@\s]*)?@[^/?#@\s]+/([^?#\s]*/)?[0-9]+)?$",
+            description="a DSN as Sentry shows it, such as https://key@sentry.example/1",
+        ),
+    ] = ""
 
     @property
     def store(self) -> Literal["memory", "sqlite", "postgresql"]:
@@ -140,6 +159,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def form_of_log(self) -> Literal["text", "json"]:
         return self.log_format or _LOG_FORMATS[self.environment]
+
+    @property
+    def traces_address(self) -> str:
+        """With the path that OTLP gives it, if it has none."""
+        scheme, _, rest = self.traces_endpoint.partition("://")
+        host, _, path = rest.partition("/")
+        return f"{scheme}://{host}/{path or 'v1/traces'}"
 
     @property
     def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from granian.log import logger
 from granian.server.mp import MPServer, WorkerProcess
 
+from shop.entrypoints.failures import reported
 from shop.entrypoints.logs import set_up_logging
 from shop.entrypoints.settings import Settings
 from shop.entrypoints.slow_readers import SlowReaders
@@ -186,10 +187,15 @@ def _load(parent: int, port: int, settings: Settings) -> Application:
     logging.getLogger("_granian.asgi.io").setLevel(logging.WARNING)
     threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     SlowReaders(port, seconds_max=settings.send_timeout, rate_min=settings.send_rate_min).watch()
-    container = build_container(settings)
-    signal.signal(_DRAIN, lambda *_: container.drain().begin())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {_DRAIN})
-    return build_app(container)
+    with reported(settings):
+        container = build_container(settings)
+        signal.signal(_DRAIN, lambda *_: container.drain().begin())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {_DRAIN})
+        if settings.sentry_dsn:
+            from shop.entrypoints.error_reports import report_errors
+
+            container.error_reports.override(report_errors(settings))
+        return build_app(container)
 
 
 def _listen_to_parent() -> None:

@@ -24,6 +24,7 @@ from shop.entrypoints.cli.running import (
 from shop.entrypoints.container import Container
 from shop.entrypoints.demo import demo_users_left
 from shop.entrypoints.exposition import split_address
+from shop.entrypoints.failures import reported
 from shop.entrypoints.keys import load_keys
 from shop.entrypoints.logs import set_up_logging
 from shop.entrypoints.metrics_files import MULTIPROCESS_VARIABLE, reserve_files
@@ -54,6 +55,11 @@ def serve(host: str, port: int, workers: int) -> None:
     SIGHUP replaces the workers by new ones, one after the other, with the settings of the start.
     """
     settings = load_settings()
+    with reported(settings):
+        _check_and_serve(settings, host, port, workers)
+
+
+def _check_and_serve(settings: Settings, host: str, port: int, workers: int) -> None:
     # First: who cannot serve makes no key and no database, and upgrades none.
     _check_port(host, port)
     if settings.metrics_address:

@@ -1,5 +1,6 @@
 """The web application, built from the container."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from litestar.config.app import AppConfig
 from litestar.config.cors import CORSConfig
 from litestar.types import ASGIApp
 
-from shop.entrypoints.container import Container
+from shop.entrypoints.container import Container, trace
 from shop.entrypoints.demo import make_demo
 from shop.entrypoints.exposition import exposed
 from shop.entrypoints.http import docs
@@ -26,11 +27,13 @@ from shop.entrypoints.logs import log_uncaught_of_loop
 
 # What a page of another origin may read beside the body: without them it could not amend an order,
 # nor know when to come again.
-EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-ID", "Allow"]
+EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-ID", "Allow", "traceresponse"]
 
 
 def build_app(container: Container) -> ASGIApp:
     settings = container.settings()
+    if settings.traces_endpoint:
+        trace(container)
     app = Litestar(
         route_handlers=[
             api_router(container),
@@ -64,6 +67,7 @@ def build_app(container: Container) -> ASGIApp:
         access_log=AccessLog(settings),
         body_seconds_max=settings.request_timeout,
         for_origins=bool(settings.origins),
+        traces=container.traces(),
     )
 
 
@@ -95,3 +99,6 @@ async def _running(container: Container, _app: Litestar) -> AsyncIterator[None]:
         await container.intake().close()
         if not in_memory:
             await container.engines().dispose()
+        # These may take a moment, in vain; what they have to send is sent at the same time.
+        senders = (container.traces(), container.error_reports())
+        await asyncio.gather(*(sender.close() for sender in senders if sender is not None))

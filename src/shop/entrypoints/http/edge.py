@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
@@ -73,6 +73,20 @@ class ClientGone(Invalid):
         super().__init__("The connection was closed before the body was complete.")
 
 
+class RequestTraces(Protocol):
+    """Traces some requests: those whose work has a trace after `request_began`."""
+
+    def request_began(
+        self, work: Work, *, method: str, scheme: str, headers: Iterable[tuple[bytes, bytes]]
+    ) -> None: ...
+
+    def response_headers(self, work: Work) -> Headers: ...
+
+    def request_ended(
+        self, work: Work, *, method: str, route: str | None, path: str, status: int
+    ) -> None: ...
+
+
 class Edge:
     """Gives every request an id, which its answer and its log lines carry; counts and logs it.
 
@@ -89,12 +103,14 @@ class Edge:
         access_log: AccessLog,
         body_seconds_max: float,
         for_origins: bool = False,
+        traces: RequestTraces | None = None,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._drain = drain
         self._access_log = access_log
         self._for_origins = for_origins
+        self._traces = traces
         self._body_seconds_max = body_seconds_max
         self._bodies = TimeLimits("the body came too slowly", BodyTooSlow)
 
@@ -109,6 +125,10 @@ class Edge:
         started = time.perf_counter()
         status = size = 0
         method = scope["method"]
+        if (traces := self._traces) is not None:
+            traces.request_began(
+                work, method=method, scheme=scope["scheme"], headers=scope["headers"]
+            )
         if is_head := method == "HEAD":
             scope["method"] = "GET"
 
@@ -121,6 +141,7 @@ class Edge:
                     *headers,
                     (b"x-request-id", request_id.encode()),
                     *self._headers(scope, headers),
+                    *(traces.response_headers(work) if traces and work.trace else ()),
                 ]
             elif message["type"] == "http.response.body":
                 if is_head:
@@ -143,8 +164,17 @@ class Edge:
                 status=status,
                 seconds=seconds,
                 refusal=work.problem,
+                trace_id=work.trace_id,
             )
             self._access_log(scope, work, method=known, status=status, seconds=seconds, size=size)
+            if traces is not None and work.trace is not None:
+                traces.request_ended(
+                    work,
+                    method=method,
+                    route=scope.get("path_template"),
+                    path=scope["raw_path"].decode("ascii", "backslashreplace"),
+                    status=status,
+                )
             work_under_way.reset(context)
 
     def _headers(self, scope: Scope, given: list[tuple[bytes, bytes]]) -> Headers:

@@ -115,6 +115,13 @@ class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
             examples=["9a149d92cec0ebd19e249dcf3ec0a1b2"],
         ),
     ] = ""
+    trace_id: Annotated[
+        str,
+        Meta(
+            description="The trace that the request is part of, if it is traced.",
+            examples=["4bf92f3577b34da6a3ce929d0e0e4736"],
+        ),
+    ] = ""
     expected: Annotated[
         int | None, Meta(description="The stock that the request expected.", examples=[35])
     ] = None
@@ -196,8 +203,10 @@ _REFUSALS = {
 }
 
 
-def unexpected_error(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+def unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """A bug: the log has the details, the answer only the id to find them by."""
+    if (work := work_under_way.get()) is not None:
+        work.route = f"{request.method} {request.scope.get('path_template') or '(none)'}"
     logger.error("request.failed", exc_info=error)
     return problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -236,11 +245,17 @@ def problem(
             "detail": detail,
             "code": code,
             **(context or {}),
+            **_trace(),
         },
         status_code=status.value,
         media_type=PROBLEM_JSON,
         headers=headers,
     )
+
+
+def _trace() -> dict[str, str]:
+    work = work_under_way.get()
+    return {} if work is None or work.trace_id is None else {"trace_id": work.trace_id}
 
 
 def _with_wrong_parameters(request: Request[Any, Any, Any], error: InvalidFields) -> InvalidFields:
