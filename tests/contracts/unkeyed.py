@@ -120,4 +120,4 @@ UNKEYED = {
 }
 
 # What these write is made of what is stored, again and again: lost or done twice it is the same.
-MADE_AGAIN = {"count_lists", "make_searchable"}
+MADE_AGAIN = {"count_lists", "count_stock", "make_searchable", "record_differences"}
