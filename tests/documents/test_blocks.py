@@ -11,8 +11,12 @@ from shop.entrypoints.cli.main import main
 from shop.entrypoints.settings import Settings, variable
 from tests.documents.pages import DOCS, ROOT, TUTORIALS, blocks_of
 
-README = ROOT / "README.md"
-TYPED = [README, DOCS / "index.md", *TUTORIALS.glob("*.md"), *(DOCS / "how-to").glob("*.md")]
+TYPED = [
+    *ROOT.glob("*.md"),
+    DOCS / "index.md",
+    *TUTORIALS.glob("*.md"),
+    *(DOCS / "how-to").glob("*.md"),
+]
 """Pages whose shell blocks are to be pasted."""
 PAGES = sorted(
     page
@@ -95,3 +99,12 @@ def anchors_of(page: Path) -> set[str]:
     return {
         re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings
     }
+
+
+def test_the_files_of_the_checklists_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    checklists = text.partition("## Checklists")[2]
+    named = [name for name in re.findall(r"`([^` ]+)`", checklists) if "/" in name or "." in name]
+    assert len(named) > 40
+    for name in named:
+        assert (ROOT / name).exists(), name
