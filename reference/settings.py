@@ -45,14 +45,15 @@ def page() -> str:
         "# Settings\n\n",
         "Environment variables, and lines of the file `.env` in the folder that a command is run "
         "in. [Deploying](../deploy.md#settings) says how the file is read. An empty value is the "
-        "default; a name that begins with `SHOP_` and is not below stops the start.\n",
+        "default; a name that begins with `SHOP_` and is not below stops the start. What is said "
+        "below a table is about the settings in it.\n",
     ]
     for group in groups():
         rows = [
             (code(name), code(default) or "(empty)", _in_words(rules[name]))
             for name, default in group.defaults.items()
         ]
-        parts += [f"\n{_escaped(group.about)}\n\n", table(("variable", "default", "is"), rows)]
+        parts += ["\n", table(("variable", "default", "is"), rows), f"\n{_escaped(group.about)}\n"]
     return "".join(parts)
 
 

@@ -120,12 +120,12 @@ def test_a_server_that_is_silent_is_asked_again(client: Client, shop: Shop) -> N
 def test_at_the_deadline_it_says_that_nobody_knows(client: Client, shop: Shop) -> None:
     orders, stock = counted(shop)
     flaky = Flaky(shop.server.port, faults=[], always=Fault.LOST)
-    ran = client.run(flaky, 1, 1, deadline=8)
+    # curl has this time for the order alone, and looks at it before a wait, which doubles.
+    deadline, longest = (3, 12) if client.name == "client.sh" else (8, 8)
+    ran = client.run(flaky, 1, 1, deadline=deadline)
     assert ran.code == 1
     assert UNKNOWN in ran.complained
     assert len(flaky.asked) > 2, ran
-    # curl looks at the time before it waits, and its waits double.
-    longest = 17 if client.name == "client.sh" else 8
     assert flaky.asked[-1].at - flaky.asked[0].at < longest
     # Nobody knew, and it was placed, once.
     assert counted(shop) == (orders + 1, stock - 1)
