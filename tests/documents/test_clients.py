@@ -127,6 +127,8 @@ def test_at_the_deadline_it_says_that_nobody_knows(client: Client, shop: Shop) -
     assert UNKNOWN in ran.complained
     assert len(flaky.asked) > 2, ran
     assert flaky.asked[-1].at - flaky.asked[0].at < longest
+    # So that it can be asked for later.
+    assert flaky.asked[0].name.strip("/").rpartition("/")[2] in ran.complained
     # Nobody knew, and it was placed, once.
     assert counted(shop) == (orders + 1, stock - 1)
 
@@ -139,6 +141,15 @@ def test_nobody_waits_beyond_the_deadline(client: Client, shop: Shop) -> None:
     assert ran.seconds < 30
     said = UNKNOWN if client.name == "client.sh" else "nothing was done"
     assert said in ran.complained
+
+
+def test_what_may_have_been_done_stays_unknown_whatever_comes_after(
+    client: Client, shop: Shop
+) -> None:
+    flaky = Flaky(shop.server.port, faults=[Fault.UNKNOWN, Fault.MUCH_LATER])
+    ran = client.run(flaky, 1, 1)
+    assert (ran.code, len(flaky.asked)) == (1, 2)
+    assert UNKNOWN in ran.complained
 
 
 def test_what_is_refused_is_not_repeated(client: Client, shop: Shop) -> None:
