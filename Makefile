@@ -149,6 +149,19 @@ format: venv ## Format the code and fix what can be fixed by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+.PHONY: docs
+docs: venv ## Build the documents as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html"
+
+.PHONY: docs/serve
+docs/serve: venv ## Show the documents at http://127.0.0.1:8100 while one writes (PORT=... for another port)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:$(if $(filter file,$(origin PORT)),8100,$(PORT))
+
+.PHONY: reference
+reference: venv ## Make the pages and drawings of docs/ that come from the code
+	$(BIN)/python -m reference
+
 .PHONY: bench
 bench: venv ## Run the project's benchmarks
 	$(BIN)/python -m bench
