@@ -7,6 +7,7 @@ Everything lies in one folder that goes at the end: images, containers, networks
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -154,6 +155,21 @@ class Engine:
         self.podman("volume", "rm", "--all", "--force", check=False)
         self.podman("network", "prune", "--force", check=False)
 
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        self.podman("rmi", "--all", "--force", check=False)
+        # For five minutes podman watches over each command that the socket was asked for, and would
+        # make the folder again to say that it has ended.
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                command = (process / "cmdline").read_bytes().split(b"\0")
+                if command[0].endswith(b"conmon") and bytes(self.folder / "run") in b"".join(
+                    command
+                ):
+                    os.kill(int(process.name), signal.SIGKILL)
+        self._run(["umount", str(self.folder / "store" / "overlay")], seconds=30, check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 @contextmanager
 def engine() -> Iterator[Engine]:
@@ -166,5 +182,4 @@ def engine() -> Iterator[Engine]:
     finally:
         made.remove_containers()
         if not kept:
-            made.podman("rmi", "--all", "--force", check=False)
-            shutil.rmtree(folder, ignore_errors=True)
+            made.remove()
