@@ -85,6 +85,12 @@ RUN_TESTS = PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 3 --dist work
 test: lint ## Run every check: style, types, layers, Dockerfile, then the tests
 	$(RUN_TESTS)
 
+# Debian's base is made by debootstrap; BASE_IMAGE=... takes one from a registry. IMAGES_FOLDER=... keeps
+# what was built. Where it cannot be done, it says why and succeeds.
+.PHONY: test-image
+test-image: venv ## Build the image, run it, and play the Compose stack (buildah, podman; 15 minutes)
+	$(BIN)/pytest -rs -s -o faulthandler_timeout=0 tests/images/check_image.py tests/images/check_compose.py
+
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14 python3.15
 
 .PHONY: test-pythons
@@ -130,7 +136,7 @@ lint: venv ## Run the checks that need no database: style, types, layers, Docker
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile tests/images/Dockerfile.services
 
 # `--strict`: a package that the source does not know is no package without holes.
 .PHONY: audit
@@ -143,6 +149,13 @@ audit: venv ## Look up the locked dependencies in a database of known holes (osv
 		*) echo "$$report" >&2 ;; \
 	esac; \
 	exit 1
+
+# Of what the image brings along: the lock, with its hashes, and the shop itself.
+.PHONY: sbom
+sbom: venv ## Write the bill of materials, in CycloneDX's form, to var/sbom.json
+	@mkdir -p var
+	$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml \
+		--output-reproducible --output-format JSON --output-file var/sbom.json
 
 .PHONY: format
 format: venv ## Format the code and fix what can be fixed by itself
@@ -181,14 +194,20 @@ clean: ## Remove the venvs and everything else that was made, but not the data i
 
 ##@ Run in containers (Docker with Compose, or COMPOSE=docker-compose)
 
+# `PROFILES=scale` adds HAProxy, two more servers, PgBouncer and a replica of the database;
+# `PROFILES="scale monitoring"` Prometheus and Grafana too.
+PROFILES ?=
+ALL_PROFILES := scale monitoring test dev
+with_profiles = $(COMPOSE) $(addprefix --profile ,$(1))
+export COMPOSE PROFILES
+
 .PHONY: docker/compose/up
-docker/compose/up: docker/compose/build ## Start PostgreSQL, migrate, serve at http://127.0.0.1:8000
-	$(COMPOSE) up --detach
-	@echo "Next: $(COMPOSE) exec web shop create-user --staff NAME"
+docker/compose/up: docker/compose/build ## Start a shop with samples at http://127.0.0.1:8000 (PROFILES="scale monitoring")
+	@deploy/compose/up.sh
 
 .PHONY: docker/compose/build
-docker/compose/build: .env ## Build the images
-	$(COMPOSE) build
+docker/compose/build: .env ## Build the image of the shop, which all its services share
+	REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" $(COMPOSE) build web
 
 .PHONY: docker/compose/migrate
 docker/compose/migrate: .env ## Bring the database to the newest schema
@@ -197,23 +216,27 @@ docker/compose/migrate: .env ## Bring the database to the newest schema
 .PHONY: docker/compose/makemigrations
 docker/compose/makemigrations: .env ## Write a migration from the tables (m="what changes")
 	@if [ -z "$(m)" ]; then echo 'Say what changes: make docker/compose/makemigrations m="add coupons"' >&2; exit 1; fi
-	$(COMPOSE) run --rm --user "$$(id -u):$$(id -g)" --volume "$(CURDIR)/src:/src" --env PYTHONPATH=/src \
-		migrate makemigrations -m "$(m)"
+	$(call with_profiles,dev) build dev
+	$(call with_profiles,dev) run --rm --user "$$(id -u):$$(id -g)" dev shop makemigrations -m "$(m)"
 
 .PHONY: docker/compose/unittest
 docker/compose/unittest: .env ## Run the tests in the image's test stage
-	$(COMPOSE) --profile test build unittest
-	$(COMPOSE) --profile test run --rm --no-deps unittest
+	$(call with_profiles,test) build unittest
+	$(call with_profiles,test) run --rm --no-deps unittest
+
+.PHONY: docker/compose/logs
+docker/compose/logs: .env ## Follow what the services write (Ctrl-C ends it)
+	$(call with_profiles,$(ALL_PROFILES)) logs --follow --tail 100
 
 .PHONY: docker/compose/down
-docker/compose/down: .env ## Stop everything; the data stays in its volume
-	$(COMPOSE) down --remove-orphans
+docker/compose/down: .env ## Stop everything; the data stays in its volumes
+	$(call with_profiles,$(ALL_PROFILES)) down --remove-orphans
 
-# Two secrets nobody should have to invent. Only what is missing is added.
+# Secrets nobody should have to invent. Only what is missing is added.
 .PHONY: .env
 .env:
 	@umask 077; touch .env; \
-	for name in SHOP_SECRET_KEY POSTGRES_PASSWORD; do \
+	for name in SHOP_SECRET_KEY POSTGRES_PASSWORD REPLICATION_PASSWORD GRAFANA_PASSWORD; do \
 		if ! grep -q "^$$name=." .env; then \
 			if [ -s .env ] && [ -n "$$(tail -c 1 .env)" ]; then echo >> .env; fi; \
 			echo "$$name=$$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')" >> .env; \
