@@ -81,6 +81,10 @@ RUN_TESTS = PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 3 --dist work
 test: lint ## Run every check: style, types, layers, Dockerfile, then the tests
 	$(RUN_TESTS)
 
+.PHONY: test-long
+test-long: venv ## Run the tests with more rounds and more buyers (hours; TESTS=tests/concurrency for a part)
+	$(RUN_TESTS) --long -o faulthandler_timeout=0 $(TESTS)
+
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14 python3.15
 
 .PHONY: test-pythons
@@ -161,6 +165,46 @@ requirements.txt: | $(STAMP) ## Lock the dependencies of pyproject.toml with has
 clean: ## Remove the venvs and everything else that was made, but not the data in var/
 	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
+
+##@ Release (what the pipelines run, see .github/workflows/; DOCKER=podman works too)
+
+DOCKER ?= docker
+GRYPE ?= grype
+IMAGE ?= shop:local
+
+# The shell reads TAG, for make would take a tag such as v$(shell ...) for one of its own.
+.PHONY: release/check
+release/check: ## Check that the tag (TAG=v0.1.0) is the version of this source, with its date in CHANGELOG.md
+	@version="$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)"; \
+	if [ "$${TAG:-}" != "v$$version" ]; then \
+		echo "The tag is $${TAG:-not given}, and the version of pyproject.toml is $$version." >&2; exit 1; \
+	fi; \
+	if ! grep -qE "^## $$version, [0-9]{4}-[0-9]{2}-[0-9]{2}$$" CHANGELOG.md; then \
+		echo "CHANGELOG.md has no line like: ## $$version, 2027-01-31" >&2; exit 1; \
+	fi
+
+.PHONY: image
+image: ## Build the image (IMAGE=shop:local is its name)
+	$(DOCKER) build --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" --tag "$(IMAGE)" .
+
+.PHONY: image/scan
+image/scan: ## Look for holes in the image that are known and can be closed (GRYPE=... is the scanner)
+	$(GRYPE) "$(IMAGE)" --only-fixed --fail-on high
+
+.PHONY: image/push
+image/push: ## Push the image; its digest is then in var/image.env
+	@DOCKER="$(DOCKER)" IMAGE="$(IMAGE)" deploy/push.sh
+
+.PHONY: deploy/ecs
+deploy/ecs: ## Migrate, then serve an image (IMAGE=name@sha256:...) on ECS (ECS=... is the folder of definitions)
+	@$(call needs_digest) IMAGE="$(IMAGE)" deploy/ecs.sh
+
+.PHONY: deploy/kubernetes
+deploy/kubernetes: ## Migrate and serve an image (IMAGE=name@sha256:...) in Kubernetes (OVERLAY=...)
+	@$(call needs_digest) IMAGE="$(IMAGE)" deploy/kubernetes.sh
+
+# A tag may name another image tomorrow.
+needs_digest = [[ "$(IMAGE)" == *@sha256:* ]] || { echo "Name the image by its digest, as var/image.env does: $(IMAGE)" >&2; exit 1; };
 
 ##@ Run in containers (Docker with Compose, or COMPOSE=docker-compose)
 
