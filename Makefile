@@ -81,6 +81,15 @@ RUN_TESTS = PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 3 --dist work
 test: lint ## Run every check: style, types, layers, Dockerfile, then the tests
 	$(RUN_TESTS)
 
+# Whether tests pass is for `make test` to say: what is measured is slower, and some tests watch the clock.
+.PHONY: coverage
+coverage: venv ## Run the tests, and report which lines and branches of src/shop they reach (fails under 95 %)
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@export COVERAGE_FILE="$(CURDIR)/build/coverage/data"; \
+	$(subst $(BIN)/pytest,$(BIN)/coverage run -m pytest,$(RUN_TESTS)) $(TESTS) || \
+		echo "Tests failed while they were measured: see whether they do so in make test." >&2; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage html --quiet && $(BIN)/coverage report
+
 .PHONY: test-long
 test-long: venv ## Run the tests with more rounds and more buyers (hours; TESTS=tests/concurrency for a part)
 	$(RUN_TESTS) --long -o faulthandler_timeout=0 $(TESTS)
@@ -123,6 +132,14 @@ test-litestar-next: ## Run mypy and the tests on the next Litestar (LITESTAR_NEX
 .PHONY: guards
 guards: venv ## Take out one guard after the other, and report those that no test misses (about an hour)
 	$(BIN)/python -m tests.guards $(GUARD)
+
+# Interrupted, it goes on where it was: what it found is in build/mutation until `make clean`.
+.PHONY: mutation
+mutation: venv ## Change the rules of the domain bit by bit, and list what no test notices (hours; MUTANTS="shop.domain.orders*")
+	@mkdir -p build/mutation && rm -rf build/mutation/src build/mutation/tests
+	@cp -r src tests pyproject.toml alembic.ini build/mutation
+	cd build/mutation && $(CURDIR)/$(BIN)/mutmut run $(MUTANTS)
+	@cd build/mutation && $(CURDIR)/$(BIN)/mutmut results && $(CURDIR)/$(BIN)/mutmut export-cicd-stats
 
 .PHONY: lint
 lint: venv ## Run the checks that need no database: style, types, layers, Dockerfile
