@@ -3,7 +3,7 @@
 import pytest
 
 from shop.domain import errors
-from shop.domain.errors import OverMax, PricedLine, Shortage, ShopError
+from shop.domain.errors import OverMax, PricedLine, ShopError, Shortage
 
 TWO = [
     Shortage(product_id=1, requested=3, available=2),
