@@ -91,6 +91,19 @@ test: lint ## Run every check: style, types, layers, Dockerfile, then the tests
 test-image: venv ## Build the image, run it, and play the Compose stack (buildah, podman; 15 minutes)
 	$(BIN)/pytest -rs -s -o faulthandler_timeout=0 tests/images/check_image.py tests/images/check_compose.py
 
+# Whether tests pass is for `make test` to say: what is measured is slower, and some tests watch the clock.
+.PHONY: coverage
+coverage: venv ## Run the tests, and report which lines and branches of src/shop they reach (fails under 95 %)
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@export COVERAGE_FILE="$(CURDIR)/build/coverage/data"; \
+	$(subst $(BIN)/pytest,$(BIN)/coverage run -m pytest,$(RUN_TESTS)) $(TESTS) || \
+		echo "Tests failed while they were measured: see whether they do so in make test." >&2; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage html --quiet && $(BIN)/coverage report
+
+.PHONY: test-long
+test-long: venv ## Run the tests with more rounds and more buyers (hours; TESTS=tests/concurrency for a part)
+	$(RUN_TESTS) --long -o faulthandler_timeout=0 $(TESTS)
+
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14 python3.15
 
 .PHONY: test-pythons
@@ -129,6 +142,14 @@ test-litestar-next: ## Run mypy and the tests on the next Litestar (LITESTAR_NEX
 .PHONY: guards
 guards: venv ## Take out one guard after the other, and report those that no test misses (about an hour)
 	$(BIN)/python -m tests.guards $(GUARD)
+
+# Interrupted, it goes on where it was: what it found is in build/mutation until `make clean`.
+.PHONY: mutation
+mutation: venv ## Change the rules of the domain bit by bit, and list what no test notices (hours; MUTANTS="shop.domain.orders*")
+	@mkdir -p build/mutation && rm -rf build/mutation/src build/mutation/tests
+	@cp -r src tests pyproject.toml alembic.ini build/mutation
+	cd build/mutation && $(CURDIR)/$(BIN)/mutmut run $(MUTANTS)
+	@cd build/mutation && $(CURDIR)/$(BIN)/mutmut results && $(CURDIR)/$(BIN)/mutmut export-cicd-stats
 
 .PHONY: lint
 lint: venv ## Run the checks that need no database: style, types, layers, Dockerfile
@@ -191,6 +212,46 @@ requirements.txt: | $(STAMP) ## Lock the dependencies of pyproject.toml with has
 clean: ## Remove the venvs and everything else that was made, but not the data in var/
 	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
+
+##@ Release (what the pipelines run, see .github/workflows/; DOCKER=podman works too)
+
+DOCKER ?= docker
+GRYPE ?= grype
+IMAGE ?= shop:local
+
+# The shell reads TAG, for make would take a tag such as v$(shell ...) for one of its own.
+.PHONY: release/check
+release/check: ## Check that the tag (TAG=v0.1.0) is the version of this source, with its date in CHANGELOG.md
+	@version="$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)"; \
+	if [ "$${TAG:-}" != "v$$version" ]; then \
+		echo "The tag is $${TAG:-not given}, and the version of pyproject.toml is $$version." >&2; exit 1; \
+	fi; \
+	if ! grep -qE "^## $$version, [0-9]{4}-[0-9]{2}-[0-9]{2}$$" CHANGELOG.md; then \
+		echo "CHANGELOG.md has no line like: ## $$version, 2027-01-31" >&2; exit 1; \
+	fi
+
+.PHONY: image
+image: ## Build the image (IMAGE=shop:local is its name)
+	$(DOCKER) build --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" --tag "$(IMAGE)" .
+
+.PHONY: image/scan
+image/scan: ## Look for holes in the image that are known and can be closed (GRYPE=... is the scanner)
+	$(GRYPE) "$(IMAGE)" --only-fixed --fail-on high
+
+.PHONY: image/push
+image/push: ## Push the image; its digest is then in var/image.env
+	@DOCKER="$(DOCKER)" IMAGE="$(IMAGE)" deploy/push.sh
+
+.PHONY: deploy/ecs
+deploy/ecs: ## Migrate, then serve an image (IMAGE=name@sha256:...) on ECS (ECS=... is the folder of definitions)
+	@$(call needs_digest) IMAGE="$(IMAGE)" deploy/ecs.sh
+
+.PHONY: deploy/kubernetes
+deploy/kubernetes: ## Migrate and serve an image (IMAGE=name@sha256:...) in Kubernetes (OVERLAY=...)
+	@$(call needs_digest) IMAGE="$(IMAGE)" deploy/kubernetes.sh
+
+# A tag may name another image tomorrow.
+needs_digest = [[ "$(IMAGE)" == *@sha256:* ]] || { echo "Name the image by its digest, as var/image.env does: $(IMAGE)" >&2; exit 1; };
 
 ##@ Run in containers (Docker with Compose, or COMPOSE=docker-compose)
 

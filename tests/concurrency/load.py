@@ -3,13 +3,14 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 from tests.concurrency.books import Books
 from tests.concurrency.deployment import Deployment, basket, order_path, quantities, until
+from tests.concurrency.servers import ShopServer
 from tests.concurrency.wire import Answer, Client, Gone
 
 PROGRESS_SECONDS_MAX = 30.0
@@ -107,3 +108,39 @@ async def _buy(
                 load.not_done.append(order_id)
             # As `Retry-After` asks, but for a shorter time.
             await asyncio.sleep(0.01)
+
+
+# --- through a balancer ---
+
+Answered: TypeAlias = list[tuple[int, str]]
+"""Statuses, and who answered."""
+
+
+@asynccontextmanager
+async def ordering(
+    deployment: Deployment, port: int, product: int, *, clients: int
+) -> AsyncIterator[Answered]:
+    """Clients of a balancer that place one order after the other, without repeating any."""
+    answered: Answered = []
+    is_over = False
+
+    async def order(client: Client) -> None:
+        with closing(client):
+            while not is_over:
+                answer = await client.post("/api/orders/", basket((product, 1)))
+                answered.append((answer.status, answer.headers.get("x-served-by", "")))
+
+    token = deployment.tokens[deployment.customers[0]]
+    async with asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            group.create_task(order(Client(port=port, token=token)))
+        yield answered
+        is_over = True
+
+
+async def has_answered(answered: Answered, server: ShopServer, times: int) -> None:
+    before = len(answered)
+    name = f"shop-{server.port}"
+    await until(
+        lambda: sum(by == name for _, by in answered[before:]) >= times, within=PROGRESS_SECONDS_MAX
+    )

@@ -81,6 +81,10 @@ class ShopServer:
         self._reservation = reserved()
         self.port = port_of(self._reservation)
 
+    def set_program(self, source: Path | None) -> None:
+        """What its next start runs: the package in this folder, or the one under test."""
+        self._environment["PYTHONPATH"] = str(source) if source else ""
+
     @property
     def log(self) -> str:
         """Of every start."""

@@ -6,16 +6,16 @@ import re
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
 from shop.entrypoints.settings import DRAIN_SECONDS_MAX
 from shop.entrypoints.workers import STOP_SECONDS_MAX
 from tests.concurrency.conftest import new_database
-from tests.concurrency.deployment import Deployment, basket, deployed, until
+from tests.concurrency.deployment import Deployment, deployed, until
+from tests.concurrency.load import has_answered, ordering
 from tests.concurrency.servers import FAILURES, ShopServer
 from tests.concurrency.wire import Client
 from tests.haproxy import PROGRAM, running_haproxy
@@ -236,37 +236,3 @@ async def restart_as_documented(deployment: Deployment, folder: Path) -> list[st
         restarted.append(unit)
     assert await asyncio.wait_for(shell.wait(), 2 * SECONDS_MAX) == 0
     return restarted
-
-
-# --- tools ---
-
-Answered: TypeAlias = list[tuple[int, str]]
-"""Statuses, and who answered."""
-
-
-@asynccontextmanager
-async def ordering(
-    deployment: Deployment, port: int, product: int, *, clients: int
-) -> AsyncIterator[Answered]:
-    """Clients that place one order after the other, without repeating any."""
-    answered: Answered = []
-    is_over = False
-
-    async def order(client: Client) -> None:
-        with closing(client):
-            while not is_over:
-                answer = await client.post("/api/orders/", basket((product, 1)))
-                answered.append((answer.status, answer.headers.get("x-served-by", "")))
-
-    token = deployment.tokens[deployment.customers[0]]
-    async with asyncio.TaskGroup() as group:
-        for _ in range(clients):
-            group.create_task(order(Client(port=port, token=token)))
-        yield answered
-        is_over = True
-
-
-async def has_answered(answered: Answered, server: ShopServer, times: int) -> None:
-    before = len(answered)
-    name = f"shop-{server.port}"
-    await until(lambda: sum(by == name for _, by in answered[before:]) >= times, within=SECONDS_MAX)

@@ -68,6 +68,8 @@ def test_an_order_gets_no_more_than_it_may_and_keeps_what_it_has() -> None:
     ]
     few = Shelf({1: product(1, stock=2, max_per_order=5)})
     assert few.over_max({1: 6}, {})[0].available == 2
+    # What the order holds is there for it.
+    assert few.over_max({1: 6}, {1: 1})[0].available == 3
 
 
 def test_every_shortage_is_named_in_the_order_of_the_wish() -> None:

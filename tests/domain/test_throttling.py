@@ -149,6 +149,20 @@ def test_a_success_forgets_all_failures_and_leaves_what_others_are_about() -> No
     begun = attempts(failures=9, pending=(other,)).begun(NOON, NOON)
     forgiven = begun.forgiven(NOON, NOON, is_known=True)
     assert (forgiven.failures, forgiven.pending, forgiven.is_known) == (0, (other,), True)
+    assert not begun.forgiven(NOON, NOON).is_known
+
+
+def test_a_success_ends_a_block_and_is_when_the_pair_was_seen_last() -> None:
+    blocked = attempts()
+    while blocked.blocked_until <= NOON:
+        blocked = failing(blocked, NOON)
+    later = NOON + SECOND
+    with pytest.raises(TooManyAttempts):
+        blocked.as_of(later, WITH_NAME).check(later)
+    forgiven = blocked.begun(NOON, NOON).forgiven(NOON, later, is_known=True)
+    forgiven.as_of(later, WITH_NAME).check(later)
+    assert forgiven.is_known_at(later + KNOWN_FOR - MOMENT)
+    assert not forgiven.is_known_at(later + KNOWN_FOR)
 
 
 def test_a_withdrawn_attempt_leaves_no_trace() -> None:
@@ -247,6 +261,7 @@ def test_registering_is_counted_apart_from_signing_in() -> None:
     registering = AttemptKeys.of_registration("192.0.2.1")
     assert not set(registering.all) & set(AttemptKeys.of("anna", "192.0.2.1").all)
     assert AttemptKeys.of_registration("2001:db8::1") == AttemptKeys.of_registration("2001:db8::2")
+    assert not set(registering.all) & set(AttemptKeys.of_registration("192.0.2.2").all)
 
 
 @pytest.mark.parametrize(

@@ -142,3 +142,21 @@ async def test_an_index_that_was_left_half_built_is_built_anew(
         await other.close()
     await SqlSchema(engines=engines).upgrade()
     await assert_is_listed(engines)
+
+
+async def test_a_migration_that_waits_for_a_table_gives_up_before_those_behind_it_do(
+    postgresql_url: str, engines: Engines
+) -> None:
+    """A dump reads for as long as it takes; behind a migration that waits for it, so would all."""
+    await run(engines, lambda connection: command.downgrade(config(connection), "0010"))
+    async with engines.read.connect() as dump, engines.read.connect() as shop:
+        await dump.execute(text("BEGIN"))
+        await dump.execute(text("SELECT FROM products"))
+        async with asyncio.timeout(20):
+            migration = asyncio.create_task(SqlSchema(engines=engines).upgrade())
+            while not migration.done():
+                await shop.execute(text("SELECT FROM products"))
+            with pytest.raises(StoreUnavailable):
+                await migration
+        await dump.execute(text("ROLLBACK"))
+    assert await SqlSchema(engines=engines).state() is SchemaState.OUTDATED

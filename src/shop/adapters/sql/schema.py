@@ -16,7 +16,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, insert, inspect, select, text
+from sqlalchemy import Connection, delete, event, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -45,6 +45,10 @@ _LOCK_PAUSE = 0.1
 
 # A table that somebody builds an index on, say, is left out, not waited for.
 _ANALYZE = text("ANALYZE (SKIP_LOCKED) products, stock, listings")
+
+# Who waits for a lock on a table has all those wait behind it who come later: a migration gives up
+# after this, and is run again when whoever holds the table is gone.
+_WAIT_BRIEFLY = "SET LOCAL lock_timeout = '2s'"
 
 # One statement, since readiness is asked often.
 _STATE = """
@@ -128,7 +132,8 @@ async def migrating(engines: Engines) -> AsyncIterator[AsyncConnection]:
     """A connection to migrate on, while nobody else migrates.
 
     On SQLite it is in one transaction for all. On PostgreSQL each migration begins and ends its
-    own, and may do some of its work in none (see `migrations.online`).
+    own, and may do some of its work in none (see `migrations.online`). It waits for locks for a
+    moment only, and then raises.
     """
     if engines.patient.dialect.name == "sqlite":
         async with engines.patient.begin() as connection:
@@ -143,7 +148,14 @@ async def migrating(engines: Engines) -> AsyncIterator[AsyncConnection]:
         await driver.execute("BEGIN")
         while await driver.execute(_TRY_LOCK) != "SELECT 1":  # noqa: ASYNC110
             await asyncio.sleep(_LOCK_PAUSE)
+        event.listen(connection.sync_connection, "begin", _wait_briefly)
         yield connection
+
+
+def _wait_briefly(connection: Connection) -> None:
+    # What is done in no transaction waits for others, and nobody for it.
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql(_WAIT_BRIEFLY)
 
 
 @cache

@@ -130,9 +130,6 @@ END $$
 
 
 def upgrade() -> None:
-    if is_postgresql():
-        # Who writes to products or stock waits for the triggers, and nobody for longer.
-        op.execute("SET LOCAL lock_timeout = '2s'")
     if not sa.inspect(op.get_bind()).has_table("listings"):
         _create_tables()
         for trigger in _ON_POSTGRESQL if is_postgresql() else _ON_SQLITE:
