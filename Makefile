@@ -139,6 +139,17 @@ test-litestar-next: ## Run mypy and the tests on the next Litestar (LITESTAR_NEX
 	echo "Failed:$${failed:- nothing}."; \
 	[ -z "$$failed" ]
 
+# Not in `make test`: it needs a browser, which no package brings. Where there is none it says so.
+TEST_BROWSER = PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -rfEs
+
+.PHONY: test-browser
+test-browser: venv ## Run the tests of the docs page in a real browser (Debian: apt install chromium chromium-driver)
+	$(TEST_BROWSER) tests/browser
+
+.PHONY: pictures
+pictures: venv ## Take the pictures of the docs page in docs/images anew, with that browser
+	$(TEST_BROWSER) tests/browser/test_pictures.py --pictures
+
 .PHONY: guards
 guards: venv ## Take out one guard after the other, and report those that no test misses (about an hour)
 	$(BIN)/python -m tests.guards $(GUARD)

@@ -243,6 +243,9 @@ async def test_the_root_says_what_this_is_and_where_to_go(
     assert (response.status_code, response.headers["content-type"]) == (200, media_type)
     assert "never sells what is not there" in response.text
     assert response.headers["vary"] == "Accept"
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy
     for path in ("/docs/", "/openapi.json", "/api/health/"):
         assert f'"{path}"' in response.text
         assert (await api.anonymous.get(path)).status_code == 200

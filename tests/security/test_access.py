@@ -66,10 +66,19 @@ GET    /openapi.json                      200       200    200    200       200
 GET    /                                  200       200    200    200       200
 GET    /docs/                             200       200    200    200       200
 GET    /docs/page.js                      200       200    200    200       200
+GET    /docs/page.css                     200       200    200    200       200
 GET    /docs/assets/{name}                200       200    200    200       200
 """
 
-UNDOCUMENTED = {"/", "/metrics", "/openapi.json", "/docs/", "/docs/page.js", "/docs/assets/{name}"}
+UNDOCUMENTED = {
+    "/",
+    "/metrics",
+    "/openapi.json",
+    "/docs/",
+    "/docs/page.js",
+    "/docs/page.css",
+    "/docs/assets/{name}",
+}
 
 HIDDEN = "/schema"
 """What the framework insists on; see the test of it."""

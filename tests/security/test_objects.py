@@ -700,6 +700,7 @@ async def answers_of_every_kind(shop: Shop) -> dict[str, httpx.Response]:
         "metrics": await client.get("/metrics"),
         "the docs": await client.get("/docs/"),
         "a script": await client.get("/docs/page.js"),
+        "a style": await client.get("/docs/page.css"),
         "an asset": await client.get("/docs/assets/swagger-ui.css"),
         "keys": await client.get("/.well-known/jwks.json"),
         "a refused preflight": await preflight(shop.door, "https://evil.example"),

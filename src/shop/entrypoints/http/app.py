@@ -43,6 +43,7 @@ def build_app(container: Container) -> ASGIApp:
             docs.openapi_json,
             docs.docs_page,
             docs.docs_script,
+            docs.docs_style,
             docs.docs_asset,
         ],
         # What a handler may ask for by name is what the container has.

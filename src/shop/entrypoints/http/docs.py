@@ -28,6 +28,12 @@ _POLICY = {
         "frame-ancestors 'none'"
     )
 }
+_WELCOME_POLICY = {
+    "policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    )
+}
 _CACHED = {"Cache-Control": "public, max-age=86400"}
 
 
@@ -48,7 +54,7 @@ _WELCOME = {
 }
 
 
-@get("/", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
+@get("/", opt=PUBLIC | _WELCOME_POLICY, include_in_schema=False, sync_to_thread=False)
 def welcome(request: Request[Any, Any, Any]) -> Response[Any]:
     """JSON, or for those who ask for it a page."""
     headers = {"Vary": "Accept"}
@@ -66,6 +72,11 @@ def docs_page() -> Response[bytes]:
 @get("/docs/page.js", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
 def docs_script() -> Response[bytes]:
     return Response(_file(_PAGE / "page.js"), media_type="text/javascript")
+
+
+@get("/docs/page.css", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
+def docs_style() -> Response[bytes]:
+    return Response(_file(_PAGE / "page.css"), media_type="text/css")
 
 
 @get("/docs/assets/{name:str}", opt=PUBLIC, include_in_schema=False, sync_to_thread=False)
