@@ -85,9 +85,9 @@ def served(sqlite_url: str) -> str:
     file = Path(sqlite_url.removeprefix(SQLITE))
     file.chmod(0o600)
     with changing(file) as connection:
-        for task in ("make_searchable", "purge_sessions", "purge_attempts", "purge_keys"):
+        purges = ("purge_sessions", "purge_attempts", "purge_keys")
+        for task in ("make_searchable", "count_lists", "count_stock", *purges):
             connection.execute(_LEASE, (task,))
-        connection.execute(_LEASE, ("count_lists",))
     return sqlite_url
 
 
@@ -387,7 +387,7 @@ PROVOKED: dict[tuple[str, str, str], tuple[Provoke, str, dict[str, str]]] = {
     ),
     ("background", "note", "no server"): (
         with_sql("UPDATE leases SET expires_at = '2020-01-01 00:00:00.0'"),
-        "No server does count_lists, make_searchable",
+        "No server does count_lists, count_stock, make_searchable",
         {},
     ),
 }

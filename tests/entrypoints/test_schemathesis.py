@@ -85,6 +85,7 @@ BEYOND_A_DOCUMENT = (
     "current: is not the current password",
     "new: is one of the most common passwords*",
     "new: must not be one character again and again",
+    "username: must be 1 to 150 letters, digits or any of *",
     "sku: must be 1 to 64 letters, digits, spaces or any of *",
     "quantity: the stock would be above *",
     "*: must be a whole number*, written without a point and an exponent",
