@@ -98,3 +98,19 @@ def test_money_of_one_currency_is_added_up_and_of_several_is_not() -> None:
 def test_there_is_no_negative_money() -> None:
     with pytest.raises(AssertionError):
         money(-1)
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "message"),
+    [
+        ("twelve", "EUR", 'must be a decimal string such as "12.00"'),
+        ("12.001", "EUR", "EUR has 2 digits after the point"),
+        ("10000000000.01", "EUR", "must be at most 10000000000.00"),
+    ],
+)
+def test_a_price_that_is_not_one_says_what_is_wrong_with_it(
+    text: str, currency: str, message: str
+) -> None:
+    with pytest.raises(InvalidField) as refused:
+        Money.parse(text, currency)
+    assert refused.value.context["errors"] == [{"field": "price", "message": message}]

@@ -70,6 +70,7 @@ def test_a_refused_move_says_what_would_be_allowed() -> None:
     with pytest.raises(TransitionNotAllowed) as refused:
         order(status=S.PAID).advanced(S.DELIVERED, at=NOON)
     assert refused.value.context["allowed"] == ["shipped", "cancelled"]
+    assert "An order that is paid cannot become delivered" in str(refused.value)
     with pytest.raises(TransitionNotAllowed, match="none"):
         order(status=S.PAID).advanced(S.CANCELLED, at=NOON, by_staff=False)
 
@@ -96,6 +97,7 @@ def test_only_a_placed_order_gets_other_lines(status: S) -> None:
     if status is S.PLACED:
         after = before.amended({2: 7, 1: 3}, products, at=NOON + timedelta(hours=1))
         assert (after.version, after.digest) == (2, before.digest)
+        assert after.modified_at == NOON + timedelta(hours=1)
         assert after.lines == (
             order_line(2, quantity=7, price=products[2].price),
             order_line(1, quantity=1, price=money(900)),

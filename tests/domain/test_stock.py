@@ -110,6 +110,12 @@ def test_what_comes_back_is_put_on_the_shelf_and_may_be_written_off(restock: boo
     assert {(m.actor_id, m.order_id, m.note) for m in tea.movements} == {(7, order_id(1), "broken")}
 
 
+def test_nothing_is_said_of_what_comes_back_unless_somebody_says_it() -> None:
+    tea = shelf(p1=5)
+    tea.give_back({1: 1}, Reason.RETURN, restock=False, at=NOON, actor_id=7, order_id=order_id(1))
+    assert [movement.note for movement in tea.movements] == ["", ""]
+
+
 @pytest.mark.parametrize(
     ("on_hand", "movements_sum", "last_balance", "sound"),
     [

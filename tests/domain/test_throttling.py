@@ -133,6 +133,10 @@ def test_failures_are_forgotten_after_a_while_without_any() -> None:
     later = failing(old, NOON + FORGOTTEN_AFTER + SECOND)
     assert later.failures == 1
     later.check(NOON + FORGOTTEN_AFTER + SECOND)
+    # Also if the attempt itself took so long.
+    begun = old.begun(NOON, NOON)
+    assert begun.failed(NOON, NOON + FORGOTTEN_AFTER, WITH_NAME).failures == 51
+    assert begun.failed(NOON, NOON + FORGOTTEN_AFTER + MOMENT, WITH_NAME).failures == 1
 
 
 def test_attempts_that_do_not_fail_do_not_keep_failures_from_being_forgotten() -> None:

@@ -629,6 +629,21 @@ def test_a_difference_is_shown_in_a_table(shop: Shop, planted: str) -> None:
     assert "\tsum_of_movements\t" in result.stdout
 
 
+def test_a_difference_is_repaired_once_somebody_says_yes(shop: Shop) -> None:
+    shop("add-products --count 30")
+    change(EMBEDDED, "UPDATE stock SET on_hand = on_hand + 1 WHERE product_id = 3")
+    before = rows(EMBEDDED, "SELECT count(*) FROM stock_movements")
+    assert shop("stock verify --repair", stdin="n\n").exit_code == 1
+    assert rows(EMBEDDED, "SELECT count(*) FROM stock_movements") == before
+    repaired = shop("stock verify --repair", stdin="y\n")
+    assert "Wrote corrections for 1 differences; the ledger agrees now." in repaired.stdout
+    assert shop("stock verify").exit_code == 0
+    change(EMBEDDED, "UPDATE stock SET on_hand = on_hand + 1 WHERE product_id = 4")
+    assert shop("stock verify --repair --yes").exit_code == 0
+    corrections = "SELECT product_id, quantity FROM stock_movements WHERE reason = 'correction'"
+    assert rows(EMBEDDED, corrections) == [(3, 1), (4, 1)]
+
+
 # --- orders ---
 
 

@@ -15,6 +15,8 @@ IMAGE = f"{REPOSITORY}@{DIGEST}"
 
 needs_jq = pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed: apt install jq")
 
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+
 # Says of each call what it was asked for; what it answers is in the environment or in a file.
 _AWS = """#!/bin/sh
 echo "aws $1 $2" >> "$CALLS"
@@ -170,6 +172,7 @@ def test_other_registries_are_not_aws(tools: dict[str, str]) -> None:
     assert calls[0] == "docker push registry.example/shop:1"
 
 
+@needs_make
 @pytest.mark.parametrize("where", ["ecs", "kubernetes"])
 def test_only_a_digest_is_deployed(tools: dict[str, str], where: str) -> None:
     done = subprocess.run(
@@ -184,6 +187,7 @@ def test_only_a_digest_is_deployed(tools: dict[str, str], where: str) -> None:
     assert not Path(tools["CALLS"]).exists()
 
 
+@needs_make
 @pytest.mark.parametrize(
     "tag", ["", "v0.0.9", "0.1.0", 'v"; touch made; "', "v$(shell touch made)"]
 )
