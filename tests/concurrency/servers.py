@@ -37,6 +37,17 @@ def shop_command(*arguments: str) -> list[str]:
     return [str(Path(sys.executable).with_name("shop")), *arguments]
 
 
+# What is installed names a function that another release may not have.
+_OF_ANOTHER_RELEASE = "from shop.entrypoints.cli import main as of; getattr(of, 'run', of.main)()"
+
+
+def command_of(source: Path | None, *arguments: str) -> list[str]:
+    """Of the package in that folder, which has to be in `PYTHONPATH`, or of the one under test."""
+    if source is None:
+        return shop_command(*arguments)
+    return [sys.executable, "-c", _OF_ANOTHER_RELEASE, *arguments]
+
+
 def words_of(command: str) -> list[str]:
     """Of a command line; `serve` alone is to listen where nobody does: 8000 may be the tester's."""
     words = shlex.split(command)
@@ -78,12 +89,14 @@ class ShopServer:
         self._folder = folder
         self._environment = environment(database_url, settings)
         self._process: subprocess.Popen[bytes] | None = None
+        self._source: Path | None = None
         self._reservation = reserved()
         self.port = port_of(self._reservation)
 
     def set_program(self, source: Path | None) -> None:
         """What its next start runs: the package in this folder, or the one under test."""
         self._environment["PYTHONPATH"] = str(source) if source else ""
+        self._source = source
 
     @property
     def log(self) -> str:
@@ -112,7 +125,10 @@ class ShopServer:
         before = len(self.log)
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                shop_command("serve", "--port", str(self.port), "--workers", str(self.workers)),
+                command_of(
+                    self._source,
+                    *("serve", "--port", str(self.port), "--workers", str(self.workers)),
+                ),
                 cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ import pytest
 from shop.domain.users import Caller, Role
 from tests.concurrency.deployment import Database, Deployment, basket
 from tests.concurrency.load import has_answered, ordering
-from tests.concurrency.servers import ShopServer, environment, shop_command
+from tests.concurrency.servers import ShopServer, command_of, environment
 from tests.concurrency.wire import Client
 from tests.haproxy import PROGRAM, running_haproxy
 from tests.postgresql import PostgresServer, unused_name
@@ -171,7 +171,7 @@ def run(database: Database, folder: Path, *words: str, source: Path | None = Non
     """A `shop` command of that release, or of the one under test."""
     program = {"PYTHONPATH": str(source)} if source else {}
     subprocess.run(
-        shop_command(*words),
+        command_of(source, *words),
         cwd=folder,
         env=environment(database.url, program),
         input=f"{PASSWORD}\n".encode(),

@@ -440,7 +440,8 @@ async def test_an_audit_line_is_an_event_that_nothing_breaks_out_of(database_url
                     await door.sign_in("customer", password, address=address, **forged)
     lines = [line for line in log.lines if line["logger"] == "shop.audit"]
     assert len(lines) == 5
-    common = {"time", "level", "logger", "event", "audit", "request_id"}
+    # What every line may have.
+    common = {"time", "level", "logger", "event", "audit", "request_id", "batch_id"}
     for line in lines:
         assert line["event"] in events_in_source()
         assert line["audit"] is True

@@ -178,8 +178,9 @@ _SECRETS = re.compile(
 
 def harmless(text: str) -> str:
     """The first line of what an exception says: databases show rows in those that follow."""
-    first = text.split("\n", 1)[0][:_TEXT_MAX]
-    return _SECRETS.sub("[masked]", first)
+    # At first so long that no part of a secret is left where it is cut.
+    first = text.split("\n", 1)[0][: 4 * _TEXT_MAX]
+    return _SECRETS.sub("[masked]", first)[:_TEXT_MAX]
 
 
 def report_errors(settings: Settings) -> ErrorReports:

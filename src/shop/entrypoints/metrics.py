@@ -277,7 +277,8 @@ class Metrics(IntakeObserver, BackgroundObserver, StatementObserver):
             self._statement_errors(kind)
         self._database_up = family.gauge(
             "shop_database_up",
-            "1 if the database answered when it was asked last, every 15 seconds; else 0.",
+            "1 if the database answered when it was asked last, every 15 seconds and less often "
+            "while it is away; else 0.",
             of="livemostrecent",
         )
         self._pool = {

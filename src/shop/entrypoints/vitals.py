@@ -92,5 +92,5 @@ def _files() -> dict[str, float]:
     figures: dict[str, float] = {"max_fds": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
     if sys.platform == "linux":
         # One of them is that of looking.
-        figures["open_fds"] = sum(1 for _ in _FILES.iterdir()) - 1
+        figures["open_fds"] = len(os.listdir(_FILES)) - 1  # noqa: PTH208 - an object each costs more
     return figures

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from litestar import Litestar
@@ -91,15 +91,19 @@ async def _running(container: Container, _app: Litestar) -> AsyncIterator[None]:
         await schema.claim_currency(container.settings().currency)
         # Nobody can sign in to an empty store that no command reaches.
         await make_demo(container)
-    container.background().start()
-    try:
+    # Each of these steps is taken when the server stops, the last first, also if another one fails.
+    async with AsyncExitStack() as stopping:
+        stopping.push_async_callback(_send_what_is_left, container)
+        if not in_memory:
+            stopping.push_async_callback(container.engines().dispose)
+        stopping.push_async_callback(container.intake().close)
+        stopping.push_async_callback(container.background().stop)
+        container.background().start()
         async with exposed(container.exposition(), container.settings().metrics_address):
             yield
-    finally:
-        await container.background().stop()
-        await container.intake().close()
-        if not in_memory:
-            await container.engines().dispose()
-        # These may take a moment, in vain; what they have to send is sent at the same time.
-        senders = (container.traces(), container.error_reports())
-        await asyncio.gather(*(sender.close() for sender in senders if sender is not None))
+
+
+async def _send_what_is_left(container: Container) -> None:
+    """Traces and reports, at the same time: it may take a moment, in vain."""
+    senders = (container.traces(), container.error_reports())
+    await asyncio.gather(*(sender.close() for sender in senders if sender is not None))

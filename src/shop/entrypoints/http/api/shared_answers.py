@@ -1,9 +1,10 @@
 """Lists that many ask for at the same moment: read, encoded and tagged once for all of them."""
 
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import msgspec
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
 from shop.adapters.work import work_under_way
@@ -40,6 +41,18 @@ class _Answer:
     """Empty of what is not to be known again: refusals."""
     problem: str | None
     """The code of a refusal."""
+
+    def traced_as(self, trace_id: str | None) -> "_Answer":
+        """A refusal names the trace of who is shown it, not of the one it was read for."""
+        content = msgspec.json.decode(self.body)
+        if content.pop("trace_id", None) != trace_id:
+            named = {} if trace_id is None else {"trace_id": trace_id}
+            body = msgspec.json.encode({**content, **named})
+            others = [each for each in self.headers if each[0] != b"content-length"]
+            return replace(
+                self, body=body, headers=[*others, (b"content-length", b"%d" % len(body))]
+            )
+        return self
 
 
 class ShareReads(Protocol):
@@ -82,6 +95,7 @@ class SharedAnswers:
         )
         if answer.problem is not None and (own := work_under_way.get()) is not None:
             own.problem = answer.problem
+            answer = answer.traced_as(own.trace_id)
         known = answer.tag and is_known(answer.tag, if_none_match_in(scope["headers"]))
         await send(
             {
