@@ -62,6 +62,13 @@ def effort(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     return lambda short, long: long if is_long else short
 
 
+@pytest.fixture
+def only_long(request: pytest.FixtureRequest) -> None:
+    """For what keeps several servers busy for half a minute or more."""
+    if not request.config.getoption("--long"):
+        pytest.skip("it takes a minute: make test-long TESTS=...")
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

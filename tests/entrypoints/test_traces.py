@@ -101,6 +101,16 @@ async def test_what_is_not_traced_names_no_trace(
     assert not exporter.get_finished_spans()
 
 
+async def test_a_refused_list_that_many_share_names_the_trace_of_each_asker(seldom: Api) -> None:
+    asked = [{"traceparent": PARENT} if n % 3 == 0 else {} for n in range(9)]
+    answers = await asyncio.gather(
+        *(seldom.customer.get("/api/products/?page=x", headers=headers) for headers in asked)
+    )
+    for headers, answer in zip(asked, answers, strict=True):
+        shown = problem(answer, 400, "invalid_fields").get("trace_id")
+        assert shown == (PARENT.split("-")[1] if headers else None)
+
+
 async def test_a_client_asks_for_a_trace(seldom: Api, exporter: InMemorySpanExporter) -> None:
     response = await seldom.customer.get("/api/products/99/", headers={"traceparent": PARENT})
     assert problem(response, 404, "product_not_found")["trace_id"] == PARENT.split("-")[1]
