@@ -275,7 +275,7 @@ GUARDS = [
     Guard(
         name="the intake serves who waits before the process ends",
         file="entrypoints/http/app.py",
-        take="        await container.intake().close()\n",
+        take="        stopping.push_async_callback(container.intake().close)\n",
         put="",
         tests="tests/entrypoints/http/test_app.py -k stopping",
     ),

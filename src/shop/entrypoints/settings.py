@@ -151,6 +151,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return _STORES[scheme]
 
     @property
+    def shared_read_deadline(self) -> float:
+        """Behind that of the requests that wait for it: when both are over, theirs says why."""
+        return self.request_deadline + 1.0
+
+    @property
     def seconds_to_drain(self) -> float:
         if self.drain_seconds is not None:
             return self.drain_seconds
