@@ -104,6 +104,7 @@ class Server(MPServer):
     def _spawn_worker(self, *args: Any, **kwargs: Any) -> WorkerProcess:
         worker = super()._spawn_worker(*args, **kwargs)
         worker.terminate = partial(_terminate, worker)  # type: ignore[method-assign]
+        worker.is_alive = partial(_is_alive, worker)  # type: ignore[method-assign]
         return worker
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
@@ -162,6 +163,13 @@ def _terminate(worker: WorkerProcess) -> None:
     if not worker.interrupt_by_parent:
         worker.interrupt_by_parent = True
         _tell(worker, _STOP)
+
+
+def _is_alive(worker: WorkerProcess) -> bool:
+    """Two threads wait for a process, and the one that learns of its end tells the other late."""
+    if worker.inner.is_alive():
+        time.sleep(_STEP_SECONDS)
+    return bool(worker.inner.is_alive())
 
 
 def _tell(worker: WorkerProcess, order: signal.Signals) -> None:
