@@ -11,7 +11,7 @@ import itertools
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
@@ -115,8 +115,6 @@ class IntakeObservers(IntakeObserver):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Call(Call[Q, A]):
-    work: Work | None = field(default_factory=work_under_way.get)
-    """The caller's."""
     under_way: bool = False
     """Whether a batch with it may be committed at any moment."""
     lost: bool = False

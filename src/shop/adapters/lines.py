@@ -8,9 +8,10 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from shop.adapters.work import Work, work_under_way
 from shop.domain.errors import Overloaded
 
 Q = TypeVar("Q")
@@ -22,6 +23,8 @@ class Call(Generic[Q, A]):
     request: Q
     answer: asyncio.Future[A]
     since: float
+    work: Work | None = field(default_factory=work_under_way.get)
+    """The caller's."""
 
     def succeed(self, answer: A) -> None:
         if not self.answer.done():

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -89,8 +89,6 @@ class _Reading:
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Call(Call[Q, A]):
     asker: int
-    work: Work | None = field(default_factory=work_under_way.get)
-    """The asker's."""
     reading: _Reading | None = None
 
 
