@@ -62,7 +62,8 @@ LIMITS = SpanLimits(
     max_link_attributes=4,
     max_events=8,
 )
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_OTHER = "_OTHER"
+"""A method that HTTP has not, as the edge calls it."""
 _SERVER_ERROR = 500
 
 
@@ -88,7 +89,7 @@ class Traces(IntakeObserver, ReadObserver, StatementObserver):
             context=_below(parent),
             kind=SpanKind.SERVER,
             attributes={
-                "http.request.method": method if method in _METHODS else "_OTHER",
+                "http.request.method": method,
                 "url.scheme": scheme,
                 "shop.request_id": work.request_id or "",
             },
@@ -239,7 +240,7 @@ async def _with_span(trace: _Trace, name: str, called: Coroutine[Any, Any, T]) -
 
 
 def _name_of(method: str) -> str:
-    return method if method in _METHODS else "HTTP"
+    return "HTTP" if method == _OTHER else method
 
 
 def _follow(work: Work, tracer: Tracer, span: Span) -> None:

@@ -125,9 +125,10 @@ class Edge:
         started = time.perf_counter()
         status = size = 0
         method = scope["method"]
+        known = method if method in _METHODS else "_OTHER"
         if (traces := self._traces) is not None:
             traces.request_began(
-                work, method=method, scheme=scope["scheme"], headers=scope["headers"]
+                work, method=known, scheme=scope["scheme"], headers=scope["headers"]
             )
         if is_head := method == "HEAD":
             scope["method"] = "GET"
@@ -157,7 +158,6 @@ class Edge:
         finally:
             seconds = time.perf_counter() - started
             self._metrics.active_requests -= 1
-            known = method if method in _METHODS else "_OTHER"
             self._metrics.request_done(
                 method=known,
                 route=scope.get("path_template") or "(none)",
@@ -170,7 +170,7 @@ class Edge:
             if traces is not None and work.trace is not None:
                 traces.request_ended(
                     work,
-                    method=method,
+                    method=known,
                     route=scope.get("path_template"),
                     path=scope["raw_path"].decode("ascii", "backslashreplace"),
                     status=status,
