@@ -253,8 +253,8 @@ GUARDS = [
     ),
     Guard(
         name="a flood of requests for traces is bounded",
-        file="entrypoints/trace_context.py",
-        take="        if self._left < 1:\n            return False\n",
+        file="adapters/rates.py",
+        take="        if not self.has_one():\n            return False\n",
         put="",
         tests="tests/entrypoints/test_trace_context.py -k flood",
     ),

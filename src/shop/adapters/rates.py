@@ -1,4 +1,4 @@
-"""Limits on how often a user may do something, kept in this process."""
+"""Limits on how often something may be done, kept in this process."""
 
 import time
 from collections.abc import Callable
@@ -8,6 +8,32 @@ from shop.domain.errors import TooManyRequests
 USERS_MIN = 25_000
 """Who came last are remembered: at least so many users, at most twice as many."""
 MINUTE = 60.0
+
+
+class Bucket:
+    """So many tokens a second come in, and so many there are at most, as at the start."""
+
+    def __init__(
+        self, a_second: float, at_most: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._a_second = a_second
+        self._at_most = at_most
+        self._now = now
+        self._left = at_most
+        self._since = now()
+
+    def has_one(self) -> bool:
+        now = self._now()
+        self._left = min(self._left + (now - self._since) * self._a_second, self._at_most)
+        self._since = now
+        return self._left >= 1
+
+    def take(self) -> bool:
+        """Whether there was one to take."""
+        if not self.has_one():
+            return False
+        self._left -= 1
+        return True
 
 
 class PerMinute:

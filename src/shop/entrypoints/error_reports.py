@@ -16,6 +16,7 @@ import sentry_sdk
 from sentry_sdk.utils import event_from_exception
 
 import shop
+from shop.adapters.rates import Bucket
 from shop.adapters.threads import try_for
 from shop.adapters.work import Work, work_under_way
 from shop.domain.errors import ShopError
@@ -39,19 +40,17 @@ class ReportRate:
         self._now = now
         self._due: dict[Cause, float] = {}
         self._unreported: dict[Cause, int] = {}
-        self._left = float(_A_MINUTE_MAX)
-        self._since = now()
+        self._of_all = Bucket(_A_MINUTE_MAX / 60, _A_MINUTE_MAX, now)
 
     def take(self, cause: Cause) -> int | None:
         """How often it happened unreported since the last report; None if this one is not due."""
         now = self._now()
-        refilled = self._left + (now - self._since) * _A_MINUTE_MAX / 60
-        self._left, self._since = min(refilled, float(_A_MINUTE_MAX)), now
-        if now < self._due.get(cause, now) or self._left < 1 or not self._has_room(cause, now):
+        is_early = now < self._due.get(cause, now)
+        if is_early or not self._of_all.has_one() or not self._has_room(cause, now):
             if cause in self._due:
                 self._unreported[cause] = self._unreported.get(cause, 0) + 1
             return None
-        self._left -= 1
+        self._of_all.take()
         self._due[cause] = now + _CAUSE_EVERY
         return self._unreported.pop(cause, 0)
 

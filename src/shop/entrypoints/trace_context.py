@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from shop.adapters.rates import Bucket
+
 FOREIGN_TRACES_MAX = 10.0
 """Traces that clients ask for, a second in a process: so many are taken, and as many at once."""
 
@@ -65,24 +67,13 @@ class HeadSampler:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._share = share
-        self._now = now
         self._draw = draw
-        self._left = FOREIGN_TRACES_MAX
-        self._since = now()
+        self._foreign = Bucket(FOREIGN_TRACES_MAX, FOREIGN_TRACES_MAX, now)
 
     def __call__(self, parent: TraceParent | None) -> bool:
         if parent is not None:
             if not parent.is_sampled:
                 return False
-            if self._take():
+            if self._foreign.take():
                 return True
         return self._draw() < self._share
-
-    def _take(self) -> bool:
-        now = self._now()
-        refilled = self._left + (now - self._since) * FOREIGN_TRACES_MAX
-        self._left, self._since = min(refilled, FOREIGN_TRACES_MAX), now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
