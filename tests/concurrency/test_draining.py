@@ -100,12 +100,18 @@ async def test_a_second_signal_hurries(
     assert time.monotonic() < told_at + DRAIN_SECONDS
 
 
-async def test_a_stop_does_not_wait_until_all_workers_are_replaced(
-    server: ShopServer, client: Client
-) -> None:
+async def replacing_workers(server: ShopServer) -> int:
+    """Has begun; the length of the log before."""
     before = len(server.log)
     os.kill(server.pid, signal.SIGHUP)
     await until(lambda: "Respawning worker-1" in server.log[before:], within=SECONDS_MAX)
+    return before
+
+
+async def test_a_stop_does_not_wait_until_all_workers_are_replaced(
+    server: ShopServer, client: Client
+) -> None:
+    before = await replacing_workers(server)
     told_at = time.monotonic()
     os.kill(server.pid, signal.SIGTERM)
     await all_say_that_they_stop(client)
@@ -118,9 +124,7 @@ async def test_a_stop_does_not_wait_until_all_workers_are_replaced(
 async def test_a_second_signal_hurries_also_while_workers_are_replaced(
     server: ShopServer, client: Client
 ) -> None:
-    before = len(server.log)
-    os.kill(server.pid, signal.SIGHUP)
-    await until(lambda: "Respawning worker-1" in server.log[before:], within=SECONDS_MAX)
+    await replacing_workers(server)
     told_at = time.monotonic()
     os.kill(server.pid, signal.SIGTERM)
     while not await says_that_it_stops(client):

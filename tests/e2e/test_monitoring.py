@@ -228,15 +228,15 @@ def test_every_command_of_the_shop_that_a_page_names_is_there() -> None:
         assert asked.returncode == 0, command
 
 
+def promtool(*words: str | Path) -> None:
+    """Runs it; it must find no fault."""
+    done = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @needs_promtool
 def test_promtool_finds_no_fault_in_the_rules() -> None:
-    done = subprocess.run(
-        ["promtool", "check", "rules", MONITORING / "rules.yml"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    promtool("check", "rules", MONITORING / "rules.yml")
 
 
 @needs_promtool
@@ -247,13 +247,7 @@ def test_every_alert_is_raised_by_what_it_is_for_and_by_nothing_else() -> None:
         for each in test["alert_rule_test"]:
             tried[bool(each["exp_alerts"])].add(each["alertname"])
     assert tried == {True: ALERTS, False: ALERTS}
-    done = subprocess.run(
-        ["promtool", "test", "rules", MONITORING / "rules_test.yml"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    promtool("test", "rules", MONITORING / "rules_test.yml")
 
 
 def asked_by_hand(shop: Shop, heading: str) -> dict[str, float]:

@@ -279,18 +279,24 @@ def test_migrating_says_which_schema_it_is_and_may_be_repeated(shop: Shop) -> No
         assert result.stdout == f"Schema {schema.head()}: {EMBEDDED.absolute()}\n"
 
 
-def test_a_drafted_migration_holds_the_difference_and_nothing_else(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of them of the test's own, which the commands use."""
     copy = tmp_path / "migrations"
     shutil.copytree(schema.MIGRATIONS, copy)
     monkeypatch.setattr(schema, "MIGRATIONS", copy)
-    before = drafts(copy)
+    return copy
+
+
+def test_a_drafted_migration_holds_the_difference_and_nothing_else(
+    shop: Shop, migrations: Path
+) -> None:
+    before = drafts(migrations)
     shop("migrate")
     change(EMBEDDED, "DROP INDEX listings_by_price")
     result = shop("makemigrations -m prices")
     assert result.exit_code == 0, result.output
-    [new] = [path for path in (copy / "versions").glob("*.py") if path.name not in before]
+    [new] = [path for path in (migrations / "versions").glob("*.py") if path.name not in before]
     draft = new.read_text()
     assert new.name.startswith(f"{int(schema.head() or 0) + 1:04d}_")
     assert draft.count("op.create_index") == 1
@@ -301,42 +307,29 @@ def drafts(migrations: Path) -> set[str]:
     return {path.name for path in (migrations / "versions").glob("*.py")}
 
 
-def test_nothing_is_drafted_where_nothing_changed(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_drafted_where_nothing_changed(shop: Shop, migrations: Path) -> None:
     """What is drafted is applied by the next `serve`."""
-    copy = tmp_path / "migrations"
-    shutil.copytree(schema.MIGRATIONS, copy)
-    monkeypatch.setattr(schema, "MIGRATIONS", copy)
-    before = drafts(copy)
+    before = drafts(migrations)
     result = shop("makemigrations -m nothing")
     assert (result.exit_code, result.stdout) == (0, "Nothing to draft: no table has changed.\n")
-    assert drafts(copy) == before
+    assert drafts(migrations) == before
 
 
 @pytest.mark.parametrize("message", ["", " ", "\n\t"])
 def test_a_migration_without_a_message_is_not_drafted(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str
+    shop: Shop, migrations: Path, message: str
 ) -> None:
-    copy = tmp_path / "migrations"
-    shutil.copytree(schema.MIGRATIONS, copy)
-    monkeypatch.setattr(schema, "MIGRATIONS", copy)
-    before = drafts(copy)
+    before = drafts(migrations)
     change(EMBEDDED, "DROP INDEX listings_by_price")
     assert "say what changes" in refusal(shop(f"makemigrations -m '{message}'"), exit_code=2)
-    assert drafts(copy) == before
+    assert drafts(migrations) == before
 
 
-def test_a_draft_that_cannot_be_written_is_one_sentence(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy = tmp_path / "migrations"
-    shutil.copytree(schema.MIGRATIONS, copy)
-    monkeypatch.setattr(schema, "MIGRATIONS", copy)
-    (copy / "script.py.mako").unlink()
+def test_a_draft_that_cannot_be_written_is_one_sentence(shop: Shop, migrations: Path) -> None:
+    (migrations / "script.py.mako").unlink()
     change(EMBEDDED, "DROP INDEX listings_by_price")
     message = refusal(shop("makemigrations -m x"))
-    assert f"The draft cannot be written to {copy} (No such file" in message
+    assert f"The draft cannot be written to {migrations} (No such file" in message
 
 
 def test_a_reader_that_hangs_up_is_no_failure_of_the_database(
