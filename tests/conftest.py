@@ -62,9 +62,9 @@ def effort(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     return lambda short, long: long if is_long else short
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def only_long(request: pytest.FixtureRequest) -> None:
-    """For what keeps several servers busy for half a minute or more."""
+    """For what takes half a minute or more."""
     if not request.config.getoption("--long"):
         pytest.skip("it takes a minute: make test-long TESTS=...")
 

@@ -38,11 +38,8 @@ ANALYZE products; ANALYZE stock;
 
 
 @pytest.fixture(scope="module")
-def large(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployment]:
-    if not request.config.getoption("--long"):
-        pytest.skip("a million products take a minute: --long")
+def large(only_long: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Of a million products."""
     with running_postgresql(durable=True) as server:
         migrate(server.create_database("large"))
         server.execute(_FILL, database="large")
