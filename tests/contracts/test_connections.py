@@ -146,7 +146,7 @@ async def test_batches_keep_their_connection_until_its_server_ends_it(postgresql
         assert await session_of(store) == first
         async with store.sql.patient.begin() as connection:
             await connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": first})
-        [kept] = store.sql.kept[store.sql.intake].connections
+        [kept] = store.sql.kept[store.sql.intake]
         async with asyncio.timeout(10):
             while kept.is_current(store.sql.servers):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.001)

@@ -1,6 +1,5 @@
 """Connections, lent by the pools of the engines."""
 
-from dataclasses import dataclass, field
 from typing import Self
 
 import aiosqlite
@@ -84,15 +83,3 @@ class PooledConnection:
             await self._core.close()
         else:
             await greenlet_spawn(self._pooled.invalidate)
-
-
-@dataclass(slots=True)
-class Kept:
-    """What is kept from batch to batch, of an engine that serves nothing but batches.
-
-    Taking a connection from a pool and giving it back costs as much as a statement.
-    """
-
-    connections: list[PooledConnection] = field(default_factory=list)
-    waiting: int = 0
-    """How many wait for the pool: what they wait for is not kept from them."""

@@ -10,7 +10,7 @@ from uuid import uuid4
 from sqlalchemy import URL, AsyncAdaptedQueuePool, Connection, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from shop.adapters.sql.connections import Kept, PooledConnection
+from shop.adapters.sql.connections import PooledConnection
 from shop.adapters.sql.files import make_private
 from shop.adapters.sql.servers import Servers, set_up_in_transaction
 from shop.adapters.sql.statements import StatementObserver, observe_statements
@@ -87,7 +87,9 @@ class Engines:
     commit_seconds_max: float
     """How long a caller waits for a COMMIT; it is never cancelled, only no longer waited for."""
     reading: UserTurns
-    kept: Mapping[AsyncEngine, Kept]
+    kept: Mapping[AsyncEngine, list[PooledConnection]]
+    """From batch to batch, of engines that serve nothing but batches: taking a connection from a
+    pool and giving it back costs as much as a statement."""
     servers: Servers | None = None
     """None of SQLite."""
     abandoned: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -97,21 +99,12 @@ class Engines:
 
     async def connect(self, engine: AsyncEngine) -> PooledConnection:
         kept = self.kept.get(engine)
-        if kept is None:
-            return await self._open(engine)
-        while kept.connections:
-            lent = kept.connections.pop()
+        while kept:
+            lent = kept.pop()
             if lent.is_current(self.servers):
                 return lent
             lent.terminate()
             await lent.close()
-        kept.waiting += 1
-        try:
-            return await self._open(engine)
-        finally:
-            kept.waiting -= 1
-
-    async def _open(self, engine: AsyncEngine) -> PooledConnection:
         self.awaited[engine] += 1
         try:
             return await PooledConnection.of(engine)
@@ -129,23 +122,23 @@ class Engines:
     def _state(self, engine: AsyncEngine) -> PoolState:
         pool = engine.pool
         assert isinstance(pool, AsyncAdaptedQueuePool)
-        kept = self.kept.get(engine)
-        unused = len(kept.connections) if kept is not None else 0
+        unused = len(self.kept.get(engine, ()))
         return PoolState(
             in_use=pool.checkedout() - unused, size=pool.size(), awaited=self.awaited[engine]
         )
 
     async def give_back(self, lent: PooledConnection) -> None:
         kept = self.kept.get(lent.engine)
-        if kept is not None and lent.may_be_kept and not kept.waiting:
-            kept.connections.append(lent)
+        # What somebody waits for at the pool is not kept from them.
+        if kept is not None and lent.may_be_kept and not self.awaited[lent.engine]:
+            kept.append(lent)
         else:
             await lent.give_back()
 
     async def dispose(self) -> None:
         for kept in self.kept.values():
-            while kept.connections:
-                await kept.connections.pop().give_back()
+            while kept:
+                await kept.pop().give_back()
         # SQLite has one writer, so there the first two are the same.
         for engine in {self.write, self.intake, self.read, self.look_up}:
             await engine.dispose()
@@ -229,7 +222,7 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         intake=intake,
         read=pooled(reading, options.read_statement_timeout, options.read_pool_size),
         look_up=look_up,
-        kept={intake: Kept(), look_up: Kept()},
+        kept={intake: [], look_up: []},
         patient=engine({}, None, poolclass=NullPool).execution_options(
             isolation_level="READ COMMITTED"
         ),
@@ -324,7 +317,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
         intake=write,
         read=read,
         look_up=look_up,
-        kept={look_up: Kept()},
+        kept={look_up: []},
         patient=patient,
         begin=_BEGIN_IMMEDIATE,
         begin_briefly=_BEGIN_IMMEDIATE,
