@@ -231,6 +231,12 @@ def product_lists() -> Iterator[Case]:
             yield Case(of="products", query=many, rows_max=ALL_WAYS if dear_first else WALKING)
             few = replace(query, price_min=1_000, price_max=1_100)
             yield Case(of="products", query=few, rows_max=GATHERING)
+            if not dear_first:
+                # Twice as far as the page, to the next power of two.
+                window = Window(limit=LIMIT, offset=2_000)
+                yield Case(
+                    of="products", query=many, window=window, rows_max=8_192 + COUNTING + PAGE
+                )
     for price_min, price_max in ((500, None), (None, 90_000), (500, 90_000)):
         for descending in (False, True):
             query = ProductQuery(

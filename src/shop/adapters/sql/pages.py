@@ -9,7 +9,8 @@ PostgreSQL would expect a tenth of the table.
 
 Filters that are no part of the index (`rest`) are tried one after the other:
 
-1. walk a short way, which is enough where many rows fit;
+1. walk a short way (twice as far as the page, if that is a deep one), which is enough where many
+   rows fit;
 2. gather all that fit by another index (`gathered_by`) and sort them, if they are few;
 3. walk further.
 
@@ -245,7 +246,7 @@ async def _read(
         "skipped": window.offset,
         "counted_since": utc_now() - LENGTH_AGE_MAX,
     }
-    for attempt in _attempts(listed):
+    for attempt in _attempts(listed, window):
         statement = attempt.statement(listed, way, counting)
         rows = await read_from(driver_of(connection), statement, parameters)
         found = attempt.found(rows, window)
@@ -313,6 +314,26 @@ class _FilteredWalk:
 
 
 @dataclass(frozen=True)
+class _DeepWalk:
+    """Those that fit are skipped, and counted for nothing else: half the work of the walk above.
+
+    So it cannot tell the end of the list from its own.
+    """
+
+    limit: int
+
+    @lru_cache(maxsize=1_000)  # noqa: B019
+    def statement(self, listed: SqlList, way: Way, counting: bool) -> Select[Any]:
+        fits = and_(*listed.rest).label("fits")
+        walked = listed.walk(way, fits).limit(written(self.limit)).subquery("walked")
+        part = select(walked).where(walked.c.fits).limit(PART).offset(SKIPPED).subquery("part")
+        return _with_details(listed, way, part, counting)
+
+    def found(self, rows: Sequence[ReadRow], window: Window) -> Sequence[ReadRow] | None:
+        return rows if len(rows) == window.limit else None
+
+
+@dataclass(frozen=True)
 class _Gathering:
     """All that fit are sorted, and some of them are the page."""
 
@@ -349,12 +370,20 @@ _GATHERING = _Gathering(GATHERED_MAX)
 _FIRST_WALK, _LAST_WALK = _FilteredWalk(WALKED_FIRST), _FilteredWalk(WALKED_MAX)
 
 
-def _attempts(listed: SqlList) -> Sequence[_Attempt]:
+def _attempts(listed: SqlList, window: Window) -> Sequence[_Attempt]:
     if listed.gathered_by is None:
         return (_WALK,)
     if not listed.rest:
         return (_GATHERING,)
-    return _FIRST_WALK, _GATHERING, _LAST_WALK
+    return _first_walk(window.offset + window.limit), _GATHERING, _LAST_WALK
+
+
+def _first_walk(depth: int) -> _Attempt:
+    """To a page that ends so deep, or twice as far: most rows may fit, but seldom all do."""
+    if 2 * depth <= WALKED_FIRST:
+        return _FIRST_WALK
+    # Of few lengths, since each has a statement.
+    return _DeepWalk(min(1 << (2 * depth).bit_length(), WALKED_MAX))
 
 
 def _with_details(
@@ -363,22 +392,23 @@ def _with_details(
     statement = listed.details(part).add_columns(*(part.c[name] for name in also))
     if counting:
         some = listed.all().limit(written(COUNTED_MAX + 1)).subquery("some_rows")
-        counted = select(func.count()).select_from(some).scalar_subquery()
-        kept = _KEPT if listed.is_length_kept else null()
+        counted: ColumnElement[int] = select(func.count()).select_from(some).scalar_subquery()
+        kept: ColumnElement[int | None] = null()
+        if listed.is_length_kept:
+            kept = _KEPT.scalar_subquery()
+            # What is counted already, and long, is not counted again: it is a third of the page.
+            is_long = _lengths.c.length > written(COUNTED_FAR_MAX)
+            counted = func.coalesce(_KEPT.where(is_long).scalar_subquery(), counted)
         statement = statement.add_columns(counted.label("counted"), kept.label("kept"))
     return statement.order_by(*way.ordered(listed.order_of(part)))
 
 
 PART = bindparam("part", type_=BigInteger)
 SKIPPED = bindparam("skipped", type_=BigInteger)
-_KEPT = (
-    select(_lengths.c.length)
-    .where(
-        _lengths.c.list == parameter("kept_as", _lengths.c.list),
-        _lengths.c.user_id == parameter("kept_for", _lengths.c.user_id),
-        _lengths.c.counted_at > parameter("counted_since", _lengths.c.counted_at),
-    )
-    .scalar_subquery()
+_KEPT = select(_lengths.c.length).where(
+    _lengths.c.list == parameter("kept_as", _lengths.c.list),
+    _lengths.c.user_id == parameter("kept_for", _lengths.c.user_id),
+    _lengths.c.counted_at > parameter("counted_since", _lengths.c.counted_at),
 )
 
 
