@@ -9,9 +9,11 @@ from itertools import product as combinations
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Select, text
 
 from shop.adapters.sql import search as sql_search
+from shop.adapters.sql.drivers import Driver, read_from
+from shop.adapters.sql.rows import ReadRow, Row
 from shop.adapters.sql.search import Bounds
 from shop.domain.errors import InvalidField, SearchTooBroad
 from shop.domain.pages import Window, read_page
@@ -258,6 +260,45 @@ async def test_what_would_take_too_long_is_given_up_and_said_so(
         assert await read(sql, query, limit=2) == wanted[:2]
         last = wanted[-5:]
         assert await read(sql, query, after=query.key(wanted[-6])) == last
+
+
+@pytest.mark.parametrize(
+    ("search", "found", "looked_up"),
+    [
+        # What all have is not looked up beside what tells one from another.
+        ("make-0000123", [123], ["0000123"]),
+        ("0000123 cup-ebony", [123], ["ebony", "0000123"]),
+        # It is where one piece alone would find many.
+        ("wood-cup", [123], ["wood-cup"]),
+        ("makes0000123", [], ["makes0000123"]),
+        ("e-0000123", [123], ["0000123"]),
+        ("e-01", [], ["e-01"]),
+    ],
+)
+async def test_the_index_is_asked_for_what_tells(
+    sql: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    search: str,
+    found: list[int],
+    looked_up: list[str],
+) -> None:
+    names = {123: "wood-cup cup-ebony"}
+    await UseCases(sql.unit_of_work).add_products(
+        caller=OPERATOR,
+        products=[
+            product(0, sku=f"Make-{n:07}", name=names.get(n, "wooden lid-cup")) for n in range(600)
+        ],
+    )
+    patterns: list[Any] = []
+
+    async def spy(driver: Driver, statement: Select[Any], values: Row) -> Sequence[ReadRow]:
+        patterns.extend(value for name, value in values.items() if name.startswith("pattern_"))
+        return await read_from(driver, statement, values)
+
+    monkeypatch.setattr(sql_search, "read_from", spy)
+    there = await read(sql, ProductQuery(search=search))
+    assert [each.sku for each in there] == [f"Make-{n:07}" for n in found]
+    assert patterns == [f"%{text}%" for text in looked_up]
 
 
 @pytest.mark.parametrize(

@@ -393,7 +393,7 @@ def _with_details(
     if counting:
         some = listed.all().limit(written(COUNTED_MAX + 1)).subquery("some_rows")
         counted: ColumnElement[int] = select(func.count()).select_from(some).scalar_subquery()
-        kept: ColumnElement[int | None] = null()
+        kept: ColumnElement[Any] = null()
         if listed.is_length_kept:
             kept = _KEPT.scalar_subquery()
             # What is counted already, and long, is not counted again: it is a third of the page.

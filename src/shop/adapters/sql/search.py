@@ -11,7 +11,7 @@ out signs.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
@@ -113,6 +113,9 @@ _TRIGRAMS_MAX = 50
 # middle of the term, spaces count as well.
 _IS_INDEXED = re.compile(r"[^\W_]{3}|[\W_][^\W_]|[^\W_]{2}[\W_]")
 
+_RUN = re.compile(r"\d+|[^\W\d_]+")
+_SHORT_RUN = 3
+
 _HAS_INDEX: ColumnElement[bool] = literal_column(
     "EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('products_search') "
     "AND indisvalid)",
@@ -135,14 +138,26 @@ class Terms(NamedTuple):
         """And the values of their parameters."""
         indexed = [term for term in terms if is_indexed(term)][:_LOOKED_UP_MAX]
         others = [term for term in terms if term not in indexed]
-        values: Row = {f"term_{n}": term for n, term in enumerate([*indexed, *others])}
-        values |= {f"pattern_{n}": f"%{_escaped(term)}%" for n, term in enumerate(indexed)}
-        return cls(len(indexed), len(others)), values | {"trigrams": _trigrams(terms)}
+        values: Row = {}
+        for n, term in enumerate([*indexed, *others]):
+            values |= {f"term_{n}": term, f"piece_{n}": piece_of(term)}
+        return cls(len(indexed), len(others)), values
 
-    def fit(self, dialect: str) -> ColumnElement[bool]:
-        """Whether a product has them all."""
-        find = "instr" if dialect == "sqlite" else "strpos"
-        return and_(*self._fit(find, range(self.indexed + self.others)))
+    def looked_up_by(self, values: Row, *, pieces: bool) -> Row:
+        """The values for `looked_up`, of the whole terms or of a piece of each."""
+        name = "piece" if pieces else "term"
+        texts = [values[f"{name}_{n}"] for n in range(self.indexed + self.others)]
+        patterns = enumerate(texts[: self.indexed])
+        return {
+            **{f"pattern_{n}": f"%{_escaped(text)}%" for n, text in patterns},
+            "trigrams": _trigrams(texts),
+        }
+
+    def fit(self, dialect: str, name: str = "term") -> ColumnElement[bool]:
+        """Whether a product has them all; or all pieces, under that name."""
+        find = getattr(func, "instr" if dialect == "sqlite" else "strpos")
+        texts = [_term(f"{name}_{n}") for n in range(self.indexed + self.others)]
+        return and_(*(find(_products.c.search_text, text) > 0 for text in texts))
 
     def fit_of(self, product_id: ColumnElement[int], dialect: str) -> ColumnElement[bool]:
         """The same of another table's row: its product is looked at when that row is."""
@@ -157,23 +172,29 @@ class Terms(NamedTuple):
         """The products that the index finds, so many at most; by their ids.
 
         On PostgreSQL they have all terms; on SQLite all that three characters can tell.
+        For the values see `looked_up_by`.
         """
         if dialect == "sqlite":
             by_index = _FOUND_IN_SQLITE.columns(_products.c.id).subquery()
             return select(by_index.c.id).limit(written(limit))
         patterns = [_term(f"pattern_{n}") for n in range(self.indexed)]
         are_in = [_products.c.search_text.like(pattern) for pattern in patterns]
-        others = self._fit("strpos", range(self.indexed, self.indexed + self.others))
-        found = select(_products.c.id, *also).where(_HAS_INDEX, *are_in, *others)
+        found = select(_products.c.id, *also).where(_HAS_INDEX, *are_in, self.fit(dialect))
         return found.limit(written(limit))
-
-    def _fit(self, find: str, numbers: Iterable[int]) -> Iterator[ColumnElement[bool]]:
-        for number in numbers:
-            yield getattr(func, find)(_products.c.search_text, _term(f"term_{number}")) > 0
 
 
 def is_indexed(term: str) -> bool:
     return _IS_INDEXED.search(term) is not None
+
+
+def piece_of(term: str) -> str:
+    """Its longest run of letters, or of digits, which may be all that need be looked up.
+
+    An index goes through the list of every three characters that it is asked for. Those that begin
+    all SKUs of a shop cost it many times what the number behind them does.
+    """
+    longest = max(_RUN.findall(term), key=len, default="")
+    return longest if len(longest) > _SHORT_RUN else term
 
 
 def _term(name: str) -> BindParameter[str]:
@@ -254,6 +275,7 @@ class _Sample(NamedTuple):
     """Products from all over the catalogue, and how many of them have what is looked for."""
 
     last_id: int
+    with_pieces: int
     with_terms: int
     fitting: int
     """And are in the list, by all filters."""
@@ -266,6 +288,11 @@ class _Sample(NamedTuple):
         """
         expected = than * self.size / max(self.last_id, 1)
         return self.last_id > self.size and sampled > expected + 5 * sqrt(expected) + 5
+
+    @property
+    def pieces_tell(self) -> bool:
+        """Whether who has the pieces of the terms has the terms, as far as can be seen."""
+        return self.with_pieces == self.with_terms
 
     @property
     def estimate(self) -> int:
@@ -327,7 +354,7 @@ class Search:
                 sample, bounds.walked_max if is_common else bounds.walked_first
             )
         if found is None and not is_common and shape.terms.may_be_looked_up(shape.dialect):
-            found = await self._gather(by_index=True)
+            found = await self._gather(by_index=True, pieces=sample.pieces_tell)
         if found is None and shape.by_relevance:
             # Maybe the list is short, whatever is looked for.
             found = await self._gather(by_index=False)
@@ -346,7 +373,13 @@ class Search:
             statement = _sampling(shape.dialect, size, shape.terms, shape.filters)
             [row] = await read_from(self._driver, statement, self._values)
             last_id = row["last_id"] or 0
-            sample = _Sample(last_id, row["with_terms"], row["fitting"], min(last_id, size))
+            sample = _Sample(
+                last_id,
+                row["with_pieces"],
+                row["with_terms"],
+                row["fitting"],
+                min(last_id, size),
+            )
             is_clear = sample.has_surely_more(sample.fitting, COUNTED_MAX) or sample.fitting < 2
             if is_clear or last_id <= shape.bounds.found_max:
                 break
@@ -406,10 +439,14 @@ class Search:
 
     # --- by gathering ---
 
-    async def _gather(self, *, by_index: bool) -> _Found | None:
+    async def _gather(self, *, by_index: bool, pieces: bool = False) -> _Found | None:
         """None if there are too many to be sorted, or no index to find them."""
         statement = _gathering(self._shape, by_index, self._start is not None)
-        values = {**self._values, **dict(zip(self._shape.key, self._start or (), strict=False))}
+        values = {
+            **self._values,
+            **self._shape.terms.looked_up_by(self._values, pieces=pieces),
+            **dict(zip(self._shape.key, self._start or (), strict=False)),
+        }
         rows = await read_from(self._driver, statement, values)
         if not 0 <= rows[0]["size"] <= self._shape.bounds.found_max:
             return None
@@ -427,18 +464,25 @@ def _sampling(dialect: str, size: int, terms: Terms, names: frozenset[str]) -> S
     numbers = first.union_all(select(first.c.n + written(1)).where(first.c.n < written(size)))
     place = (numbers.c.n * written(_STEP) % written(_STEPS) * last).op(">>")(written(32))
     ids = select((place + written(1)).label("id")).cte("ids").prefix_with("MATERIALIZED")
-    has_terms = terms.fit_of(ids.c.id, dialect).label("has_terms")
-    found = select(ids.c.id, has_terms).cte("found").prefix_with("MATERIALIZED")
+    # Each product is looked at once, and most do not even have the pieces.
+    has_pieces, has_terms = terms.fit(dialect, "piece"), terms.fit(dialect)
+    has = case((has_pieces, case((has_terms, written(_HAS_TERMS)), else_=written(_HAS_PIECES))))
+    has_any = select(has).where(_products.c.id == ids.c.id).correlate(ids).scalar_subquery()
+    found = select(ids.c.id, has_any.label("has")).cte("found").prefix_with("MATERIALIZED")
     is_listed = select(and_(*filters(names, _listings.c))).where(
         _listings.c.product_id == found.c.id
     )
-    fits = case((found.c.has_terms, is_listed.correlate(found).scalar_subquery()))
+    with_terms = found.c.has == written(_HAS_TERMS)
+    fits = case((with_terms, is_listed.correlate(found).scalar_subquery()))
     return select(
         last.label("last_id"),
-        func.count().filter(found.c.has_terms).label("with_terms"),
+        func.count(found.c.has).label("with_pieces"),
+        func.count().filter(with_terms).label("with_terms"),
         func.count().filter(fits).label("fitting"),
     ).select_from(found)
 
+
+_HAS_PIECES, _HAS_TERMS = 1, 2
 
 # Steps of the golden section of 2^32: however many are taken, they are spread evenly.
 _STEP, _STEPS = 2_654_435_769, 2**32
