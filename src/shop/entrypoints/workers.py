@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 from granian.log import logger
 from granian.server.mp import MPServer, WorkerProcess
 
-from shop.entrypoints.failures import reported
-from shop.entrypoints.logs import set_up_logging
+from shop.entrypoints.failures import logged_at_the_end, reported
+from shop.entrypoints.logs import log_uncaught, set_up_logging
 from shop.entrypoints.settings import Settings
 from shop.entrypoints.slow_readers import SlowReaders
 
@@ -187,23 +187,35 @@ def loader(port: int, settings: Settings) -> Callable[[], Application]:
 def _load(parent: int, port: int, settings: Settings) -> Application:
     _listen_to_parent()
     set_up_logging(level=settings.log_level, log_format=settings.form_of_log, in_background=True)
+    # A worker that is spawned, not forked, has not got it from its parent.
+    log_uncaught()
+    # It says of each part of an answer that the peer is gone.
+    logging.getLogger("_granian.asgi.io").setLevel(logging.WARNING)
+    threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
+    try:
+        with logged_at_the_end(), reported(settings):
+            return _application(port, settings)
+    except Exception as error:
+        # Multiprocessing would print its traceback, with nothing masked.
+        raise SystemExit(1) from error
+
+
+def _application(port: int, settings: Settings) -> Application:
     # Here, so that the process that only starts workers stays small.
     from shop.entrypoints.container import build_container
     from shop.entrypoints.http.app import build_app
 
-    # It says of each part of an answer that the peer is gone.
-    logging.getLogger("_granian.asgi.io").setLevel(logging.WARNING)
-    threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     SlowReaders(port, seconds_max=settings.send_timeout, rate_min=settings.send_rate_min).watch()
-    with reported(settings):
-        container = build_container(settings)
-        signal.signal(_DRAIN, lambda *_: container.drain().begin())
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {_DRAIN})
-        if settings.sentry_dsn:
-            from shop.entrypoints.error_reports import report_errors
+    container = build_container(settings)
+    signal.signal(_DRAIN, lambda *_: container.drain().begin())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {_DRAIN})
+    app = build_app(container)
+    if settings.sentry_dsn:
+        from shop.entrypoints.error_reports import report_errors
 
-            container.error_reports.override(report_errors(settings))
-        return build_app(container)
+        # Last: what fails before ends the worker, and is reported as that.
+        container.error_reports.override(report_errors(settings))
+    return app
 
 
 def _listen_to_parent() -> None:
