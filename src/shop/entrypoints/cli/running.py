@@ -15,7 +15,7 @@ import structlog
 from click.exceptions import Exit
 
 from shop.adapters.sql.advice import advice
-from shop.adapters.sql.files import is_there, probe
+from shop.adapters.sql.files import is_there, probe, require_rights
 from shop.adapters.sql.urls import parse_url, place_of, sqlite_file
 from shop.domain.errors import ShopError, StoreTooNew, StoreUnavailable, StoreUnfit
 from shop.domain.ports import SchemaState
@@ -132,7 +132,9 @@ async def connected(
     try:
         container.engines()
         if settings.store == "sqlite":
-            probe(sqlite_file(url), writing=writing)
+            probe(sqlite_file(url))
+            if writing:
+                require_rights(sqlite_file(url))
         try:
             yield container
         finally:
