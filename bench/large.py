@@ -37,7 +37,8 @@ ORDERS_PER_STEP = 1_000
 
 
 async def fill(products: int, orders_wanted: int) -> None:
-    async with connected(load_settings(), creates=True, writing=True) as container:
+    settings = load_settings()
+    async with connected(settings, creates=True, writing=True, in_bulk=True) as container:
         await container.schema().upgrade()
         await make_demo(container)
         buyers = await _buyers(container)

@@ -620,14 +620,16 @@ class Carried(IntakeObserver):
     def __init__(self) -> None:
         self.began: list[tuple[Work, list[Work]]] = []
         self.ended: list[Work] = []
+        self.errors: list[BaseException | None] = []
 
     def attempt_began(self, batch: Work, carried: Sequence[Work]) -> None:
         assert work_under_way.get() is batch
         self.began.append((batch, list(carried)))
 
-    def attempt_ended(self, batch: Work) -> None:
+    def attempt_ended(self, batch: Work, error: BaseException | None) -> None:
         assert work_under_way.get() is batch
         self.ended.append(batch)
+        self.errors.append(error)
 
 
 async def called_as(intake: Intake[str, str], work: Work | None, request: str) -> str:
@@ -648,6 +650,7 @@ async def test_an_observer_knows_whom_each_batch_carries_until_it_is_decided(
     assert whose == works
     assert {work.batch_id for work in works} == {batch.batch_id}
     assert carried.ended == [batch]
+    assert carried.errors == [None]
 
 
 async def test_a_batch_that_fails_has_ended_too(kitchen: Kitchen) -> None:
@@ -666,6 +669,7 @@ async def test_a_batch_that_fails_has_ended_too(kitchen: Kitchen) -> None:
     assert [whose for _, whose in carried.began] == [works, works[:1], works[1:]]
     assert carried.ended == [batch for batch, _ in carried.began]
     assert works[1].batch_id == carried.ended[2].batch_id
+    assert [type(error) for error in carried.errors] == [ZeroDivisionError] * 2 + [type(None)]
 
 
 async def test_several_observers_are_told_the_same(kitchen: Kitchen) -> None:

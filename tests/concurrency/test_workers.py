@@ -100,6 +100,57 @@ async def test_a_hangup_replaces_every_worker_and_they_end_when_the_main_process
     assert not workers & server.worker_pids
 
 
+# Runs in each process that is started with it: workers that are slow to start, or cannot.
+SITE = """
+import pathlib
+import sys
+import time
+
+if "serve" in sys.argv:
+    import shop.entrypoints.http.app as app
+
+    build = app.build_app
+
+    def build_slowly(container):
+        if pathlib.Path("broken").exists():
+            raise ValueError("broken")
+        if pathlib.Path("slow").exists():
+            time.sleep(6)
+        return build(container)
+
+    app.build_app = build_slowly
+"""
+
+
+@pytest.mark.parametrize("trouble", ["slow", "broken"])
+async def test_a_worker_that_is_replaced_serves_until_the_new_one_does(
+    sqlite_url: str, tmp_path: Path, trouble: str
+) -> None:
+    """However long that takes to start, and even if it dies of it."""
+    (tmp_path / "sitecustomize.py").write_text(SITE)
+    folder = tmp_path / "shop"
+    server = ShopServer(folder, sqlite_url, settings={"PYTHONPATH": str(tmp_path)})
+    server.start()
+    try:
+        [old] = server.worker_pids
+        (folder / trouble).touch()
+        os.kill(server.pid, signal.SIGHUP)
+        give_up_at = time.monotonic() + SECONDS_MAX
+        while is_alive(old):
+            assert server.is_listening(), "somebody serves all the time"
+            assert time.monotonic() < give_up_at
+            if server.log.count("Unexpected exit") == 2:
+                (folder / trouble).unlink(missing_ok=True)
+            await asyncio.sleep(0.01)
+        assert server.is_listening()
+        assert server.log.count("Started worker-") == 2
+        started = time.monotonic()
+        assert await asyncio.to_thread(server.stop) == 0
+        assert time.monotonic() - started < 4
+    finally:
+        server.close()
+
+
 def is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

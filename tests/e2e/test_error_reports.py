@@ -1,6 +1,10 @@
 """Unexpected failures of a running shop, as Sentry receives them."""
 
+import json
+import os
+import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.concurrency.servers import environment, port_of, reserved, shop_command
 from tests.e2e.conftest import Start
 from tests.e2e.shops import Shop, order_of
 from tests.receivers import Sentry, sentry
@@ -63,7 +68,7 @@ def test_an_unexpected_failure_is_reported_once_with_what_it_takes_to_find_it(
     assert event["environment"] == "development"
     assert event["release"].startswith("shop@")
     assert (
-        "[masked] is not among the defined enum values" in event["exception"]["values"][-1]["value"]
+        "[hidden] is not among the defined enum values" in event["exception"]["values"][-1]["value"]
     )
     everything = b"".join(seen.received.bodies).decode()
     assert token not in everything
@@ -85,3 +90,78 @@ def test_sentry_that_is_away_is_no_ones_trouble(start: Start) -> None:
     assert time.monotonic() - started < STOP_SECONDS_MAX
     assert Sentry.KEY not in shop.server.log
     assert "urllib3" not in shop.server.log
+
+
+# Runs in each process that is started with it: a worker that cannot serve.
+SITE = """
+import multiprocessing
+import threading
+
+import shop.entrypoints.http.app as app
+from shop.adapters.background import Background
+
+multiprocessing.set_start_method({method!r}, force=True)
+
+def fail(*_):
+    thread = threading.Thread(target=lambda: 1 / 0, name="counting")
+    thread.start()
+    thread.join()
+    raise ValueError("at https://shop.example/?password=" + "-".join(["planted", "status"]))
+
+{place} = fail
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("place", ["app.build_app", "Background.start"])
+def test_what_ends_a_worker_is_a_line_and_is_reported(
+    sqlite_url: str, tmp_path: Path, seen: Sentry, method: str, place: str
+) -> None:
+    """Before it serves, or as it begins to; whether it inherits what was set up or not."""
+    (tmp_path / "sitecustomize.py").write_text(SITE.format(method=method, place=place))
+    settings = {
+        "SHOP_SENTRY_DSN": seen.dsn,
+        "SHOP_LOG_FORMAT": "json",
+        "PYTHONPATH": str(tmp_path),
+    }
+    reservation = reserved()
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(
+            shop_command("serve", "--port", str(port_of(reservation))),
+            cwd=tmp_path,
+            env=environment(sqlite_url, settings),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        event = seen.received.wait_until(
+            lambda: next((one for one in seen.events if one["level"] == "fatal"), None)
+        )
+        until_logged(tmp_path / "log", "Unexpected exit")
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        reservation.close()
+    assert event["exception"]["values"][-1]["type"] == "ValueError"
+    text = (tmp_path / "log").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    failed = [line for line in lines if line["event"] == "process.failed"]
+    assert failed
+    assert failed[0]["level"] == "critical"
+    assert "in fail\n" in failed[0]["exception"]
+    assert "ValueError: at https://shop.example/?password=[hidden]" in failed[0]["exception"]
+    assert [line["event"] for line in lines if "exception" in line][:2] == [
+        "thread.failed",
+        "process.failed",
+    ], "and nothing else"
+    assert PLANTED not in text
+    assert PLANTED not in b"".join(seen.received.bodies).decode()
+
+
+def until_logged(path: Path, text: str) -> None:
+    give_up_at = time.monotonic() + 30
+    while text not in path.read_text():
+        assert time.monotonic() < give_up_at, path.read_text()
+        time.sleep(0.02)

@@ -296,7 +296,7 @@ async def test_what_caused_an_error_is_told_without_secrets_too(
     reports.report(raised(failing))
     [event] = await asyncio.to_thread(seen.wait_for)
     assert {each["type"] for each in event["exception"]["values"]} == {"KeyError", "ValueError"}
-    assert "[masked]" in json.dumps(event)
+    assert "[hidden]" in json.dumps(event)
 
 
 def test_what_ends_the_server_is_reported_before_it_ends(seen: Sentry) -> None:

@@ -270,7 +270,27 @@ def test_lines_are_short_and_keep_the_ends_of_what_is_long() -> None:
         ("Authorization: Bearer planted-1234", "Authorization: Bearer [hidden]"),
         ("{'authorization': 'Basic cGxhbnRlZDo='}", "{'authorization': 'Basic [hidden]'}"),
         ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOjF9.planted_1-x.", "token [hidden]."),
+        ("https://planted@sentry.example/1", "https://[hidden]@sentry.example/1"),
+        ("GET https://host/?page=2&password=planted", "GET https://host/?page=2&password=[hidden]"),
+        ("SHOP_SECRET_KEY=planted", "SHOP_SECRET_KEY=[hidden]"),
+        ("{'password': 'planted, planted'}", "{'password': '[hidden]'}"),
+        (r'{"refresh_token": "planted\"planted"}', '{"refresh_token": "[hidden]"}'),
+        ("X-Api-Key: planted", "X-Api-Key: [hidden]"),
+        ("argon2 made $argon2id$v=19$planted", "argon2 made [hidden]"),
+        ("it was pbkdf2_sha256$870000$planted$planted", "it was [hidden]"),
+        ("key " + "planted0" * 5 + " of", "key [hidden] of"),
+        ("key " + "Planted/" * 5 + "0 of", "key [hidden] of"),
         ("https://host:8000/a@b", "https://host:8000/a@b"),
+        ("SHOP_TOKEN_LEEWAY is wrong", "SHOP_TOKEN_LEEWAY is wrong"),
+        ("01890a5d-ac96-774b-bcce-b302099a8057", "01890a5d-ac96-774b-bcce-b302099a8057"),
+        (
+            "in a_function_with_a_name_that_explains_itself",
+            "in a_function_with_a_name_that_explains_itself",
+        ),
+        (
+            "/srv/shop/lib/python/shop/domain/services/2",
+            "/srv/shop/lib/python/shop/domain/services/2",
+        ),
         ("a basic idea: see http://host/", "a basic idea: see http://host/"),
     ],
 )
@@ -283,7 +303,20 @@ def test_what_is_known_to_be_secret_is_hidden(text: str, shown: str) -> None:
     assert log.lines[0]["event"] == log.lines[0]["value"] == shown
 
 
-@pytest.mark.parametrize("text", ["://a:" * 9_999, "eyJ-" * 9_999, "eyJaaaa." * 9_999, "x" * 10**7])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "://a:" * 9_999,
+        "eyJ-" * 9_999,
+        "eyJaaaa." * 9_999,
+        "x" * 10**7,
+        "password " * 9_999,
+        'token:"' * 9_999,
+        "token='\\" * 9_999,
+        "pbkdf2" * 9_999,
+        "basic " * 9_999,
+    ],
+)
 def test_looking_for_secrets_takes_no_time(text: str) -> None:
     with logged() as log:
         before = time.process_time()

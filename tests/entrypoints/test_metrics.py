@@ -3,10 +3,12 @@
 Those that workers share may be lost when the disk is full; the service may not.
 """
 
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -28,7 +30,7 @@ from shop.domain.errors import StoreUnavailable
 from shop.domain.events import Event
 from shop.entrypoints import metrics_files
 from shop.entrypoints.metrics import NAMES_MAX, REST, Metrics
-from shop.entrypoints.metrics_files import MULTIPROCESS_VARIABLE, reserve_files
+from shop.entrypoints.metrics_files import MULTIPROCESS_VARIABLE, reserve_files, shared_folder
 from tests.concurrency.servers import FAILURES, ShopServer
 
 Disk = Callable[[str], Path]
@@ -205,6 +207,68 @@ def test_no_file_grows_however_many_series_there_are(shared: Path) -> None:
     everything_happens(after)
     assert {path.name: path.stat().st_size for path in shared.iterdir()} == sizes
     assert sum(values_of(text_of(after), COUNT).values()) == 4_000
+
+
+def test_whoever_takes_over_a_file_knows_what_is_in_it(shared: Path) -> None:
+    """However often it is taken over: what is there takes no room a second time."""
+    for times in range(1, 4):
+        one = Metrics()
+        requests_done(400, one)
+        counts = values_of(text_of(one), COUNT)
+        refusals = values_of(text_of(one), "shop_refusals_total")
+        for numbers in (counts, refusals):
+            assert [n for labels, n in numbers.items() if "/xxx" in labels] == [times] * 400
+        assert not [labels for labels in (*counts, *refusals) if REST in labels]
+        for descriptor in metrics_files._claimed:
+            os.close(descriptor)
+        metrics_files._claimed.clear()
+
+
+def test_a_folder_that_nobody_holds_is_removed_by_the_next_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    abandoned, empty, of_old = (tmp_path / f"shop-metrics-{name}" for name in ("a", "b", "c"))
+    for folder in (abandoned, empty, of_old):
+        folder.mkdir()
+    for folder in (abandoned, of_old):
+        reserve_files(folder, 1)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    reserve_files(elsewhere, 1)
+    (tmp_path / "shop-metrics-link").symlink_to(elsewhere)
+    (tmp_path / "shop-metrics-file").touch()
+    # Its workers have claimed their files, and that is all.
+    with (of_old / "histogram_0.db").open("rb") as claimed:
+        fcntl.flock(claimed, fcntl.LOCK_EX)
+        with shared_folder(1) as one, shared_folder(1) as two:
+            assert not abandoned.exists()
+            assert len(list(one.iterdir())) == len(list(two.iterdir())) > 0
+    assert not one.exists()
+    assert not two.exists()
+    left = {path.name.removeprefix("shop-metrics-") for path in tmp_path.iterdir()}
+    assert left == {"b", "c", "link", "file", "elsewhere"}
+    assert list(elsewhere.iterdir())
+
+
+def test_what_a_killed_server_leaves_is_gone_when_the_next_one_serves(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    server = ShopServer(tmp_path / "shop", sqlite_url, workers=2, settings={"TMPDIR": str(folder)})
+    server.start()
+    try:
+        [left] = folder.glob("shop-metrics-*")
+        server.kill()
+        assert list(left.iterdir())
+        server.start()
+        [own] = folder.glob("shop-metrics-*")
+        assert own != left
+        assert server.stop() == 0
+        assert not list(folder.glob("shop-metrics-*"))
+    finally:
+        server.close()
 
 
 def test_no_memory_grows_either(monkeypatch: pytest.MonkeyPatch) -> None:

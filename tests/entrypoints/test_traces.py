@@ -284,6 +284,34 @@ async def test_without_work_a_use_case_is_called_as_it_is(
     assert not exporter.get_finished_spans()
 
 
+async def test_a_batch_that_fails_as_a_whole_is_a_failure_whoever_is_answered(
+    api: Api, exporter: InMemorySpanExporter
+) -> None:
+    product = await api.given_product()
+    decide = api.container.decide_orders()
+    opened, failures = decide.unit_of_work, [ValueError("planted-secret")]
+
+    def broken_once(**options: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return opened(**options)
+
+    object.__setattr__(decide, "unit_of_work", broken_once)
+    answers = await asyncio.gather(
+        *(api.customer.post("/api/orders/", json=order_of((product, 1))) for _ in range(2))
+    )
+    object.__setattr__(decide, "unit_of_work", opened)
+    # It is tried again in halves.
+    assert [answer.status_code for answer in answers] == [201, 201]
+    failed, *done = named(exporter, "order batch")
+    assert (failed.attributes or {})["error.type"] == "builtins.ValueError"
+    assert not failed.status.is_ok
+    assert not failed.status.is_unset
+    assert "planted" not in failed.to_json()
+    assert [span.status.is_unset for span in done] == [True, True]
+    assert not [span for span in done if "error.type" in (span.attributes or {})]
+
+
 async def test_who_hung_up_is_not_linked_any_more() -> None:
     provider = TracerProvider(shutdown_on_exit=False)
     traces = Traces(provider, HeadSampler(1.0), database="memory")
@@ -293,7 +321,7 @@ async def test_who_hung_up_is_not_linked_any_more() -> None:
     traces.request_ended(gone, method="POST", route="/x", path="/x", status=0)
     batch = Work(batch_id="b-1")
     traces.attempt_began(batch, [gone, there, Work()])
-    traces.attempt_ended(batch)
+    traces.attempt_ended(batch, None)
     assert [len(work.trace.root.links) for work in (gone, there, batch)] == [0, 1, 2]
     assert gone.trace.root.attributes["error.type"] == "no_answer"
 

@@ -1,6 +1,7 @@
 """What is looked at every second, and every fifteen."""
 
 import asyncio
+import os
 import time
 
 import pytest
@@ -39,3 +40,27 @@ async def test_what_keeps_the_event_loop_is_seen() -> None:
     await looking
     text = text_of(container.metrics())
     assert values_of(text, "shop_event_loop_lag_seconds_sum")[""] > 0.2
+
+
+async def test_open_files_are_listed_every_ten_seconds_however_often_metrics_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    container = container_for(settings_for())
+    vitals, metrics = container.vitals(), container.metrics()
+    now, listed = 100.0, []
+
+    def list_files(path: object) -> list[str]:
+        listed.append(path)
+        return ["a file"] * 8
+
+    monkeypatch.setattr(vitals, "monotonic", lambda: now)
+    monkeypatch.setattr(os, "listdir", list_files)
+    for seconds in (0, 1, 2, 9):
+        now = 100.0 + seconds
+        vitals.look()
+        # Without that of looking.
+        assert list(values_of(text_of(metrics), "process_open_fds").values()) == [7.0]
+    assert len(listed) == 1
+    now = 110.0
+    vitals.look()
+    assert len(listed) == 2

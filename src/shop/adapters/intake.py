@@ -78,8 +78,8 @@ class IntakeObserver:
     def attempt_began(self, batch: Work, carried: Sequence[Work]) -> None:
         """A batch begins to be decided, as work of its own. `carried` is whose requests it has."""
 
-    def attempt_ended(self, batch: Work) -> None:
-        """It is decided, or failed as a whole. Its callers have no answer yet."""
+    def attempt_ended(self, batch: Work, error: BaseException | None) -> None:
+        """It is decided, or failed as a whole with `error`. Its callers have no answer yet."""
 
 
 class IntakeObservers(IntakeObserver):
@@ -108,9 +108,9 @@ class IntakeObservers(IntakeObserver):
         for observer in self._observers:
             observer.attempt_began(batch, carried)
 
-    def attempt_ended(self, batch: Work) -> None:
+    def attempt_ended(self, batch: Work, error: BaseException | None) -> None:
         for observer in self._observers:
-            observer.attempt_ended(batch)
+            observer.attempt_ended(batch, error)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -310,17 +310,20 @@ class Intake(Generic[Q, A]):
             each.batch_id = batch_id
         for call in batch:
             call.under_way = True
+        failure: BaseException | None = None
         try:
             self._observer.attempt_began(work, carried)
             answers = await self._handle([call.request for call in batch], wait_for=wait_for)
             if len(answers) != len(batch):
                 raise RuntimeError(f"{len(answers)} answers to {len(batch)} requests")
-        except Exception:
-            for call in batch:
-                call.under_way = False
+        except BaseException as error:
+            failure = error
+            if isinstance(error, Exception):
+                for call in batch:
+                    call.under_way = False
             raise
         finally:
-            self._observer.attempt_ended(work)
+            self._observer.attempt_ended(work, failure)
         for call, answer in zip(batch, answers, strict=True):
             call.under_way = False
             self._take(call, answer)

@@ -2,11 +2,10 @@
 
 Whatever is logged as an error with its exception is one. Of what is around it nothing is sent
 but ids and the route: no body, no header, no variable's value; and of what the exception says only
-the first line, in which whatever looks like a secret is masked.
+the first line, in which whatever looks like a secret is hidden, as in a log line.
 """
 
 import logging
-import re
 import time
 from collections.abc import Callable
 from traceback import walk_tb
@@ -20,6 +19,7 @@ from shop.adapters.rates import Bucket
 from shop.adapters.threads import try_for
 from shop.adapters.work import Work, work_under_way
 from shop.domain.errors import ShopError
+from shop.entrypoints.log_forms import without_secrets
 from shop.entrypoints.settings import Settings
 
 _CAUSE_EVERY = 60.0
@@ -163,23 +163,11 @@ def cause_of(error: BaseException) -> Cause:
     return (f"{kind.__module__}.{kind.__qualname__}", *ours[-1:], *frames[-1:])
 
 
-# Tokens of three parts, what follows the name of a secret, passwords in addresses, hashes.
-_SECRETS = re.compile(
-    r"eyJ[\w-]+(\.[\w-]*)*"
-    r"|(?<=://)[^/\s@]+(?=@)"
-    r"|\$(argon2|pbkdf2)\S*"
-    r"|(?i:(?<=bearer )\S+|(?<=basic )\S+)"
-    r"|(?i:(password|secret|token|authorization|cookie|dsn|api_?key)['\"]?\s*[:=]\s*)\S+"
-    # What is as long as a token without a word's boundary is none of ours to tell.
-    r"|[\w+/=-]{40,}"
-)
-
-
 def harmless(text: str) -> str:
     """The first line of what an exception says: databases show rows in those that follow."""
     # At first so long that no part of a secret is left where it is cut.
     first = text.split("\n", 1)[0][: 4 * _TEXT_MAX]
-    return _SECRETS.sub("[masked]", first)[:_TEXT_MAX]
+    return without_secrets(first)[:_TEXT_MAX]
 
 
 def report_errors(settings: Settings) -> ErrorReports:

@@ -49,19 +49,46 @@ def cut(text: str, length_max: int) -> str:
     return f"{text[:half]} [...] {text[-half:]}"
 
 
-# Nothing puts these into a log on purpose. Libraries do by accident: in the message of an error, in
-# the address of a database.
+# Nothing puts these into a log or a report on purpose. Libraries do by accident: in the message of
+# an error, in the address of a database. A named group is what stays before what is hidden, but for
+# the last: what is so long that it may be a key.
+_SCHEME = r"(?:(?:bearer|basic)\s+)"
+_NAMED = (
+    r"(?:passw(?:or)?d|passphrase|secret|token|authorization|cookie|dsn"
+    r"|(?:api|access|private|signing)[_-]?key)"
+    r"(?:[_-]?key|s)?['\"]?\s*[:=]\s*"
+)
 _SECRETS = re.compile(
-    r"(?P<before>://[^\s:/@]{0,256}:)[^\s/]{1,1024}(?=@)"
-    r"|(?P<scheme>\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}"
-    r"|\beyJ[\w-]{4,1024}\.[\w-]+\.[\w-]*",
+    rf"(?P<single>{_NAMED}'{_SCHEME}?)(?:\\.|[^'\\\n]){{1,1024}}"
+    rf"|(?P<double>{_NAMED}\"{_SCHEME}?)(?:\\.|[^\"\\\n]){{1,1024}}"
+    rf"|(?P<named>{_NAMED}{_SCHEME}?)[^\s'\"]\S*"
+    r"|(?P<user>://[^\s:/@]{0,256}:)[^\s/]{1,1024}(?=@)"
+    # A key without a password, as in the DSN of Sentry.
+    r"|(?P<address>://)[^\s:/@]{1,256}(?=@)"
+    rf"|(?P<scheme>\b{_SCHEME})[\w.~+/=-]{{8,}}"
+    # Access tokens, and the hashes of passwords.
+    r"|\beyJ[\w-]{4,}(?:\.[\w-]+)*"
+    r"|\$?\b(?:argon2|pbkdf2)\w*\$\S+"
+    r"|(?P<word>[\w+/=-]{40,})",
     re.IGNORECASE,
 )
 
 
 def without_secrets(text: str) -> str:
-    """Without passwords in addresses, credentials of HTTP, and access tokens."""
-    return _SECRETS.sub(lambda found: f"{found['before'] or found['scheme'] or ''}[hidden]", text)
+    """Without what looks like a password, a credential of HTTP, a token, a key or a hash."""
+    return _SECRETS.sub(_hidden, text)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    if found.lastgroup == "word":
+        return "[hidden]" if _may_be_secret(found[0]) else found[0]
+    return f"{found[found.lastgroup] if found.lastgroup else ''}[hidden]"
+
+
+def _may_be_secret(word: str) -> bool:
+    """Names and paths of programs may be as long, but have no figures, or no capitals."""
+    has_figure = any(map(str.isdigit, word))
+    return has_figure and ("/" not in word or any(map(str.isupper, word)))
 
 
 def failure_text(error: BaseException) -> str:

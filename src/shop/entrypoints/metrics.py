@@ -56,6 +56,7 @@ _REQUEST_BYTES, _REFUSAL_BYTES = 8_192, 768
 _KEPT_BYTES = {"histogram": 655_360, "counter": 131_072}
 
 M = TypeVar("M")
+W = TypeVar("W", Counter, Histogram)
 
 # Times at which series were made, which nobody asks for and which would be half of all series.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -67,20 +68,34 @@ class _Series(Generic[M]):
     The library makes strings of all labels and takes a lock each time it is asked.
     """
 
-    def __init__(self, labels: Callable[..., M], room: int = NAMES_MAX) -> None:
+    def __init__(
+        self,
+        labels: Callable[..., M],
+        room: int = NAMES_MAX,
+        written: frozenset[tuple[str, ...]] = frozenset(),
+    ) -> None:
+        """`written` are the labels of those that take no room any more."""
         self._labels = labels
         self._room = room
+        self._written = written
         self._known: dict[tuple[object, ...], M] = {}
 
     def __call__(self, *labels: object) -> M:
         series = self._known.get(labels)
         if series is None:
-            if self._room <= 1:
-                # The last one is for the rest, of which nothing is kept in memory either.
-                return self._labels(*(REST for _ in labels))
-            self._room -= 1
+            if tuple(map(str, labels)) not in self._written:
+                if self._room <= 1:
+                    # The last one is for the rest, of which nothing is kept in memory either.
+                    return self._labels(*(REST for _ in labels))
+                self._room -= 1
             series = self._known[labels] = self._labels(*labels)
         return series
+
+
+def _bounded(metric: W, claim: Claim, kind: str, series_bytes: int) -> _Series[W]:
+    """As many series as there is room for in the file of this kind."""
+    size, written = claim.room(kind, metric._name, metric._labelnames, kept=_KEPT_BYTES[kind])
+    return _Series(metric.labels, size // series_bytes, written)
 
 
 class _Family:
@@ -152,12 +167,8 @@ class Metrics(IntakeObserver, BackgroundObserver, StatementObserver):
             "Requests that were answered with a problem document, by its code.",
             *("http_request_method", "http_route", "reason"),
         )
-        self._requests = _Series(
-            requests.labels, claim.room("histogram", _KEPT_BYTES["histogram"]) // _REQUEST_BYTES
-        )
-        self._refusals = _Series(
-            refusals.labels, claim.room("counter", _KEPT_BYTES["counter"]) // _REFUSAL_BYTES
-        )
+        self._requests = _bounded(requests, claim, "histogram", _REQUEST_BYTES)
+        self._refusals = _bounded(refusals, claim, "counter", _REFUSAL_BYTES)
         for route, (statuses, reasons) in _WATCHED.items():
             for status in statuses:
                 self._requests(*route, status)

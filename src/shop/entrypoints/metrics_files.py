@@ -8,14 +8,19 @@ parses every key anew each time, and counts what a dead worker had under way.
 
 import fcntl
 import json
+import math
 import os
+import shutil
 import struct
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from typing import NamedTuple
 
 from prometheus_client import Metric, values
 from prometheus_client.registry import Collector
@@ -32,10 +37,51 @@ FILE_BYTES = {
     "gauge_livesum": 65_536,
     "gauge_livemostrecent": 65_536,
 }
+_PREFIX = "shop-metrics-"
 _CLAIMED, _LIVE = "histogram", "gauge_livesum"
 
 _claimed: list[int] = []
 """Open for as long as the process lives: a file is locked by whoever writes to it."""
+
+
+@contextmanager
+def shared_folder(number: int) -> Iterator[Path]:
+    """A folder with room for the metrics of this many workers, which is gone in the end.
+
+    Who is killed leaves his behind: it is removed by whoever starts next. Raises `OSError` where
+    there is no room.
+    """
+    _remove_abandoned(Path(gettempdir()))
+    with TemporaryDirectory(prefix=_PREFIX) as name:
+        folder = Path(name)
+        # The workers that are forked hold it as well: as long as one of them lives.
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            reserve_files(folder, number)
+            yield folder
+        finally:
+            os.close(lock)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for folder in parent.glob(f"{_PREFIX}*"):
+        # Of somebody else's it may be gone by now, or not for this user.
+        with suppress(OSError):
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(lock).st_uid == os.geteuid() and _is_abandoned(folder, lock):
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _is_abandoned(folder: Path, lock: int) -> bool:
+    """An empty one is about to be locked, or takes no room."""
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    files = list(folder.glob("*.db"))
+    # Workers that are spawned, and those of older programs, hold only their own files.
+    return bool(files) and not any(map(_is_locked, files))
 
 
 def reserve_files(folder: Path, number: int) -> None:
@@ -46,6 +92,13 @@ def reserve_files(folder: Path, number: int) -> None:
                 os.posix_fallocate(file.fileno(), 0, size)
 
 
+class Room(NamedTuple):
+    size: int
+    """Bytes for new series."""
+    written: frozenset[tuple[str, ...]]
+    """The labels of those that are there already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Where this process writes its metrics: files that nobody else uses, or its own memory."""
@@ -54,14 +107,22 @@ class Claim:
     worker: str = "0"
     """A number, which whoever follows a dead worker takes over."""
 
-    def room(self, kind: str, kept: int) -> int:
-        """Bytes for new series beside those that are `kept` for others."""
-        used = 0
+    def room(self, kind: str, family: str, labels: Sequence[str], *, kept: int) -> Room:
+        """For the series of one metric, beside the bytes that are `kept` for all others there."""
+        own = others = 0
+        written = set()
         if self.folder is not None:
-            # Of a file that somebody wrote to before; its first four bytes say it.
-            with _file(self.folder, kind, self.worker).open("rb") as file:
-                used = int.from_bytes(file.read(4), sys.byteorder)
-        return max(0, FILE_BYTES[kind] - used - kept)
+            # What a dead worker has made there need not be made again.
+            for text, size in _File(_file(self.folder, kind, self.worker)).sizes():
+                key = _parsed(text)
+                if key.family != family:
+                    others += size
+                    continue
+                own += size
+                # The sum is made first, the highest bucket last: in between it may have died.
+                if not key.sample.endswith("_sum") and key.bound in (None, math.inf):
+                    written.add(tuple(key.labels[label] for label in labels))
+        return Room(max(0, FILE_BYTES[kind] - own - max(kept, others)), frozenset(written))
 
 
 def claim_files() -> Claim:
@@ -113,7 +174,11 @@ _Value = tuple[float, float]
 
 
 def _lives(folder: Path, worker: str) -> bool:
-    descriptor = os.open(_file(folder, _LIVE, worker), os.O_RDONLY)
+    return _is_locked(_file(folder, _LIVE, worker))
+
+
+def _is_locked(file: Path) -> bool:
+    descriptor = os.open(file, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
@@ -133,6 +198,19 @@ class _File:
         self._read = _FIRST
 
     def read(self) -> Iterator[tuple[str, _Value]]:
+        data = self._parse()
+        return ((key, _VALUE(data, position)) for key, position in self._entries)
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """Of entries, in bytes."""
+        self._parse()
+        start = _FIRST
+        for key, position in self._entries:
+            end = position + _VALUE_BYTES
+            yield key, end - start
+            start = end
+
+    def _parse(self) -> bytes:
         with self._path.open("rb") as file:
             [used] = _INTEGER(file.read(_INTEGER_BYTES))
             file.seek(0)
@@ -145,7 +223,7 @@ class _File:
             key = sys.intern(data[start : start + length].decode())
             self._entries.append((key, end))
             self._read = end + _VALUE_BYTES
-        return ((key, _VALUE(data, position)) for key, position in self._entries)
+        return data
 
 
 _FIRST, _INTEGER_BYTES, _VALUE_BYTES = 8, 4, 16

@@ -74,6 +74,9 @@ async def add_samples(
     """How many of them were new. Who is interrupted has added whole steps."""
     added = 0
     steps = iter(range(0, count, PER_STEP))
+    # SQLite has one writer. Waiting for it is bounded, for the sake of who serves; waiting here for
+    # a step that is slow is not.
+    writing = asyncio.Semaphore(1 if container.settings().store == "sqlite" else AT_ONCE)
 
     async def work() -> None:
         nonlocal added
@@ -87,7 +90,8 @@ async def add_samples(
                 at=container.clock()(),
             )
             # Not `added += len(await ...)`, which would add to what it was before the wait.
-            new = await container.add_products()(caller=OPERATOR, products=products)
+            async with writing:
+                new = await container.add_products()(caller=OPERATOR, products=products)
             added += len(new)
             advance(len(numbers))
 

@@ -141,9 +141,12 @@ class Traces(IntakeObserver, ReadObserver, StatementObserver):
             _link(each, span)
         _follow(batch, self._tracer, span)
 
-    def attempt_ended(self, batch: Work) -> None:
-        if batch.trace is not None:
-            batch.trace.root.end()
+    def attempt_ended(self, batch: Work, error: BaseException | None) -> None:
+        if batch.trace is None:
+            return
+        if error is not None:
+            _failed(batch.trace.root, error)
+        batch.trace.root.end()
 
     def read_began(self, read: Work, carried: Sequence[Work]) -> None:
         """A shared read is part of the trace of one of those it is for."""

@@ -1,11 +1,12 @@
-"""What is not counted where it happens, but looked at every second: queues, pools, the process."""
+"""What is not counted where it happens, but looked at now and then: queues, pools, the process."""
 
 import asyncio
+import math
 import os
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,8 @@ from shop.domain.users import OPERATOR
 from shop.entrypoints.metrics import Metrics
 
 _PROBE_SECONDS = 0.02
+_FILES_SECONDS = 10.0
+"""Between two looks at the open files: it makes a list of all of them."""
 _STATM, _FILES = Path("/proc/self/statm"), Path("/proc/self/fd")
 
 
@@ -41,7 +44,10 @@ class Vitals:
     pools: Pools | None
     """None of a store in memory."""
     read_counts: ReadCounts
+    monotonic: Callable[[], float] = time.monotonic
     _started_at: float = field(default_factory=time.time)
+    _files: dict[str, float] = field(default_factory=dict)
+    _files_due_at: float = -math.inf
 
     async def __call__(self) -> None:
         """Look at it, and at how late the event loop is."""
@@ -58,9 +64,11 @@ class Vitals:
         )
         for name, pool in self.pools.pools.items() if self.pools is not None else ():
             self.metrics.pool_is(name, in_use=pool.in_use, size=pool.size, awaited=pool.awaited)
+        if (now := self.monotonic()) >= self._files_due_at:
+            self._files, self._files_due_at = _files(), now + _FILES_SECONDS
         of_cpu = resource.getrusage(resource.RUSAGE_SELF)
         self.metrics.process_is(
-            {"start_time_seconds": self._started_at, **_memory(), **_files()},
+            {"start_time_seconds": self._started_at, **_memory(), **self._files},
             cpu_seconds=of_cpu.ru_utime + of_cpu.ru_stime,
         )
 

@@ -20,6 +20,9 @@ from shop.entrypoints.demo import DEMO_USERS
 from shop.entrypoints.http.app import build_app
 from tests.builders import PASSWORD, FakeClock, items, order_id
 from tests.entrypoints.api import ADDRESS, container_for, problem, settings_for, store_of
+from tests.logged import logged
+
+LIFESPAN: Any = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
 
 
 @asynccontextmanager
@@ -27,8 +30,7 @@ async def running(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
     """Started and stopped as a server does it."""
     to_app: asyncio.Queue[Any] = asyncio.Queue()
     from_app: asyncio.Queue[Any] = asyncio.Queue()
-    scope: Any = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-    life = asyncio.create_task(cast("Any", app)(scope, to_app.get, from_app.put))
+    life = asyncio.create_task(cast("Any", app)(LIFESPAN, to_app.get, from_app.put))
     await to_app.put({"type": "lifespan.startup"})
     assert (await from_app.get())["type"] == "lifespan.startup.complete"
     try:
@@ -111,6 +113,40 @@ async def test_while_it_runs_what_expired_is_purged_without_any_sign_in(database
     assert await store.count("leases") == 0
     if store.memory is None:
         await store.sql.dispose()
+
+
+async def test_what_fails_as_it_stops_is_a_line_and_no_text_for_the_server(
+    sqlite_url: str,
+) -> None:
+    container = container_for(settings_for(sqlite_url))
+    told: list[Any] = []
+    reported: list[str] = []
+
+    class Broken:
+        async def close(self) -> None:
+            raise ValueError("at https://shop.example/?password=planted")
+
+    class Reports:
+        async def close(self) -> None:
+            reported.append(log.text)
+
+    container.intake.override(Broken())
+    container.error_reports.override(Reports())
+
+    async def tell(message: Any) -> None:
+        told.append(message)
+
+    async def next_event() -> Any:
+        return {"type": "lifespan.shutdown" if told else "lifespan.startup"}
+
+    with logged(only=True) as log:
+        await cast("Any", build_app(container))(LIFESPAN, next_event, tell)
+    gc.unfreeze()
+    assert told == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.failed"}]
+    [line] = [line for line in log.lines if "exception" in line]
+    assert (line["event"], line["level"]) == ("process.failed", "critical")
+    assert "?password=[hidden]" in line["exception"]
+    assert "process.failed" in reported[0], "it is reported before the last reports are sent"
 
 
 async def test_an_application_that_is_not_run_has_nothing_in_the_background() -> None:

@@ -37,15 +37,19 @@ def missing_right(file: Path) -> str | None:
     return None
 
 
-def probe(file: Path, *, writing: bool) -> None:
-    """Open it once by itself. Raises `sqlite3.Error` and `StoreUnfit`.
+def probe(file: Path | str) -> None:
+    """Open it once by itself; a string is a URI of SQLite's. Raises `sqlite3.Error`.
 
     Where a connection of the pool cannot be opened, its thread outlives the event loop of a
-    command, and complains. SQLite lets somebody without the right to write begin a change.
+    command, and complains.
     """
-    with closing(sqlite3.connect(file)) as connection:
+    with closing(sqlite3.connect(file, uri=isinstance(file, str))) as connection:
         connection.execute("PRAGMA schema_version").fetchall()
-    if writing and (missing := missing_right(file)):
+
+
+def require_rights(file: Path) -> None:
+    """Raises `StoreUnfit`. SQLite lets somebody without the right to write begin a change."""
+    if missing := missing_right(file):
         raise StoreUnfit(
             f"The SQLite database {file} cannot be used: {missing}. Check SHOP_DATABASE_URL."
         )

@@ -4,7 +4,6 @@ import re
 import shutil
 import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 
 import aiosqlite
@@ -12,6 +11,7 @@ from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.findings import Finding, danger, note, ok, unknown
+from shop.adapters.sql import files
 from shop.adapters.sql.drivers import driver_of
 from shop.adapters.sql.urls import read_only_url
 
@@ -27,11 +27,9 @@ _STEPS = 20_000
 
 
 def probe(url: URL) -> None:
-    """Open it once by itself, see `files.probe`. Raises `sqlite3.Error`."""
+    """See `files.probe`; nothing is written."""
     read_only = read_only_url(url)
-    name = f"{read_only.database}?mode={read_only.query['mode']}"
-    with closing(sqlite3.connect(name, uri=True)) as connection:
-        connection.execute("PRAGMA schema_version").fetchall()
+    files.probe(f"{read_only.database}?mode={read_only.query['mode']}")
 
 
 async def version(connection: AsyncConnection) -> Finding:

@@ -34,7 +34,7 @@ async def add_products(count: int, seed: int) -> None:
     Products that are there already are left as they are, so repeating a command adds nothing;
     another --seed makes others.
     """
-    async with opened() as container:
+    async with opened(in_bulk=True) as container:
         with progress_of("products", count) as advance:
             added = await add_samples(container, count=count, seed=seed, advance=advance)
     kept = count - added

@@ -15,7 +15,7 @@ import structlog
 from click.exceptions import Exit
 
 from shop.adapters.sql.advice import advice
-from shop.adapters.sql.files import is_there, probe
+from shop.adapters.sql.files import is_there, probe, require_rights
 from shop.adapters.sql.urls import parse_url, place_of, sqlite_file
 from shop.domain.errors import ShopError, StoreTooNew, StoreUnavailable, StoreUnfit
 from shop.domain.ports import SchemaState
@@ -41,6 +41,9 @@ def port_option(text: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def address_of(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
+
+_BULK_SECONDS = 300.0
+"""For a statement or a COMMIT of many rows: on a busy machine it is slow, and not lost."""
 
 NOBODY_READS = 128 + 13
 """The exit code when the reader hangs up, as `head` does: that of who dies of SIGPIPE."""
@@ -108,13 +111,14 @@ def run_async(command: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
 
 @asynccontextmanager
 async def connected(
-    settings: Settings, *, creates: bool = False, writing: bool = False
+    settings: Settings, *, creates: bool = False, writing: bool = False, in_bulk: bool = False
 ) -> AsyncIterator[Container]:
     """The container, over whatever schema the store has.
 
     Refuses the in-memory store, which no command can reach, and for a command that `creates` no
     database a file that is not there: run in another folder it would find an empty shop. Of who is
-    `writing` it is known at once that they may not.
+    `writing` it is known at once that they may not. Who writes `in_bulk` new rows, for which nobody
+    waits, has longer for each statement and COMMIT.
     """
     if settings.store == "memory":
         raise SettingsError(
@@ -125,14 +129,19 @@ async def connected(
     if settings.store == "sqlite" and not creates and not is_there(sqlite_file(url)):
         raise SettingsError(_not_there(settings))
     # Nobody else waits for an operator's reads: they may take as long as any statement.
+    seconds = max(settings.database_statement_timeout, _BULK_SECONDS if in_bulk else 0.0)
     settings = msgspec.structs.replace(
-        settings, database_read_statement_timeout=settings.database_statement_timeout
+        settings,
+        database_statement_timeout=seconds,
+        database_read_statement_timeout=seconds,
     )
     container = build_container(settings)
     try:
         container.engines()
         if settings.store == "sqlite":
-            probe(sqlite_file(url), writing=writing)
+            probe(sqlite_file(url))
+            if writing:
+                require_rights(sqlite_file(url))
         try:
             yield container
         finally:
@@ -158,11 +167,11 @@ def _not_there(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def opened(*, creates: bool = False) -> AsyncIterator[Container]:
+async def opened(*, creates: bool = False, in_bulk: bool = False) -> AsyncIterator[Container]:
     """The container over a store whose schema fits; one that `creates` makes the embedded one."""
     settings = load_settings()
     embedded = creates and settings.is_embedded
-    async with connected(settings, creates=embedded, writing=creates) as container:
+    async with connected(settings, creates=embedded, writing=creates, in_bulk=in_bulk) as container:
         await require_schema(container, migrates=embedded)
         yield container
 

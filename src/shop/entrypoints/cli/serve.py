@@ -6,8 +6,6 @@ import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import rich_click as click
 from granian.constants import HTTPModes, Interfaces
@@ -27,7 +25,7 @@ from shop.entrypoints.exposition import split_address
 from shop.entrypoints.failures import reported
 from shop.entrypoints.keys import load_keys
 from shop.entrypoints.logs import set_up_logging
-from shop.entrypoints.metrics_files import MULTIPROCESS_VARIABLE, reserve_files
+from shop.entrypoints.metrics_files import MULTIPROCESS_VARIABLE, shared_folder
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
 from shop.entrypoints.workers import GRANIAN_LOGS, STOP_SECONDS_MAX, Server, loader
 
@@ -108,12 +106,10 @@ def _shared_metrics(settings: Settings, workers: int) -> Iterator[None]:
     with ExitStack() as stack:
         if workers > 1:
             try:
-                folder = stack.enter_context(TemporaryDirectory(prefix="shop-metrics-"))
                 # One more: a worker that is replaced still has its own while the next one starts.
-                reserve_files(Path(folder), workers + 1)
-                os.environ[MULTIPROCESS_VARIABLE] = folder
+                folder = stack.enter_context(shared_folder(workers + 1))
+                os.environ[MULTIPROCESS_VARIABLE] = str(folder)
             except OSError as error:
-                stack.close()
                 note(
                     settings,
                     "metrics.no_room",

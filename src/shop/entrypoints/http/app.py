@@ -14,6 +14,7 @@ from litestar.types import ASGIApp
 from shop.entrypoints.container import Container, trace
 from shop.entrypoints.demo import make_demo
 from shop.entrypoints.exposition import exposed
+from shop.entrypoints.failures import logged_at_the_end
 from shop.entrypoints.http import docs
 from shop.entrypoints.http.access_log import AccessLog
 from shop.entrypoints.http.api.problems import EXCEPTION_HANDLERS
@@ -86,15 +87,16 @@ async def _running(container: Container, _app: Litestar) -> AsyncIterator[None]:
     gc.freeze()
     log_uncaught_of_loop()
     in_memory = container.settings().store == "memory"
-    schema = container.schema()
-    if in_memory:
-        await schema.claim_currency(container.settings().currency)
-        # Nobody can sign in to an empty store that no command reaches.
-        await make_demo(container)
     # Each of these steps is taken when the server stops, the last first, also if another one fails.
     async with AsyncExitStack() as stopping:
         stopping.push_async_callback(_send_what_is_left, container)
-        if not in_memory:
+        # Of whatever fails from here on, and in the steps below; then it is sent.
+        stopping.enter_context(logged_at_the_end())
+        if in_memory:
+            await container.schema().claim_currency(container.settings().currency)
+            # Nobody can sign in to an empty store that no command reaches.
+            await make_demo(container)
+        else:
             stopping.push_async_callback(container.engines().dispose)
         stopping.push_async_callback(container.intake().close)
         stopping.push_async_callback(container.background().stop)

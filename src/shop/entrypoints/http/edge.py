@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
@@ -116,7 +117,7 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
-            await self._app(scope, receive, send)
+            await self._live(scope, receive, send)
             return
         request_id = _request_id(scope["headers"])
         work = Work(request_id=request_id)
@@ -176,6 +177,18 @@ class Edge:
                     status=status,
                 )
             work_under_way.reset(context)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The lifespan. What fails in it was logged (`app.py`): the server is told that, no more.
+
+        Litestar would hand it the traceback as text, which it would log with nothing masked.
+        """
+
+        async def send_type(message: Any) -> None:
+            await send({"type": message["type"]})
+
+        with suppress(Exception):
+            await self._app(scope, receive, send_type)
 
     def _headers(self, scope: Scope, given: list[tuple[bytes, bytes]]) -> Headers:
         """What makes an answer safe to show and to keep, beside the headers it has."""

@@ -12,6 +12,7 @@ import pytest
 from shop.domain.services.keep_catalogue import ListProducts
 from shop.domain.users import OPERATOR
 from tests.entrypoints.api import Api, container_for, opened_api, placed, settings_for
+from tests.logged import fields_of
 
 CHANGES = 5
 LISTS = ["/api/products/", "/api/orders/"]
@@ -89,7 +90,7 @@ async def test_origins_that_ask_at_once_are_each_allowed_once() -> None:
     assert allowed == [[] if "other" in origin else [origin] for origin in origins]
 
 
-async def test_an_unexpected_failure_is_told_to_all_under_an_id_that_is_logged(
+async def test_an_unexpected_failure_is_told_to_each_under_his_own_id_by_which_it_is_found(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(*_: object, **__: object) -> None:
@@ -105,8 +106,17 @@ async def test_an_unexpected_failure_is_told_to_all_under_an_id_that_is_logged(
             )
             assert {answer.status_code for answer in answers} == {500}
             assert [answer.headers["x-request-id"] for answer in answers] == ids
-            assert {answer.json()["request_id"] for answer in answers} <= set(ids)
-            assert len([one for one in caplog.records if one.name == "shop.http"]) < 10
+            assert [answer.json()["request_id"] for answer in answers] == ids
+            lengths = [int(answer.headers["content-length"]) for answer in answers]
+            assert lengths == [len(answer.content) for answer in answers]
+            logged = [one for one in caplog.records if one.name == "shop.http"]
+            assert {one.getMessage() for one in logged} == {"request.failed"}
+            read_by = {fields_of(one).get("read_by") for one in logged if not one.exc_info}
+            # Each that failed is logged once with its traceback, and who shared it names that one.
+            assert len([one for one in logged if one.exc_info]) < 10
+            assert len(logged) == 10
+            assert read_by
+            assert read_by <= set(ids)
 
 
 @pytest.mark.parametrize("path", ["/api/products/?page_size=2", "/api/orders/", "/api/products/1/"])

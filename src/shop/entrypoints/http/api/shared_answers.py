@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import msgspec
+import structlog
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
-from shop.adapters.work import work_under_way
+from shop.adapters.work import Work, work_under_way
 from shop.domain.users import Caller
 from shop.entrypoints.http.api.etags import if_none_match_in, is_known, tag_of
+
+logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("shop.http")
 
 Audience = Callable[[Caller], Hashable]
 """Callers who are shown the same have the same audience."""
@@ -42,17 +45,23 @@ class _Answer:
     problem: str | None
     """The code of a refusal."""
 
-    def traced_as(self, trace_id: str | None) -> "_Answer":
-        """A refusal names the trace of who is shown it, not of the one it was read for."""
+    def refusing(self, own: Work) -> "_Answer":
+        """A refusal names the request and the trace of who is shown it, not of whom it was for."""
         content = msgspec.json.decode(self.body)
-        if content.pop("trace_id", None) != trace_id:
-            named = {} if trace_id is None else {"trace_id": trace_id}
-            body = msgspec.json.encode({**content, **named})
-            others = [each for each in self.headers if each[0] != b"content-length"]
-            return replace(
-                self, body=body, headers=[*others, (b"content-length", b"%d" % len(body))]
-            )
-        return self
+        shown = {name: text for name, text in content.items() if name != "trace_id"}
+        read_by = content.get("request_id")
+        if read_by is not None:
+            shown["request_id"] = own.request_id
+        if own.trace_id is not None:
+            shown["trace_id"] = own.trace_id
+        if shown == content:
+            return self
+        if read_by is not None and read_by != own.request_id:
+            # What failed was logged under that one.
+            logger.error("request.failed", read_by=read_by)
+        body = msgspec.json.encode(shown)
+        others = [each for each in self.headers if each[0] != b"content-length"]
+        return replace(self, body=body, headers=[*others, (b"content-length", b"%d" % len(body))])
 
 
 class ShareReads(Protocol):
@@ -95,7 +104,7 @@ class SharedAnswers:
         )
         if answer.problem is not None and (own := work_under_way.get()) is not None:
             own.problem = answer.problem
-            answer = answer.traced_as(own.trace_id)
+            answer = answer.refusing(own)
         known = answer.tag and is_known(answer.tag, if_none_match_in(scope["headers"]))
         await send(
             {
