@@ -72,15 +72,15 @@ class Product:
         return cls(
             id=0,
             sku=clean_sku(sku),
-            name=_clean_name(name),
-            description=_clean_description(description),
+            name=clean_name(name),
+            description=clean_description(description),
             price=price,
             stock=stock,
             archived=False,
             version=1,
             created_at=at,
             modified_at=at,
-            max_per_order=_check_max(max_per_order),
+            max_per_order=check_max(max_per_order),
         )
 
     @property
@@ -111,14 +111,12 @@ class Product:
         changed = replace(
             self,
             sku=self.sku if sku is None else clean_sku(sku),
-            name=self.name if name is None else _clean_name(name),
-            description=self.description
-            if description is None
-            else _clean_description(description),
+            name=self.name if name is None else clean_name(name),
+            description=self.description if description is None else clean_description(description),
             price=self.price if price is None else price,
             max_per_order=self.max_per_order
             if max_per_order is None
-            else _check_max(None if max_per_order == NO_MAX else max_per_order),
+            else check_max(None if max_per_order == NO_MAX else max_per_order),
         )
         if changed == self:
             return self
@@ -163,17 +161,17 @@ def clean_sku(sku: str) -> str:
     return sku
 
 
-def _check_max(max_per_order: int | None) -> int | None:
+def check_max(max_per_order: int | None) -> int | None:
     if max_per_order is not None and not 1 <= max_per_order <= STOCK_MAX:
         raise InvalidField("max_per_order", f"must be from 1 to {STOCK_MAX}")
     return max_per_order
 
 
-def _clean_name(name: str) -> str:
+def clean_name(name: str) -> str:
     return clean("name", name, length_min=1, length_max=NAME_LENGTH_MAX)
 
 
-def _clean_description(description: str) -> str:
+def clean_description(description: str) -> str:
     return clean("description", description, length_max=DESCRIPTION_LENGTH_MAX, lines=True)
 
 
