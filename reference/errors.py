@@ -65,6 +65,8 @@ ADVICE = {
     "sku_taken": "Take another SKU, or change the product that `product_id` names.",
     "staff_only": "Sign in as a member of staff.",
     "stock_busy": _WAIT,
+    "rows_refused": "Look at `rows`: put right what was refused, and send all again; or send them "
+    "with `policy` `each`.",
     "stock_changed": "Read the stock again, and decide anew.",
     "stopping": "Only `/health/ready` says it: send traffic to another server.",
     "too_many_attempts": "Wait for `Retry-After` seconds before you sign in again.",
