@@ -85,7 +85,16 @@ class ProductRow(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_
         Annotated[bool, Meta(description="Whether it is for sale no more.", examples=[False])]
         | msgspec.UnsetType
     ) = msgspec.UNSET
-    stock: RowStock | msgspec.UnsetType = msgspec.UNSET
+    stock: (
+        Annotated[
+            RowStock,
+            Meta(
+                description="How its stock changes.",
+                examples=[{"quantity": 40, "expected": 68, "reason": "correction"}],
+            ),
+        ]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
 
     def read(self, currency: str) -> bulk.ProductRow | RefusedRow:
         price, stock, most = self.price, self.stock, self.max_per_order

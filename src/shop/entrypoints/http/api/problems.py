@@ -134,7 +134,8 @@ class RowOut(msgspec.Struct, omit_defaults=True, kw_only=True):
     stock: Annotated[
         int | None, Meta(description="How many are there; not of a row refused.", examples=[40])
     ] = None
-    error: Annotated[RowError | None, Meta(description="Of a row that was refused, why.")] = None
+    error: RowError | msgspec.UnsetType = msgspec.UNSET
+    """Why it was refused."""
 
     @classmethod
     def of(cls, answer: RowAnswer) -> "RowOut":
@@ -144,7 +145,7 @@ class RowOut(msgspec.Struct, omit_defaults=True, kw_only=True):
                 sku=answer.sku,
                 outcome=answer.outcome,
                 product_id=product_id,
-                error=None if answer.error is None else _row_error(answer.error),
+                error=msgspec.UNSET if answer.error is None else _row_error(answer.error),
             )
         assert answer.after is not None
         return cls(
