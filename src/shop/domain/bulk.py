@@ -1,6 +1,6 @@
 """Many products at once, as those write them who have their own list of them: rows, by SKU."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -190,8 +190,8 @@ class RowAnswer:
 class RowDecisions:
     """Decides rows one after the other, on what is locked; each is done whole, or not at all."""
 
-    products: Sequence[Product]
-    """All whose SKUs the rows name, whatever their case, locked."""
+    stored: Mapping[str, Sequence[Product]]
+    """All whose SKUs the rows name, whatever their case: by folded SKU, and locked."""
     at: datetime
     currency: str
     actor_id: int | None
@@ -199,36 +199,36 @@ class RowDecisions:
     shelf: Shelf = field(init=False)
 
     def __post_init__(self) -> None:
-        self.shelf = Shelf({product.id: product for product in self.products})
+        alike = (product for products in self.stored.values() for product in products)
+        self.shelf = Shelf({product.id: product for product in alike})
 
     def decide(self, rows: Sequence[Row]) -> None:
-        stored = defaultdict(list)
-        for product in self.products:
-            stored[folded(product.sku)].append(product)
         keys = [folded(row.sku) for row in rows]
         times = Counter(keys)
         for row, key in zip(rows, keys, strict=True):
-            self.answers.append(self._answer(row, stored.get(key, ()), times=times[key]))
+            self.answers.append(self._answer(row, self.stored.get(key, ()), times=times[key]))
 
     def _answer(self, row: Row, alike: Sequence[Product], *, times: int) -> RowAnswer:
-        before = the_one_called(row.sku, alike, attrgetter("sku"))
+        # There is one at most, but for those from before SKUs were folded.
+        before = alike[0] if len(alike) == 1 else the_one_called(row.sku, alike, attrgetter("sku"))
         try:
             if isinstance(row, RefusedRow):
                 raise row.error
             if times > 1:
                 raise InvalidField("sku", "is that of several rows")
             if before is None and alike:
-                # From before SKUs were folded; none of them is spelt just so.
+                # Of several none is spelt just so.
                 raise SkuTaken(alike[0].sku, product_id=alike[0].id, archived=alike[0].archived)
             after = self._apply(row, before)
         except ShopError as error:
             return RowAnswer(sku=row.sku, outcome=Outcome.REFUSED, before=before, error=error)
-        outcome = Outcome.CHANGED if after != before else Outcome.UNCHANGED
+        outcome = Outcome.UNCHANGED if after is before else Outcome.CHANGED
         if before is None:
             outcome = Outcome.CREATED
         return RowAnswer(sku=row.sku, outcome=outcome, before=before, after=after)
 
     def _apply(self, row: ProductRow | StockRow, product: Product | None) -> Product:
+        """The very same product if nothing becomes another."""
         entry = row.entry(product, at=self.at, currency=self.currency)
         if product is None or row.stock is None:
             return entry

@@ -257,10 +257,10 @@ class BatchRepository(Protocol):
         """
         ...
 
-    async def lock_alike(self, skus: Collection[str]) -> Sequence[Product]:
+    async def lock_alike(self, skus: Collection[str]) -> Mapping[str, Sequence[Product]]:
         """The products that have one of these SKUs, whatever the case: `find_alike` for many.
 
-        Locked as by `StockRepository.lock`, archived or not, by id.
+        Locked as by `StockRepository.lock`, archived or not, by their folded SKUs.
         """
         ...
 

@@ -1,5 +1,6 @@
 """Products: what the catalogue offers, at which price, and how many are there."""
 
+import re
 import unicodedata
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -25,6 +26,9 @@ NO_MAX = 0
 SKU_LENGTH_MAX = 64
 SKU_SIGNS = " -_./+#&()"
 """What a SKU may have beside letters, digits and marks of any script."""
+_PLAIN_SKU = re.compile(
+    rf"(?=[^A-Za-z0-9]*[A-Za-z0-9])[A-Za-z0-9{re.escape(SKU_SIGNS)}]{{1,{SKU_LENGTH_MAX}}}"
+)
 # Unicode's letters, marks and numbers.
 _SKU_KINDS = {"L", "M", "N"}
 _SKU_KINDS_NEEDED = {"L", "N"}
@@ -140,6 +144,9 @@ def clean_sku(sku: str) -> str:
     Raises `InvalidField` unless it is made of letters, digits and `SKU_SIGNS`; of the first two it
     has at least one.
     """
+    if _PLAIN_SKU.fullmatch(stripped := sku.strip()):
+        # As nearly all are: there is nothing to compose, and nothing to look up.
+        return stripped
     sku = unicodedata.normalize("NFC", sku).strip()
     sku = "".join(" " if unicodedata.category(each) == "Zs" else each for each in sku)
     # A full-width sign is as good as the one that it stands for.

@@ -1,8 +1,8 @@
 """Batches of orders and products in memory."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from operator import attrgetter
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
@@ -69,10 +69,13 @@ class MemoryBatchRepository(BatchRepository):
             self._products[product.id] = product
         await self._stock.record(movements)
 
-    async def lock_alike(self, skus: Collection[str]) -> Sequence[Product]:
+    async def lock_alike(self, skus: Collection[str]) -> Mapping[str, Sequence[Product]]:
         keys = {folded(sku) for sku in skus}
-        alike = [product for product in self._products.values() if folded(product.sku) in keys]
-        return sorted(alike, key=attrgetter("id"))
+        found = defaultdict(list)
+        for product in self._products.values():
+            if (key := folded(product.sku)) in keys:
+                found[key].append(product)
+        return found
 
     async def change_products(
         self, products: Sequence[Product], movements: Sequence[StockMovement]

@@ -21,7 +21,7 @@ from shop.adapters.sql.orders import line_rows, order_row
 from shop.adapters.sql.products import (
     CHANGED_COLUMNS,
     PRODUCT_COLUMNS,
-    alike,
+    by_folded_sku,
     changed_row,
     new_product_row,
     product_from,
@@ -233,11 +233,11 @@ class PostgresBatch(BatchRepository):
         await self._copy(tables.stock, map(stock_row, products))
         await self._copy(tables.stock_movements, map(movement_row, movements))
 
-    async def lock_alike(self, skus: Collection[str]) -> Sequence[Product]:
+    async def lock_alike(self, skus: Collection[str]) -> Mapping[str, Sequence[Product]]:
         keys = {folded(sku) for sku in skus}
         locked = await self._driver.fetch(_LOCK_ALIKE, list(keys), list(skus))
         products = await self._unit_of_work.details.products([row[0] for row in locked])
-        return alike(keys, (products[row[0]] for row in locked))
+        return by_folded_sku(products[row[0]] for row in locked)
 
     async def change_products(
         self, products: Sequence[Product], movements: Sequence[StockMovement]

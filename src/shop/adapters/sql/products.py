@@ -1,6 +1,7 @@
 """Products in SQL."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from operator import attrgetter
@@ -68,7 +69,7 @@ class SqlProductRepository(ProductRepository):
     async def find_alike(self, sku: str) -> Sequence[Product]:
         is_alike = or_(_products.c.sku == sku, _products.c.sku_folded == folded(sku))
         rows = await read_rows(self._connection, select_products().where(is_alike))
-        return alike({folded(sku)}, map(product_from, rows))
+        return by_folded_sku(map(product_from, rows)).get(folded(sku), ())
 
     async def save(self, product: Product) -> None:
         # A new SKU must be nobody else's; one that clashes since before may stay.
@@ -187,12 +188,15 @@ def product_from(row: ReadRow) -> Product:
     )
 
 
-def alike(keys: Collection[str], found: Iterable[Product]) -> list[Product]:
-    """Those whose SKUs fold to one of these, of what was found by SKU or by folded SKU.
+def by_folded_sku(found: Iterable[Product]) -> Mapping[str, Sequence[Product]]:
+    """What was found by SKU or by folded SKU; some may be of another.
 
     An older program may have changed a SKU, and left its folded form as it was.
     """
-    return [product for product in found if folded(product.sku) in keys]
+    alike = defaultdict(list)
+    for product in found:
+        alike[folded(product.sku)].append(product)
+    return alike
 
 
 def product_row(product: Product) -> Row:

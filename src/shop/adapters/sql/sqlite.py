@@ -19,7 +19,7 @@ from shop.adapters.sql.orders import line_rows, order_row
 from shop.adapters.sql.products import (
     CHANGED_COLUMNS,
     PRODUCT_COLUMNS,
-    alike,
+    by_folded_sku,
     changed_row,
     new_product_row,
     product_from,
@@ -149,12 +149,12 @@ class SqliteBatch(BatchRepository):
         await self._insert(_ADD_STOCK, map(stock_row, products))
         await self._insert(_ADD_MOVEMENTS, map(movement_row, movements))
 
-    async def lock_alike(self, skus: Collection[str]) -> Sequence[Product]:
+    async def lock_alike(self, skus: Collection[str]) -> Mapping[str, Sequence[Product]]:
         """There is nothing to wait for: the transaction has the only write lock."""
         keys = {folded(sku) for sku in skus}
-        given = json.dumps(list(keys)), json.dumps(list(skus))
+        given = json.dumps([*keys]), json.dumps([*skus])
         rows = await self._driver.execute_fetchall(_ALIKE, given)
-        return alike(keys, map(product_from, _PRODUCT.read(rows)))
+        return by_folded_sku(map(product_from, _PRODUCT.read(rows)))
 
     async def change_products(
         self, products: Sequence[Product], movements: Sequence[StockMovement]

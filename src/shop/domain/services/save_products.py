@@ -100,11 +100,9 @@ async def decide_rows(
 ) -> RowDecisions:
     """Lock what the rows name, and decide them. Raises `InvalidToken`."""
     skus = {row.sku for row in rows if not isinstance(row, RefusedRow)}
-    products = await uow.batch.lock_alike(skus)
+    stored = await uow.batch.lock_alike(skus)
     await require_active(uow, caller)
-    decisions = RowDecisions(
-        products=products, at=clock(), currency=currency, actor_id=caller.actor_id
-    )
+    decisions = RowDecisions(stored=stored, at=clock(), currency=currency, actor_id=caller.actor_id)
     decisions.decide(rows)
     return decisions
 
