@@ -24,7 +24,7 @@ CATEGORIES = (Conflict, Forbidden, Invalid, PreconditionFailed, Unavailable)
 _WAIT = "Nothing was done. Wait for `Retry-After` seconds, and repeat."
 ADVICE = {
     "bad_request": "Correct the request. `detail` says what is wrong.",
-    "body_too_large": "Send less: a body has at most `SHOP_BODY_MAX` bytes.",
+    "body_too_large": "Send less: a body has at most `SHOP_BODY_MAX` bytes, one with rows 1 MiB.",
     "body_too_slow": "Nothing was done. Repeat, over a better connection.",
     "broken": "Only `/health/live` says it: start the process again.",
     "client_gone": "Nobody reads this answer; the client had hung up. It stands in the log.",
