@@ -22,6 +22,8 @@ from bench.page import write_page
 from bench.reads import BESIDE, Library, measure_beside, measure_reading, select_p50
 from bench.reads import WORKLOADS as READ
 from bench.report import Report, show
+from bench.rows import BESIDE as ROWS_BESIDE
+from bench.rows import measure_rows
 from tests.postgresql import PostgresServer, running_postgresql
 
 RESULTS = Path(__file__).with_name("results")
@@ -89,6 +91,7 @@ def _run(options: argparse.Namespace) -> Report:
     guarded = [each for each in GUARDED if any(text in f"guarding, {each}" for text in wanted)]
     read = [each for each in READ if any(text in f"reading, {each}" for text in wanted)]
     beside = any(text in BESIDE for text in wanted)
+    rows = any(text in ROWS_BESIDE for text in wanted)
     folder = Path(tempfile.mkdtemp(prefix="shop-bench-"))
     try:
         with running_postgresql(durable=True) as postgres:
@@ -100,7 +103,7 @@ def _run(options: argparse.Namespace) -> Report:
                 measurements=[],
             )
             print("Filling the stores", flush=True)
-            world = create_world(postgres, folder, filled=bool(cases or guarded or beside))
+            world = create_world(postgres, folder, filled=bool(cases or guarded or beside or rows))
             library = Library(world)
             for number in range(1, options.rounds + 1):
                 # To and fro, so that a machine that gets slower favours nobody.
@@ -125,6 +128,9 @@ def _run(options: argparse.Namespace) -> Report:
                         measure_beside(world, library, number=number, seconds=options.seconds)
                     )
                     print(f"{number}/{options.rounds} {report.beside[-1]}", flush=True)
+                if rows:
+                    report.rows.append(measure_rows(world, number=number, seconds=options.seconds))
+                    print(f"{number}/{options.rounds} {report.rows[-1]}", flush=True)
                 report = replace(report, rounds=number)
                 _save(report)
     finally:

@@ -151,15 +151,18 @@ def problems_of(url: str, *, answered: int, cut_off: int) -> list[str]:
     `cut_off` is how many more there may be: placed, but their buyers had hung up by then.
     """
     problems = asyncio.run(_problems_of(url, answered, cut_off))
-    verified = subprocess.run(
+    return problems + verified(url)
+
+
+def verified(url: str) -> list[str]:
+    """What `shop stock verify` finds."""
+    run = subprocess.run(
         [Path(sys.executable).with_name("shop"), "stock", "verify"],
         env=environment_of(url),
         capture_output=True,
         text=True,
     )
-    if verified.returncode:
-        problems.append(f"shop stock verify: {verified.stdout}{verified.stderr}")
-    return problems
+    return [f"shop stock verify: {run.stdout}{run.stderr}"] if run.returncode else []
 
 
 async def _problems_of(url: str, answered: int, cut_off: int) -> list[str]:

@@ -15,6 +15,7 @@ SIGNING_IN_SECONDS = 600
 """Longer than any measurement."""
 _ORDERS = Path(__file__).with_name("orders.lua")
 _READS = Path(__file__).with_name("reads.lua")
+_ROWS = Path(__file__).with_name("rows.lua")
 _SIGN_INS = Path(__file__).with_name("sign_ins.lua")
 
 
@@ -67,6 +68,19 @@ def send_reads(
     arguments = [str(tokens), str(addresses), str(seed), str(delay)]
     run = subprocess.run(
         [*_wrk(url, _READS, connections, seconds), *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return msgspec.json.decode(run.stdout.splitlines()[-1], type=Load)
+
+
+def send_rows(
+    url: str, *, token: Path, bodies: Path, connections: int, seconds: int, pause: int
+) -> Load:
+    """Each connection waits `pause` milliseconds before its next request."""
+    run = subprocess.run(
+        [*_wrk(url, _ROWS, connections, seconds), str(token), str(bodies), str(pause)],
         check=True,
         capture_output=True,
         text=True,

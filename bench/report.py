@@ -12,6 +12,7 @@ from rich.table import Table
 from bench.candidates import Case, Measurement
 from bench.guarding import WORKLOADS, Guarding
 from bench.reads import Beside, Reading
+from bench.rows import Rows
 
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN, END = "<!-- bench: begin -->\n", "<!-- bench: end -->\n"
@@ -28,6 +29,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     guarding: list[Guarding] = []
     readings: list[Reading] = []
     beside: list[Beside] = []
+    rows: list[Rows] = []
     selects: list[float] = []
     """The p50 of a bare SELECT by key, in milliseconds, of each round."""
 
@@ -57,6 +59,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
                 for each in self.readings
                 for load in (each.load, each.bare)
                 if load.refused or load.broken
+            ]
+            + [
+                f"rows, round {each.round}: {problem}"
+                for each in self.rows
+                for problem in each.problems
             ]
         )
 
@@ -242,6 +249,15 @@ def _reading_targets(report: Report) -> list[Target]:
             True,
             [each.kept for each in report.beside],
         ),
+        Target(
+            "rows of stock a second, beside orders",
+            10_000,
+            True,
+            [each.rows for each in report.rows],
+        ),
+        Target(
+            "orders beside them, to orders alone", 0.7, True, [each.kept for each in report.rows]
+        ),
     ]
 
 
@@ -277,8 +293,8 @@ def _target_grid(report: Report) -> Grid:
         rows.append(
             [
                 target.name,
-                f"{'at least' if target.at_least else 'at most'} {target.goal:g}",
-                f"{target.measured:.2f} ({low:.2f} to {high:.2f})",
+                f"{'at least' if target.at_least else 'at most'} {target.goal:,g}",
+                f"{target.measured:,.2f} ({low:,.2f} to {high:,.2f})",
                 "met" if target.is_met else "not met",
             ]
         )

@@ -24,7 +24,7 @@ CATEGORIES = (Conflict, Forbidden, Invalid, PreconditionFailed, Unavailable)
 _WAIT = "Nothing was done. Wait for `Retry-After` seconds, and repeat."
 ADVICE = {
     "bad_request": "Correct the request. `detail` says what is wrong.",
-    "body_too_large": "Send less: a body has at most `SHOP_BODY_MAX` bytes.",
+    "body_too_large": "Send less: a body has at most `SHOP_BODY_MAX` bytes, one with rows 1 MiB.",
     "body_too_slow": "Nothing was done. Repeat, over a better connection.",
     "broken": "Only `/health/live` says it: start the process again.",
     "client_gone": "Nobody reads this answer; the client had hung up. It stands in the log.",
@@ -65,6 +65,8 @@ ADVICE = {
     "sku_taken": "Take another SKU, or change the product that `product_id` names.",
     "staff_only": "Sign in as a member of staff.",
     "stock_busy": _WAIT,
+    "rows_refused": "Look at `rows`: put right what was refused, and send all again; or send them "
+    "with `policy` `each`.",
     "stock_changed": "Read the stock again, and decide anew.",
     "stopping": "Only `/health/ready` says it: send traffic to another server.",
     "too_many_attempts": "Wait for `Retry-After` seconds before you sign in again.",

@@ -31,6 +31,7 @@ from shop.domain.keys import KeyedRequest
 from shop.domain.orders import HistoryEntry, Order, OrderStatus
 from shop.domain.ports import EventListener, UnitOfWork
 from shop.domain.stock import LedgerPosition, StockAudit, StockMovement
+from shop.domain.text import folded
 from shop.domain.users import Caller
 
 
@@ -106,6 +107,14 @@ class Store:
         async with self.unit_of_work() as uow:
             await uow.orders.save(order)
             await uow.commit()
+
+    async def spell_as_before(self, product_id: int, *, sku: str) -> None:
+        """Give it a SKU that clashes with another's, as some did before SKUs were folded."""
+        table = tables.products
+        spelling = {"sku": sku, "sku_folded": folded(sku), "sku_clash": product_id}
+        async with self.sql.patient.begin() as connection:
+            change = update(table).where(table.c.id == product_id)
+            await connection.execute(change.values(spelling))
 
     async def set_stock_behind_the_ledger(self, product_id: int, on_hand: int) -> None:
         if self.memory is not None:

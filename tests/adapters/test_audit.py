@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from shop.adapters.audit import LogAudit
+from shop.adapters.audit import TOGETHER_FROM, TOGETHER_MAX, LogAudit
 from shop.domain.events import Event
 from shop.domain.users import Caller, Role
 from tests.logged import logged
@@ -48,3 +48,32 @@ def test_the_trail_is_kept_whatever_else_is_not_logged() -> None:
     with logged("error") as log:
         LogAudit()(Event(name="user.disabled", about={"user": 3}))
     assert [line["event"] for line in log.lines] == ["user.disabled"]
+
+
+def test_what_happened_to_many_is_told_together() -> None:
+    boss = Caller(user_id=7, role=Role.STAFF)
+    longest = 2**53
+    events = [
+        Event(name="stock.changed", by=boss, about={"product": longest - n, "quantity": -(10**12)})
+        for n in range(TOGETHER_MAX + 1)
+    ]
+    other = Event(name="product.changed", by=boss, about={"product": 1})
+    silent = Event(name="order.placed", by=boss, about={"order": ORDER}, security=False)
+    with logged() as log:
+        LogAudit().listen([silent, *events, other])
+    assert [line["event"] for line in log.lines] == ["stock.changed"] * 2 + ["product.changed"]
+    first, second, single = log.lines
+    assert (first["user"], first["count"], second["count"]) == (7, TOGETHER_MAX, 1)
+    assert first["product"] == " ".join(str(longest - n) for n in range(TOGETHER_MAX))
+    assert first["quantity"] == " ".join([str(-(10**12))] * TOGETHER_MAX)
+    assert (single["product"], "count" in single) == (1, False)
+
+
+def test_what_happened_to_few_is_a_line_each() -> None:
+    events = [
+        Event(name="stock.changed", about={"product": n, "quantity": 1})
+        for n in range(TOGETHER_FROM - 1)
+    ]
+    with logged() as log:
+        LogAudit().listen(events)
+    assert [line["product"] for line in log.lines] == list(range(TOGETHER_FROM - 1))

@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from shop.domain.bulk import Policy, ProductRow, StockRow
 from shop.domain.keys import KeyedRequest
 from shop.domain.orders import Order, OrderStatus
 from shop.domain.products import Product
+from shop.domain.stock import StockChange
 from shop.domain.users import Caller
 from tests.builders import NOON, items, money
 from tests.stores import Store
@@ -63,6 +65,8 @@ async def open_scene(shop: UseCases, store: Store) -> Scene:
     )
 
 
+_FIVE_MORE = StockChange(delta=5, reason="restock")
+
 Change = Callable[[Scene, KeyedRequest | None], Awaitable[Any]]
 
 CHANGES: dict[str, Change] = {
@@ -97,9 +101,24 @@ CHANGES: dict[str, Change] = {
     "stock": lambda s, key: s.shop.change_stock(
         caller=s.boss, product_id=s.teapot.id, delta=5, reason="restock", key=key
     ),
+    "save rows": lambda s, key: s.shop.save_products(
+        caller=s.boss,
+        rows=[
+            ProductRow(sku="NEW", name="New", price=money(), stock=_FIVE_MORE),
+            ProductRow(sku=s.teapot.sku, price=money(5)),
+        ],
+        policy=Policy.ALL,
+        key=key,
+    ),
+    "stock rows": lambda s, key: s.shop.change_stocks(
+        caller=s.boss,
+        rows=[StockRow(sku=s.teapot.sku, stock=_FIVE_MORE)],
+        policy=Policy.EACH,
+        key=key,
+    ),
 }
 
-MORE_EACH_TIME = ("return", "stock")
+MORE_EACH_TIME = ("return", "stock", "save rows", "stock rows")
 """Those that do more when they are done again, where the others notice by themselves."""
 
 

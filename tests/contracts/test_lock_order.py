@@ -26,7 +26,12 @@ async def of_others(uow: UnitOfWork, ids: list[int]) -> object:
     return await uow.stock.lock(ids)
 
 
-@pytest.mark.parametrize("lock", [of_a_batch, of_others])
+async def of_rows(uow: UnitOfWork, ids: list[int]) -> object:
+    skus = {product.id: product.sku for product in (await uow.details.products(ids)).values()}
+    return await uow.batch.lock_alike([skus[id_] for id_ in ids])
+
+
+@pytest.mark.parametrize("lock", [of_a_batch, of_others, of_rows])
 async def test_locks_are_taken_by_id(postgresql_url: str, lock: Lock) -> None:
     """The rows are stored in disorder: without an order of their own, locks would be, too."""
     connection = await _connected(postgresql_url)

@@ -4,6 +4,7 @@ import re
 import stat
 from pathlib import Path
 
+from shop.entrypoints.http.api.bulk import ROWS_BODY_MAX
 from shop.entrypoints.settings import load_settings
 from tests.documents.pages import DOCS, named
 from tests.documents.shells import run
@@ -34,3 +35,4 @@ def test_proxies_close_their_connections_before_the_shop_does() -> None:
     [deadline] = re.findall(r"proxy_read_timeout (\d+)s", text)
     assert int(deadline) > load_settings({}).request_deadline
     assert f"client_max_body_size {load_settings({}).body_max // 1024}k" in text
+    assert f"client_max_body_size {ROWS_BODY_MAX // 1024**2}m" in text

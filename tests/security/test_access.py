@@ -45,6 +45,8 @@ DELETE /api/products/{product}/           401       403    403    204       401
 POST   /api/products/{product}/restore/   401       403    403    200       401
 POST   /api/products/{product}/stock/     401       403    403    200       401
 GET    /api/products/{product}/movements/ 401       403    403    200       200
+POST   /api/products/bulk/                401       403    403    200       401
+POST   /api/stock/changes/                401       403    403    200       401
 
 GET    /api/orders/                       401       200    200    200       200
 POST   /api/orders/                       401       201    201    201       401
@@ -136,6 +138,10 @@ class Shop:
             ("POST", "/api/products/"): {"sku": f"NEW-{product.id}", "name": "N", "price": "1.00"},
             ("PATCH", "/api/products/{product}/"): {"name": "Another"},
             ("POST", "/api/products/{product}/stock/"): {"delta": 1, "reason": "restock"},
+            ("POST", "/api/products/bulk/"): {"rows": [{"sku": product.sku, "name": "Another"}]},
+            ("POST", "/api/stock/changes/"): {
+                "rows": [{"sku": product.sku, "delta": 1, "reason": "restock"}]
+            },
             ("POST", "/api/orders/"): items,
             ("POST", "/api/orders/{order}/"): items,
             ("PATCH", "/api/orders/{order}/"): {

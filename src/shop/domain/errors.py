@@ -281,6 +281,18 @@ class StockChanged(Conflict):
         )
 
 
+class RowsRefused(Conflict):
+    """Of rows that are written all or none, some were refused."""
+
+    code = "rows_refused"
+    title = "Some rows were refused"
+
+    def __init__(self, answers: Sequence[Any], *, refused: int) -> None:
+        """An answer for each row, of which so many are refusals."""
+        super().__init__(f"Of {len(answers):,} rows {refused:,} were refused; nothing was written.")
+        self.answers = answers
+
+
 # --- orders ---
 
 

@@ -253,7 +253,23 @@ class BatchRepository(Protocol):
     ) -> None:
         """Store new products with their stock, and the movements by which that came.
 
-        Raises `SkuTaken`.
+        Raises `SkuTaken` for a SKU that folds to the same as another product's.
+        """
+        ...
+
+    async def lock_alike(self, skus: Collection[str]) -> Mapping[str, Sequence[Product]]:
+        """The products that have one of these SKUs, whatever the case: `find_alike` for many.
+
+        Locked as by `StockRepository.lock`, archived or not, by their folded SKUs.
+        """
+        ...
+
+    async def change_products(
+        self, products: Sequence[Product], movements: Sequence[StockMovement]
+    ) -> None:
+        """Store the entries of locked products but for their SKUs, and record movements.
+
+        The latter as `StockRepository.record` does: of these or of other locked products.
         """
         ...
 

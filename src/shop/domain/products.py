@@ -1,5 +1,6 @@
 """Products: what the catalogue offers, at which price, and how many are there."""
 
+import re
 import unicodedata
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -25,6 +26,9 @@ NO_MAX = 0
 SKU_LENGTH_MAX = 64
 SKU_SIGNS = " -_./+#&()"
 """What a SKU may have beside letters, digits and marks of any script."""
+_PLAIN_SKU = re.compile(
+    rf"(?=[^A-Za-z0-9]*[A-Za-z0-9])[A-Za-z0-9{re.escape(SKU_SIGNS)}]{{1,{SKU_LENGTH_MAX}}}"
+)
 # Unicode's letters, marks and numbers.
 _SKU_KINDS = {"L", "M", "N"}
 _SKU_KINDS_NEEDED = {"L", "N"}
@@ -72,15 +76,15 @@ class Product:
         return cls(
             id=0,
             sku=clean_sku(sku),
-            name=_clean_name(name),
-            description=_clean_description(description),
+            name=clean_name(name),
+            description=clean_description(description),
             price=price,
             stock=stock,
             archived=False,
             version=1,
             created_at=at,
             modified_at=at,
-            max_per_order=_check_max(max_per_order),
+            max_per_order=check_max(max_per_order),
         )
 
     @property
@@ -111,14 +115,12 @@ class Product:
         changed = replace(
             self,
             sku=self.sku if sku is None else clean_sku(sku),
-            name=self.name if name is None else _clean_name(name),
-            description=self.description
-            if description is None
-            else _clean_description(description),
+            name=self.name if name is None else clean_name(name),
+            description=self.description if description is None else clean_description(description),
             price=self.price if price is None else price,
             max_per_order=self.max_per_order
             if max_per_order is None
-            else _check_max(None if max_per_order == NO_MAX else max_per_order),
+            else check_max(None if max_per_order == NO_MAX else max_per_order),
         )
         if changed == self:
             return self
@@ -142,6 +144,9 @@ def clean_sku(sku: str) -> str:
     Raises `InvalidField` unless it is made of letters, digits and `SKU_SIGNS`; of the first two it
     has at least one.
     """
+    if _PLAIN_SKU.fullmatch(stripped := sku.strip()):
+        # As nearly all are: there is nothing to compose, and nothing to look up.
+        return stripped
     sku = unicodedata.normalize("NFC", sku).strip()
     sku = "".join(" " if unicodedata.category(each) == "Zs" else each for each in sku)
     # A full-width sign is as good as the one that it stands for.
@@ -163,17 +168,17 @@ def clean_sku(sku: str) -> str:
     return sku
 
 
-def _check_max(max_per_order: int | None) -> int | None:
+def check_max(max_per_order: int | None) -> int | None:
     if max_per_order is not None and not 1 <= max_per_order <= STOCK_MAX:
         raise InvalidField("max_per_order", f"must be from 1 to {STOCK_MAX}")
     return max_per_order
 
 
-def _clean_name(name: str) -> str:
+def clean_name(name: str) -> str:
     return clean("name", name, length_min=1, length_max=NAME_LENGTH_MAX)
 
 
-def _clean_description(description: str) -> str:
+def clean_description(description: str) -> str:
     return clean("description", description, length_max=DESCRIPTION_LENGTH_MAX, lines=True)
 
 

@@ -7,8 +7,9 @@ from enum import StrEnum
 from functools import partial
 from uuid import UUID
 
-from shop.domain.errors import InvalidField, OutOfStock, OverMax, Shortage
+from shop.domain.errors import InvalidField, OutOfStock, OverMax, Shortage, StockChanged
 from shop.domain.products import STOCK_MAX, Product
+from shop.domain.text import clean
 
 NOTE_LENGTH_MAX = 200
 """Of a movement, and of an order's event: one note may go into both."""
@@ -26,6 +27,9 @@ class Reason(StrEnum):
     WRITE_OFF = "write_off"
     """Given back by an order, and not fit to be sold again."""
 
+
+# A movement's reason may be named by staff; these are the ones that are theirs to give.
+STAFF_REASONS = (Reason.RESTOCK, Reason.CORRECTION)
 
 # What an order takes and gives back; over these, its movements sum to what is out.
 ORDER_REASONS = (Reason.ORDER, Reason.AMEND, Reason.CANCEL, Reason.RETURN)
@@ -159,6 +163,81 @@ class Shelf:
                 at=at,
             )
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockChange:
+    """A change of a product's stock by hand: by a difference, or to a quantity.
+
+    A quantity is for stock that is as `expected`, or `absolute`: whatever is there, also what was
+    sold since it was counted. Raises `InvalidField`.
+    """
+
+    reason: str
+    """One of `STAFF_REASONS`, or own words, which become the movement's note."""
+    delta: int | None = None
+    quantity: int | None = None
+    expected: int | None = None
+    absolute: bool = False
+
+    def __post_init__(self) -> None:
+        for field, must in wrong_together(
+            delta=self.delta,
+            quantity=self.quantity,
+            expected=self.expected,
+            absolute=self.absolute,
+        ):
+            raise InvalidField(field, must)
+        if self.quantity is not None and not 0 <= self.quantity <= STOCK_MAX:
+            raise InvalidField("quantity", f"must be from 0 to {STOCK_MAX}")
+        reason = clean("reason", self.reason, length_min=1, length_max=NOTE_LENGTH_MAX)
+        object.__setattr__(self, "reason", reason)
+
+    def difference(self, on_hand: int) -> int:
+        """By how much the stock is to change. Raises `StockChanged` if it is not as expected."""
+        if self.delta is not None:
+            return self.delta
+        assert self.quantity is not None
+        if self.expected is not None and on_hand != self.expected:
+            raise StockChanged(expected=self.expected, actual=on_hand)
+        return self.quantity - on_hand
+
+    def make(self, shelf: Shelf, product_id: int, *, at: datetime, actor_id: int | None) -> int:
+        """Move the stock of a product on the shelf; by how much, which may be nothing.
+
+        Raises `StockChanged`, and what `Shelf.move` does.
+        """
+        difference = self.difference(shelf.on_hand(product_id))
+        if difference:
+            reason, note = self._entry(difference)
+            shelf.move(product_id, difference, reason, at=at, actor_id=actor_id, note=note)
+        return difference
+
+    def _entry(self, difference: int) -> tuple[Reason, str]:
+        """The ledger's reason and note: a staff reason stands for itself, else it is the note."""
+        if self.reason in STAFF_REASONS:
+            return Reason(self.reason), ""
+        is_restock = self.delta is not None and difference > 0
+        return Reason.RESTOCK if is_restock else Reason.CORRECTION, self.reason
+
+
+def wrong_together(
+    *,
+    delta: int | None = None,
+    quantity: int | None = None,
+    expected: int | None = None,
+    absolute: bool | None = None,
+) -> list[tuple[str, str]]:
+    """What is wrong with a change of stock although each of its fields may be right.
+
+    An `absolute` of None says that there is no such field.
+    """
+    is_count = quantity is not None and (expected is not None) != bool(absolute)
+    is_difference = quantity is None and expected is None and not absolute
+    if not (is_difference if delta is not None else is_count):
+        or_absolute = "" if absolute is None else ", or quantity and absolute"
+        return [("delta", f"give either delta, or quantity and expected{or_absolute}")]
+    return [("delta", "must not be 0")] if delta == 0 else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

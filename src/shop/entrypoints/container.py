@@ -63,6 +63,7 @@ from shop.domain.services.purge import PurgeAttempts, PurgeKeys, PurgeSessions
 from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
 from shop.domain.services.refresh_session import RefreshSession
 from shop.domain.services.return_order import ReturnOrder
+from shop.domain.services.save_products import ChangeStocks, SaveProducts
 from shop.domain.services.sign_in import SignIn
 from shop.domain.services.sign_out import ListSessions, SignOut, SignOutEverywhere
 from shop.domain.services.throttle_sign_in import ThrottleSignIn
@@ -213,6 +214,9 @@ class Container(containers.DeclarativeContainer):
         RestoreProduct, **_writing, currency=settings.provided.currency
     )
     change_stock = providers.Singleton(ChangeStock, **_writing)
+    _rows: ClassVar = {**_writing, "currency": settings.provided.currency}
+    save_products = providers.Singleton(SaveProducts, **_rows)
+    change_stocks = providers.Singleton(ChangeStocks, **_rows)
     count_lists = providers.Singleton(CountLists, **_reading)
     read_movements = providers.Singleton(ReadMovements, **_reading)
     verify_stock = providers.Singleton(VerifyStock, **_reading)

@@ -1,6 +1,8 @@
 """Batches of orders and products in memory."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
@@ -10,6 +12,7 @@ from shop.domain.orders import Order
 from shop.domain.ports import Batch, BatchRepository
 from shop.domain.products import Product
 from shop.domain.stock import StockMovement
+from shop.domain.text import folded
 
 
 class MemoryBatchRepository(BatchRepository):
@@ -58,10 +61,26 @@ class MemoryBatchRepository(BatchRepository):
     async def add_products(
         self, products: Sequence[Product], movements: Sequence[StockMovement]
     ) -> None:
-        taken = {product.sku for product in self._products.values()}
+        taken = {folded(product.sku) for product in self._products.values()}
         for product in products:
-            if product.sku in taken:
+            if folded(product.sku) in taken:
                 raise SkuTaken(None)
-            taken.add(product.sku)
+            taken.add(folded(product.sku))
             self._products[product.id] = product
+        await self._stock.record(movements)
+
+    async def lock_alike(self, skus: Collection[str]) -> Mapping[str, Sequence[Product]]:
+        keys = {folded(sku) for sku in skus}
+        found = defaultdict(list)
+        for product in self._products.values():
+            if (key := folded(product.sku)) in keys:
+                found[key].append(product)
+        return found
+
+    async def change_products(
+        self, products: Sequence[Product], movements: Sequence[StockMovement]
+    ) -> None:
+        for product in products:
+            stock = self._products[product.id].stock
+            self._products[product.id] = replace(product, stock=stock)
         await self._stock.record(movements)

@@ -7,17 +7,26 @@ which the driver looks through element by element. See docs/decisions/0002.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import msgspec
-from sqlalchemy import LargeBinary, Table, make_url
+from sqlalchemy import Column, LargeBinary, Table, make_url
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.drivers import Driver
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.orders import line_rows, order_row
-from shop.adapters.sql.products import PRODUCT_COLUMNS, new_product_row, product_from, stock_row
+from shop.adapters.sql.products import (
+    CHANGED_COLUMNS,
+    PRODUCT_COLUMNS,
+    by_folded_sku,
+    changed_row,
+    new_product_row,
+    product_from,
+    stock_row,
+)
 from shop.adapters.sql.rows import Row, written_columns
 from shop.adapters.sql.stock import last_balances, movement_row
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
@@ -32,6 +41,7 @@ from shop.domain.orders import Order
 from shop.domain.ports import Batch, BatchRepository
 from shop.domain.products import Product
 from shop.domain.stock import StockMovement
+from shop.domain.text import folded
 
 
 class PostgresUnitOfWork(SqlUnitOfWork):
@@ -62,21 +72,31 @@ class PostgresUnitOfWork(SqlUnitOfWork):
         return PostgresBatch(self)
 
 
-def _insert(table: Table, parameter: str) -> str:
-    """Rows from a JSON array of objects, which have a value for each column by its name."""
+def _recordset(columns: Iterable[Column[Any]], parameter: str) -> str:
+    """A JSON array of objects as rows, with a column for each value by its name."""
     dialect = make_url("postgresql+asyncpg://").get_dialect()()
-    names, values, types = [], [], []
-    for column in written_columns(table):
-        is_binary = isinstance(column.type, LargeBinary)
-        names.append(column.name)
-        values.append(f"decode({column.name}, 'base64')" if is_binary else column.name)
-        # A column of binary data comes as text, since JSON has nothing else for it.
-        sql_type = "text" if is_binary else column.type.compile(dialect=dialect)
-        types.append(f"{column.name} {sql_type}")
-    return f"""
-    INSERT INTO {table.name} ({", ".join(names)})
-    SELECT {", ".join(values)} FROM json_to_recordset({parameter}::json) AS new ({", ".join(types)})
-    """  # noqa: S608 - names of our own tables
+    # A column of binary data comes as text, since JSON has nothing else for it.
+    types = ", ".join(
+        f"{column.name} {'text' if _is_binary(column) else column.type.compile(dialect=dialect)}"
+        for column in columns
+    )
+    return f"json_to_recordset({parameter}::json) AS new ({types})"
+
+
+def _insert(table: Table, parameter: str) -> str:
+    columns = written_columns(table)
+    names = ", ".join(column.name for column in columns)
+    values = ", ".join(
+        f"decode({column.name}, 'base64')" if _is_binary(column) else column.name
+        for column in columns
+    )
+    return (
+        f"INSERT INTO {table.name} ({names}) SELECT {values} FROM {_recordset(columns, parameter)}"  # noqa: S608 - names of our own tables
+    )
+
+
+def _is_binary(column: Column[Any]) -> bool:
+    return isinstance(column.type, LargeBinary)
 
 
 # Seconds; asyncpg takes None for its default.
@@ -120,6 +140,30 @@ added_movements AS ({_insert(tables.stock_movements, "$3")})
 UPDATE stock SET on_hand = new.balance
 FROM unnest($4::bigint[], $5::bigint[], $6::integer[]) AS new (product_id, balance, version)
 JOIN products ON products.id = new.product_id AND products.version = new.version
+WHERE stock.product_id = new.product_id
+"""  # noqa: S608
+
+# For the lock and its order see `SqlStockRepository.lock`. A statement of its own reads the
+# products when all locks are held, and by their ids: one that has another SKU by then is not to be
+# taken for what was looked for, nor one that has got the SKU meanwhile for one that is locked.
+_LOCK_ALIKE = """
+SELECT stock.product_id
+FROM products JOIN stock ON stock.product_id = products.id
+WHERE products.sku_folded = ANY($1::text[]) OR products.sku = ANY($2::text[])
+ORDER BY stock.product_id
+FOR NO KEY UPDATE OF stock
+"""
+
+_CHANGE_PRODUCTS = f"""
+WITH changed_products AS (
+    UPDATE products
+    SET {", ".join(f"{column.name} = new.{column.name}" for column in CHANGED_COLUMNS)}
+    FROM {_recordset([*CHANGED_COLUMNS, tables.products.c.id], "$1")}
+    WHERE products.id = new.id
+),
+added_movements AS ({_insert(tables.stock_movements, "$2")})
+UPDATE stock SET on_hand = new.balance
+FROM unnest($3::bigint[], $4::bigint[]) AS new (product_id, balance)
 WHERE stock.product_id = new.product_id
 """  # noqa: S608
 
@@ -188,6 +232,25 @@ class PostgresBatch(BatchRepository):
             await self._copy(tables.products, map(new_product_row, products))
         await self._copy(tables.stock, map(stock_row, products))
         await self._copy(tables.stock_movements, map(movement_row, movements))
+
+    async def lock_alike(self, skus: Collection[str]) -> Mapping[str, Sequence[Product]]:
+        keys = {folded(sku) for sku in skus}
+        locked = await self._driver.fetch(_LOCK_ALIKE, list(keys), list(skus))
+        products = await self._unit_of_work.details.products([row[0] for row in locked])
+        return by_folded_sku(products[row[0]] for row in locked)
+
+    async def change_products(
+        self, products: Sequence[Product], movements: Sequence[StockMovement]
+    ) -> None:
+        balances = last_balances(movements)
+        await self._driver.execute(
+            _CHANGE_PRODUCTS,
+            _json([changed_row(product) for product in products]),
+            # As they are: their fields are the columns.
+            _json(movements),
+            list(balances.keys()),
+            list(balances.values()),
+        )
 
     async def _copy(self, table: Table, rows: Iterable[Row]) -> None:
         """By COPY: for many rows no INSERT is as fast."""

@@ -1,6 +1,7 @@
 """Products in SQL."""
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from operator import attrgetter
@@ -68,8 +69,7 @@ class SqlProductRepository(ProductRepository):
     async def find_alike(self, sku: str) -> Sequence[Product]:
         is_alike = or_(_products.c.sku == sku, _products.c.sku_folded == folded(sku))
         rows = await read_rows(self._connection, select_products().where(is_alike))
-        # An older program may have changed a SKU, and left its folded form as it was.
-        return [p for p in map(product_from, rows) if folded(p.sku) == folded(sku)]
+        return by_folded_sku(map(product_from, rows)).get(folded(sku), ())
 
     async def save(self, product: Product) -> None:
         # A new SKU must be nobody else's; one that clashes since before may stay.
@@ -188,6 +188,17 @@ def product_from(row: ReadRow) -> Product:
     )
 
 
+def by_folded_sku(found: Iterable[Product]) -> Mapping[str, Sequence[Product]]:
+    """What was found by SKU or by folded SKU; some may be of another.
+
+    An older program may have changed a SKU, and left its folded form as it was.
+    """
+    alike = defaultdict(list)
+    for product in found:
+        alike[folded(product.sku)].append(product)
+    return alike
+
+
 def product_row(product: Product) -> Row:
     return {
         "sku": product.sku,
@@ -269,6 +280,17 @@ def _details(part: Subquery) -> Select[Any]:
 def new_product_row(product: Product) -> Row:
     """With the id, for who has taken one before."""
     return {"id": product.id, **product_row(product), "sku_clash": 0}
+
+
+# What of a product is there for good, or goes by its SKU, which a change of many does not touch.
+_KEPT = ("id", "sku", "sku_folded", "sku_clash", "created_at")
+CHANGED_COLUMNS = [column for column in _products.columns if column.name not in _KEPT]
+
+
+def changed_row(product: Product) -> Row:
+    """What `CHANGED_COLUMNS` store of it, and its id at the end."""
+    row = product_row(product)
+    return {column.name: row[column.name] for column in CHANGED_COLUMNS} | {"id": product.id}
 
 
 def stock_row(product: Product) -> Row:

@@ -16,7 +16,15 @@ from sqlalchemy.dialects import sqlite
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.orders import line_rows, order_row
-from shop.adapters.sql.products import PRODUCT_COLUMNS, new_product_row, product_from, stock_row
+from shop.adapters.sql.products import (
+    CHANGED_COLUMNS,
+    PRODUCT_COLUMNS,
+    by_folded_sku,
+    changed_row,
+    new_product_row,
+    product_from,
+    stock_row,
+)
 from shop.adapters.sql.rows import Columns, Row, types_of, written_columns
 from shop.adapters.sql.stock import last_balances, movement_row
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
@@ -25,6 +33,7 @@ from shop.domain.orders import Order
 from shop.domain.ports import Batch, BatchRepository
 from shop.domain.products import Product
 from shop.domain.stock import StockMovement
+from shop.domain.text import folded
 
 
 class SqliteUnitOfWork(SqlUnitOfWork):
@@ -69,6 +78,17 @@ LEFT JOIN (
     WHERE stock.product_id IN (SELECT value FROM json_each(?))
 ) AS p ON true
 """  # noqa: S608
+_ALIKE = f"""
+SELECT {", ".join(map(str, PRODUCT_COLUMNS))}
+FROM products JOIN stock ON stock.product_id = products.id
+WHERE sku_folded IN (SELECT value FROM json_each(?)) OR sku IN (SELECT value FROM json_each(?))
+ORDER BY products.id
+"""  # noqa: S608
+_CHANGED = Columns(types_of([*CHANGED_COLUMNS, tables.products.c.id]), sqlite.dialect())
+_CHANGE_PRODUCTS = (
+    f"UPDATE products SET {', '.join(f'{column.name} = ?' for column in CHANGED_COLUMNS)}"  # noqa: S608
+    " WHERE id = ?"
+)
 _ADD_ORDERS = _Insert(tables.orders)
 _ADD_LINES = _Insert(tables.order_lines)
 _SET_STOCK = "UPDATE stock SET on_hand = ? WHERE product_id = ?"
@@ -111,14 +131,10 @@ class SqliteBatch(BatchRepository):
         """Products cannot have changed: the transaction has the only write lock."""
         # Each is awaited before the next: when the disk is full SQLite gives the transaction up by
         # itself, and a statement that is on its way then would stand alone and be committed.
-        balances = last_balances(movements)
         with refusing(InvalidToken()):
             await self._insert(_ADD_ORDERS, map(order_row, orders))
         await self._insert(_ADD_LINES, (row for order in orders for row in line_rows(order)))
-        await self._driver.executemany(
-            _SET_STOCK, [(balance, product_id) for product_id, balance in balances.items()]
-        )
-        await self._insert(_ADD_MOVEMENTS, map(movement_row, movements))
+        await self._record(movements)
 
     async def new_product_ids(self, count: int) -> Sequence[int]:
         # Nobody else adds products until the transaction ends.
@@ -131,6 +147,26 @@ class SqliteBatch(BatchRepository):
         with refusing(SkuTaken()):
             await self._insert(_ADD_PRODUCTS, map(new_product_row, products))
         await self._insert(_ADD_STOCK, map(stock_row, products))
+        await self._insert(_ADD_MOVEMENTS, map(movement_row, movements))
+
+    async def lock_alike(self, skus: Collection[str]) -> Mapping[str, Sequence[Product]]:
+        """There is nothing to wait for: the transaction has the only write lock."""
+        keys = {folded(sku) for sku in skus}
+        given = json.dumps([*keys]), json.dumps([*skus])
+        rows = await self._driver.execute_fetchall(_ALIKE, given)
+        return by_folded_sku(map(product_from, _PRODUCT.read(rows)))
+
+    async def change_products(
+        self, products: Sequence[Product], movements: Sequence[StockMovement]
+    ) -> None:
+        await self._driver.executemany(_CHANGE_PRODUCTS, _CHANGED.store(map(changed_row, products)))
+        await self._record(movements)
+
+    async def _record(self, movements: Sequence[StockMovement]) -> None:
+        balances = last_balances(movements)
+        await self._driver.executemany(
+            _SET_STOCK, [(balance, product_id) for product_id, balance in balances.items()]
+        )
         await self._insert(_ADD_MOVEMENTS, map(movement_row, movements))
 
     async def _insert(self, insert: _Insert, rows: Iterable[Row]) -> None:

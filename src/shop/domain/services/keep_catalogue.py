@@ -3,27 +3,17 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from shop.domain.errors import (
-    InvalidField,
-    ProductArchived,
-    ProductNotFound,
-    SkuTaken,
-    StockChanged,
-)
+from shop.domain.errors import ProductArchived, ProductNotFound, SkuTaken
 from shop.domain.events import Event
 from shop.domain.keys import KeyedRequest
 from shop.domain.money import Money
 from shop.domain.pages import Count, Page, Window, read_page
 from shop.domain.ports import Clock, ProductLookUp, UnitOfWork, UnitOfWorkFactory
-from shop.domain.products import STOCK_MAX, Product, ProductQuery, clean_sku
+from shop.domain.products import Product, ProductQuery, clean_sku
 from shop.domain.services.check_user import require_active
 from shop.domain.services.retrying import retrying
-from shop.domain.stock import NOTE_LENGTH_MAX, MovementQuery, Reason, Shelf, StockMovement
-from shop.domain.text import clean
+from shop.domain.stock import MovementQuery, Reason, Shelf, StockChange, StockMovement
 from shop.domain.users import Caller
-
-# A movement's reason may be named by staff; these are the ones that are theirs to give.
-STAFF_REASONS = (Reason.RESTOCK, Reason.CORRECTION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +96,8 @@ class CreateProduct:
             await _require_free(uow, product)
             [added] = await uow.products.add([product])
             stored = replace(added, stock=product.stock)
-            await uow.stock.record(_initial_movements([stored], caller))
-            uow.record(_event("product.created", caller, stored.id))
+            await uow.stock.record(initial_movements([stored], caller))
+            uow.record(catalogue_event("product.created", caller, stored.id))
             await uow.commit(stored)
         return stored
 
@@ -127,7 +117,7 @@ class AddProducts:
             new = [product for product in products if product.sku not in taken]
             ids = await uow.batch.new_product_ids(len(new))
             stored = [replace(product, id=id_) for product, id_ in zip(new, ids, strict=True)]
-            await uow.batch.add_products(stored, _initial_movements(stored, caller))
+            await uow.batch.add_products(stored, initial_movements(stored, caller))
             await uow.commit()
         return stored
 
@@ -142,7 +132,7 @@ async def _require_free(uow: UnitOfWork, product: Product) -> None:
             raise SkuTaken(other.sku, product_id=other.id, archived=other.archived)
 
 
-def _initial_movements(products: Sequence[Product], caller: Caller) -> Sequence[StockMovement]:
+def initial_movements(products: Sequence[Product], caller: Caller) -> Sequence[StockMovement]:
     """How the stock of new products came: it enters through the ledger like any other."""
     shelf = Shelf({product.id: replace(product, stock=0) for product in products})
     for product in products:
@@ -205,7 +195,7 @@ class ChangeProduct:
                 if changed.sku != product.sku:
                     await _require_free(uow, changed)
                 await uow.products.save(changed)
-                uow.record(_event("product.changed", caller, product_id))
+                uow.record(catalogue_event("product.changed", caller, product_id))
             await uow.commit(changed)
         return changed
 
@@ -236,7 +226,7 @@ class ArchiveProduct:
             if not product.archived:
                 product.check_version(expected_versions)
                 await uow.products.save(product.archive(at=self.clock()))
-                uow.record(_event("product.archived", caller, product_id))
+                uow.record(catalogue_event("product.archived", caller, product_id))
             await uow.commit()
 
 
@@ -270,7 +260,7 @@ class RestoreProduct:
                 product.price.require_currency(self.currency)
                 product = product.restore(at=self.clock())
                 await uow.products.save(product)
-                uow.record(_event("product.restored", caller, product_id))
+                uow.record(catalogue_event("product.restored", caller, product_id))
             await uow.commit(product)
         return product
 
@@ -317,62 +307,20 @@ class ChangeStock:
         are to go, and `StockChanged` if it is not `expected`.
         """
         caller.require_staff()
-        delta = _difference(delta, quantity, expected)
-        ledger_reason, note = _reason_and_note(reason, delta, is_count=expected is not None)
+        change = StockChange(reason=reason, delta=delta, quantity=quantity, expected=expected)
         async with self.unit_of_work(key=key) as uow:
             shelf = Shelf(await uow.stock.lock([product_id]))
             await require_active(uow, caller)
             if product_id not in shelf.products:
                 raise ProductNotFound(product_id)
-            if expected is not None and shelf.on_hand(product_id) != expected:
-                raise StockChanged(expected=expected, actual=shelf.on_hand(product_id))
-            if delta:
-                shelf.move(
-                    product_id,
-                    delta,
-                    ledger_reason,
-                    at=self.clock(),
-                    actor_id=caller.actor_id,
-                    note=note,
-                )
+            moved = change.make(shelf, product_id, at=self.clock(), actor_id=caller.actor_id)
+            if moved:
                 await uow.stock.record(shelf.movements)
-                uow.record(_event("stock.changed", caller, product_id, quantity=delta))
+                uow.record(catalogue_event("stock.changed", caller, product_id, quantity=moved))
             changed = replace(shelf.products[product_id], stock=shelf.on_hand(product_id))
             await uow.commit(changed)
         return changed
 
 
-def _difference(delta: int | None, quantity: int | None, expected: int | None) -> int:
-    """By how much the stock is to change. Raises `InvalidField`."""
-    for field, must in wrong_together(delta=delta, quantity=quantity, expected=expected):
-        raise InvalidField(field, must)
-    if delta is not None:
-        return delta
-    assert quantity is not None
-    assert expected is not None
-    if not 0 <= quantity <= STOCK_MAX:
-        raise InvalidField("quantity", f"must be from 0 to {STOCK_MAX}")
-    return quantity - expected
-
-
-def wrong_together(
-    *, delta: int | None = None, quantity: int | None = None, expected: int | None = None
-) -> list[tuple[str, str]]:
-    """What is wrong with a change of stock although each of its fields may be right."""
-    is_count = quantity is not None and expected is not None
-    is_difference = quantity is None and expected is None
-    if not (is_difference if delta is not None else is_count):
-        return [("delta", "give either delta, or quantity and expected")]
-    return [("delta", "must not be 0")] if delta == 0 else []
-
-
-def _reason_and_note(reason: str, delta: int, *, is_count: bool) -> tuple[Reason, str]:
-    """The ledger's reason and note: a staff reason stands for itself, else it is the note."""
-    reason = clean("reason", reason, length_min=1, length_max=NOTE_LENGTH_MAX)
-    if reason in STAFF_REASONS:
-        return Reason(reason), ""
-    return Reason.RESTOCK if delta > 0 and not is_count else Reason.CORRECTION, reason
-
-
-def _event(name: str, caller: Caller, product_id: int, **numbers: int) -> Event:
+def catalogue_event(name: str, caller: Caller, product_id: int, **numbers: int) -> Event:
     return Event(name=name, by=caller, about={"product": product_id, **numbers})

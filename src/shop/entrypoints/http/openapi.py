@@ -26,6 +26,7 @@ Json = dict[str, Any]
 _TAGS = {
     "Tokens": "Signing in, staying so, and signing out. All else but health needs an access token.",
     "Products": "The catalogue and its stock. Everybody reads it, staff keep it.",
+    "Bulk": "Many products, or the stock of many, by SKU in one request. For staff.",
     "Orders": "Placing orders, changing them, and moving them along.",
     "Users": "Who one is, one's password and sessions, and registration where it is open.",
     "Health": "For load balancers, and for whatever starts processes again.",
@@ -121,7 +122,8 @@ def _completed(document: Json, lines: dict[str, int]) -> Json:
             _forget_null(media["schema"])
     schemas = document["components"]["schemas"]
     _close(bodies, schemas)
-    _tell_apart(schemas, "StockChange", _STOCK_CHANGES)
+    for name, variants in _STOCK_CHANGES.items():
+        _tell_apart(schemas, name, variants)
     for name, example in _EXAMPLES.items():
         schemas[name]["examples"] = [dict(example)]
     document["paths"] = _in_order(document["paths"], lines)
@@ -149,7 +151,9 @@ def _simplify(schema: Json) -> None:
         if isinstance(number := schema.get(limit), float):
             schema[limit] = int(number)
     variants = schema.get("oneOf")
-    if isinstance(variants, list) and all(isinstance(each.get("type"), str) for each in variants):
+    if isinstance(variants, list) and len(variants) == 1:
+        schema |= schema.pop("oneOf")[0]
+    elif isinstance(variants, list) and all(isinstance(each.get("type"), str) for each in variants):
         if any(set(each) - {"type", "format", "items"} for each in variants):
             return
         types = [each["type"] for each in variants]
@@ -203,9 +207,24 @@ def _close(bodies: list[Json], schemas: Json) -> None:
 
 # One or the other; see `StockChange`. Each has the fields that it needs, so that clients which are
 # generated from the document can send either.
+_DIFFERENCE = "A number that came or left."
+_COUNT = "What was counted, and what it replaces."
+_ABSOLUTE = "What was counted, whatever is there now. It overwrites what was sold meanwhile."
 _STOCK_CHANGES = {
-    "StockDifference": ("A number that came or left.", ["delta", "reason"]),
-    "StockCount": ("What was counted, and what it replaces.", ["quantity", "expected", "reason"]),
+    "StockChange": {
+        "StockDifference": (_DIFFERENCE, ["delta", "reason"]),
+        "StockCount": (_COUNT, ["quantity", "expected", "reason"]),
+    },
+    "RowStock": {
+        "StockDifference": (_DIFFERENCE, ["delta", "reason"]),
+        "StockCount": (_COUNT, ["quantity", "expected", "reason"]),
+        "StockAbsolute": (_ABSOLUTE, ["quantity", "absolute", "reason"]),
+    },
+    "StockRow": {
+        "StockRowDifference": (_DIFFERENCE, ["sku", "delta", "reason"]),
+        "StockRowCount": (_COUNT, ["sku", "quantity", "expected", "reason"]),
+        "StockRowAbsolute": (_ABSOLUTE, ["sku", "quantity", "absolute", "reason"]),
+    },
 }
 
 # What the examples of all fields would make together is no good example.
@@ -217,6 +236,7 @@ def _tell_apart(schemas: Json, name: str, variants: dict[str, tuple[str, list[st
     properties = schemas[name]["properties"]
     for field in properties.values():
         _forget_null(field)
+        field.pop("default", None)
     for variant, (about, fields) in variants.items():
         schemas[variant] = {
             "title": variant,

@@ -82,6 +82,18 @@ CALLS: dict[str, Callable[[Paths], Call]] = {
         body={"delta": 5, "reason": "restock"},
         other={"delta": 6, "reason": "restock"},
     ),
+    "saveProducts": lambda at: Call(
+        method="POST",
+        path="/api/products/bulk/",
+        body={"rows": [NEW, {"sku": at.tea.sku, "price": "2.00"}]},
+        other={"rows": [NEW]},
+    ),
+    "changeStocks": lambda at: Call(
+        method="POST",
+        path="/api/stock/changes/",
+        body={"rows": [{"sku": at.tea.sku, "delta": 5, "reason": "restock"}]},
+        other={"rows": [{"sku": at.tea.sku, "delta": 6, "reason": "restock"}]},
+    ),
 }
 
 # These take no key: repeated, they do no harm or are refused. An order's id is its key.

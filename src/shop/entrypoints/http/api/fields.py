@@ -7,7 +7,7 @@ what comes in is looked through once more here, by the same types, and slower.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from types import NoneType, UnionType
@@ -25,6 +25,8 @@ from shop.domain.errors import InvalidFields
 
 ERRORS_MAX = 100
 """How many are named; enough for an order that is wrong in every line."""
+ROW_ERRORS_MAX = 10
+"""The same in one of many rows."""
 NAME_LENGTH_MAX = 100
 """How much is repeated of a name that a client made up."""
 
@@ -242,9 +244,41 @@ def _range(least: int | None, most: int | None) -> str:
     return f"{most:,} " if least == most else f"{least:,} to {most:,} "
 
 
-def wrong_fields(shape: Shape, value: object, currency: str) -> list[tuple[str, str]]:
+def wrong_fields(
+    shape: Shape, value: object, currency: str, errors_max: int = ERRORS_MAX
+) -> list[tuple[str, str]]:
     """All that is wrong with a body, as far as it is worth telling."""
-    return list(islice(shape.wrong(value, "", currency), ERRORS_MAX))
+    return list(islice(shape.wrong(value, "", currency), errors_max))
+
+
+class _Anything:
+    def wrong(self, value: Any, field: str, currency: str) -> Wrong:
+        yield from ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowShapes:
+    """A body that has `rows`, in two parts, so that each row can be judged by itself."""
+
+    kind: Any
+    """Of a row."""
+    row: Shape
+    around: Shape
+    """All of the body, but that rows may be anything."""
+
+
+def row_shapes(kind: Any) -> RowShapes:
+    body = shape_of(kind)
+    assert isinstance(body, _Object)
+    rows = body.fields["rows"]
+    assert isinstance(rows, _Many)
+    anything = replace(rows, item=_Anything())
+    plain, _, _ = _unwrapped(msgspec.structs.fields(kind)[0].type)
+    return RowShapes(
+        kind=get_args(plain)[0],
+        row=rows.item,
+        around=replace(body, fields={**body.fields, "rows": anything}),
+    )
 
 
 # --- parameters ---

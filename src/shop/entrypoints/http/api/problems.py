@@ -13,8 +13,10 @@ from litestar.openapi.spec import Example
 from msgspec import Meta
 
 from shop.adapters.work import work_under_way
+from shop.domain.bulk import Outcome, RowAnswer
 from shop.domain.errors import (
     InvalidFields,
+    RowsRefused,
     ShopError,
     TooManyRequests,
     Unauthenticated,
@@ -80,6 +82,82 @@ class PricedItem(msgspec.Struct):
     quantity: Annotated[int, Meta(description="How many pieces.", examples=[2])]
     price: Annotated[str, Meta(description="Of one piece, today.", examples=["21.90"])]
     total: Annotated[str, Meta(description="Of the line, today.", examples=["43.80"])]
+
+
+class RowError(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """Why a row was refused: what a request of its own would have been told, in short."""
+
+    code: Annotated[
+        str, Meta(description="The kind of problem, for programs.", examples=["stock_changed"])
+    ]
+    detail: Annotated[
+        str,
+        Meta(
+            description="One sentence for a person.",
+            examples=["The stock is 34, not the expected 35; nothing was changed."],
+        ),
+    ]
+    errors: Annotated[list[FieldProblem], Meta(description="Each wrong field of the row.")] = []
+    lines: Annotated[list[LineProblem], Meta(description="What is short, of `out_of_stock`.")] = []
+    expected: Annotated[
+        int | None, Meta(description="The stock that the row expected.", examples=[35])
+    ] = None
+    actual: Annotated[int | None, Meta(description="The stock that there is.", examples=[34])] = (
+        None
+    )
+    product_id: Annotated[
+        int | None, Meta(description="The product that has the SKU.", examples=[1])
+    ] = None
+    archived: Annotated[
+        bool, Meta(description="Whether that product is archived.", examples=[True])
+    ] = False
+
+
+class RowOut(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """What became of a row."""
+
+    sku: Annotated[
+        str,
+        Meta(description="The row's, empty if it cannot be read.", examples=["BLA-1-000001"]),
+    ]
+    outcome: Annotated[
+        Outcome,
+        Meta(
+            description="`unchanged`: it is so already. `held_back`: nothing is wrong with it, and "
+            "it was not written since others were refused.",
+            examples=["changed"],
+        ),
+    ]
+    product_id: Annotated[
+        int | None, Meta(description="The product's id, if there is one.", examples=[1])
+    ] = None
+    stock: Annotated[
+        int | None, Meta(description="How many are there; not of a row refused.", examples=[40])
+    ] = None
+    error: RowError | msgspec.UnsetType = msgspec.UNSET
+    """Why it was refused."""
+
+    @classmethod
+    def of(cls, answer: RowAnswer) -> "RowOut":
+        if answer.outcome in (Outcome.REFUSED, Outcome.HELD_BACK):
+            product_id = None if answer.before is None else answer.before.id
+            return cls(
+                sku=answer.sku,
+                outcome=answer.outcome,
+                product_id=product_id,
+                error=msgspec.UNSET if answer.error is None else _row_error(answer.error),
+            )
+        assert answer.after is not None
+        return cls(
+            sku=answer.sku,
+            outcome=answer.outcome,
+            product_id=answer.after.id,
+            stock=answer.after.stock,
+        )
+
+
+def _row_error(error: ShopError) -> RowError:
+    return msgspec.convert({"code": error.code, "detail": error.detail, **error.context}, RowError)
 
 
 class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -151,6 +229,9 @@ class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
         ""
     )
     currency: Annotated[str, Meta(description="Of these prices.", examples=["EUR"])] = ""
+    rows: Annotated[
+        list[RowOut], Meta(description="What became of each row, where one of them was refused.")
+    ] = []
 
 
 def shop_error(request: Request[Any, Any, Any], error: ShopError) -> Response[Any]:
@@ -168,9 +249,15 @@ def shop_error(request: Request[Any, Any, Any], error: ShopError) -> Response[An
         code=error.code,
         title=error.title,
         detail=error.detail,
-        context=error.context,
+        context=_context_of(error),
         headers=headers,
     )
+
+
+def _context_of(error: ShopError) -> Mapping[str, Any]:
+    if isinstance(error, RowsRefused):
+        return {"rows": [RowOut.of(answer) for answer in error.answers]}
+    return error.context
 
 
 def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
@@ -198,7 +285,7 @@ _REFUSALS = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
         "body_too_large",
         "The body is too large",
-        "The body is larger than the limit (SHOP_BODY_MAX).",
+        "The body is larger than the limit (SHOP_BODY_MAX; 1 MiB where it has rows).",
     ),
 }
 

@@ -36,9 +36,8 @@ from shop.domain.services.keep_catalogue import (
     ReadMovements,
     ReadProduct,
     RestoreProduct,
-    wrong_together,
 )
-from shop.domain.stock import NOTE_LENGTH_MAX, Reason, StockMovement
+from shop.domain.stock import NOTE_LENGTH_MAX, Reason, StockMovement, wrong_together
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
 from shop.entrypoints.http.answers import JSONAnswer

@@ -10,6 +10,7 @@ from litestar.types import ASGIApp
 from shop.entrypoints.container import Container
 from shop.entrypoints.http.answers import JSONAnswer
 from shop.entrypoints.http.api.bodies import StrictJSON
+from shop.entrypoints.http.api.bulk import change_stocks, save_products
 from shop.entrypoints.http.api.clients import CheckClient
 from shop.entrypoints.http.api.health import HealthController
 from shop.entrypoints.http.api.idempotency import provide_once
@@ -31,6 +32,8 @@ def api_router(container: Container) -> Router:
         route_handlers=[
             TokenController,
             ProductController,
+            save_products,
+            change_stocks,
             OrderController,
             UserController,
             jwks,

@@ -1,0 +1,271 @@
+"""Many products at once, as those write them who have their own list of them: rows, by SKU."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from operator import attrgetter
+from typing import TypeAlias
+
+from shop.domain.errors import (
+    InvalidField,
+    InvalidFields,
+    ProductArchived,
+    ProductNotFound,
+    RowsRefused,
+    ShopError,
+    SkuTaken,
+)
+from shop.domain.money import Money
+from shop.domain.products import (
+    NO_MAX,
+    Product,
+    check_max,
+    clean_description,
+    clean_name,
+    clean_sku,
+)
+from shop.domain.stock import Shelf, StockChange
+from shop.domain.text import folded, the_one_called
+
+ROWS_MAX = 1_000
+"""In one transaction: its locks are held until all are written."""
+
+
+class Policy(StrEnum):
+    """What becomes of the other rows when one is refused."""
+
+    ALL = "all"
+    """Nothing is written."""
+    EACH = "each"
+    """They are written."""
+
+
+class Outcome(StrEnum):
+    CREATED = "created"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    """It is so already: nothing was written."""
+    REFUSED = "refused"
+    HELD_BACK = "held_back"
+    """There is nothing wrong with it, and it was not written, since others were refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductRow:
+    """A product as it is to be, whether it is there or not; None keeps what is there.
+
+    Its texts become what they are stored as. Raises `InvalidFields`, which names all that are
+    wrong.
+    """
+
+    sku: str
+    name: str | None = None
+    price: Money | None = None
+    description: str | None = None
+    max_per_order: int | None = None
+    """`NO_MAX` takes the limit away."""
+    archived: bool | None = None
+    stock: StockChange | None = None
+
+    def __post_init__(self) -> None:
+        readers: Mapping[str, Callable[..., object]] = {
+            "sku": clean_sku,
+            "name": clean_name,
+            "description": clean_description,
+            "max_per_order": _check_new_max,
+        }
+        problems = []
+        for name, read in readers.items():
+            value = getattr(self, name)
+            if value is not None:
+                try:
+                    object.__setattr__(self, name, read(value))
+                except InvalidFields as error:
+                    problems += [
+                        (each["field"], each["message"]) for each in error.context["errors"]
+                    ]
+        if problems:
+            raise InvalidFields(problems)
+
+    @property
+    def has_entry(self) -> bool:
+        """Whether it says something of the product that the catalogue shows, but for `archived`."""
+        entry = (self.name, self.price, self.description, self.max_per_order)
+        return any(value is not None for value in entry)
+
+    def entry(self, product: Product | None, *, at: datetime, currency: str) -> Product:
+        """The product as it is to be, but for the stock of one that is there.
+
+        Raises `ProductArchived` for one of which the row does not say that it is, or is not to be
+        any more; `InvalidFields`, and `MixedCurrencies` as for restoring one.
+        """
+        if product is None:
+            entry = self._new_product(at=at)
+        else:
+            if product.archived and self.archived is None and self.has_entry:
+                raise ProductArchived(product.id)
+            entry = product.changed(
+                at=at,
+                name=self.name,
+                description=self.description,
+                price=self.price,
+                max_per_order=self.max_per_order,
+            )
+        if self.archived is None or self.archived is entry.archived:
+            return entry
+        if self.archived:
+            return entry.archive(at=at)
+        entry.price.require_currency(currency)
+        return entry.restore(at=at)
+
+    def _new_product(self, *, at: datetime) -> Product:
+        missing = [name for name in ("name", "price") if getattr(self, name) is None]
+        if missing:
+            raise InvalidFields([(name, "is required of a new product") for name in missing])
+        assert self.name is not None
+        assert self.price is not None
+        return Product.new(
+            sku=self.sku,
+            name=self.name,
+            description=self.description or "",
+            price=self.price,
+            stock=0 if self.stock is None else self.stock.difference(0),
+            max_per_order=None if self.max_per_order == NO_MAX else self.max_per_order,
+            at=at,
+        )
+
+
+def _check_new_max(max_per_order: int) -> int:
+    if max_per_order != NO_MAX:
+        check_max(max_per_order)
+    return max_per_order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockRow:
+    """A change of the stock of a product that is there. Raises `InvalidField`."""
+
+    sku: str
+    stock: StockChange
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sku", clean_sku(self.sku))
+
+    def entry(self, product: Product | None, *, at: datetime, currency: str) -> Product:
+        """The product, as it is. Raises `ProductNotFound`."""
+        if product is None:
+            raise ProductNotFound(self.sku)
+        return product
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedRow:
+    """In the place of a row that its reader could not make one of."""
+
+    error: ShopError
+    sku: str = ""
+    """As far as it is known."""
+
+
+Row: TypeAlias = ProductRow | StockRow | RefusedRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowAnswer:
+    """What became of a row."""
+
+    sku: str
+    outcome: Outcome
+    before: Product | None = None
+    """None if it was not there."""
+    after: Product | None = None
+    """With its stock; None for a row that was refused."""
+    error: ShopError | None = None
+    """Why it was refused."""
+
+
+@dataclass(kw_only=True)
+class RowDecisions:
+    """Decides rows one after the other, on what is locked; each is done whole, or not at all."""
+
+    stored: Mapping[str, Sequence[Product]]
+    """All whose SKUs the rows name, whatever their case: by folded SKU, and locked."""
+    at: datetime
+    currency: str
+    actor_id: int | None
+    answers: list[RowAnswer] = field(default_factory=list, init=False)
+    shelf: Shelf = field(init=False)
+
+    def __post_init__(self) -> None:
+        alike = (product for products in self.stored.values() for product in products)
+        self.shelf = Shelf({product.id: product for product in alike})
+
+    def decide(self, rows: Sequence[Row]) -> None:
+        keys = [folded(row.sku) for row in rows]
+        times = Counter(keys)
+        for row, key in zip(rows, keys, strict=True):
+            self.answers.append(self._answer(row, self.stored.get(key, ()), times=times[key]))
+
+    def _answer(self, row: Row, alike: Sequence[Product], *, times: int) -> RowAnswer:
+        # There is one at most, but for those from before SKUs were folded.
+        before = alike[0] if len(alike) == 1 else the_one_called(row.sku, alike, attrgetter("sku"))
+        try:
+            if isinstance(row, RefusedRow):
+                raise row.error
+            if times > 1:
+                raise InvalidField("sku", "is that of several rows")
+            if before is None and alike:
+                # Of several none is spelt just so.
+                raise SkuTaken(alike[0].sku, product_id=alike[0].id, archived=alike[0].archived)
+            after = self._apply(row, before)
+        except ShopError as error:
+            return RowAnswer(sku=row.sku, outcome=Outcome.REFUSED, before=before, error=error)
+        outcome = Outcome.UNCHANGED if after is before else Outcome.CHANGED
+        if before is None:
+            outcome = Outcome.CREATED
+        return RowAnswer(sku=row.sku, outcome=outcome, before=before, after=after)
+
+    def _apply(self, row: ProductRow | StockRow, product: Product | None) -> Product:
+        """The very same product if nothing becomes another."""
+        entry = row.entry(product, at=self.at, currency=self.currency)
+        if product is None or row.stock is None:
+            return entry
+        # Last of all, since it is what is noted at once.
+        moved = row.stock.make(self.shelf, product.id, at=self.at, actor_id=self.actor_id)
+        return replace(entry, stock=product.stock + moved) if moved else entry
+
+    def require_all(self) -> None:
+        """Raises `RowsRefused` if one is; its answers say that the others were held back."""
+        refused = sum(answer.outcome is Outcome.REFUSED for answer in self.answers)
+        if refused:
+            raise RowsRefused(
+                [
+                    answer
+                    if answer.outcome is Outcome.REFUSED
+                    else replace(answer, outcome=Outcome.HELD_BACK)
+                    for answer in self.answers
+                ],
+                refused=refused,
+            )
+
+    @property
+    def created(self) -> list[Product]:
+        """The new products, which have no ids yet."""
+        return [after for before, after in self._written if before is None]
+
+    @property
+    def changed(self) -> list[tuple[Product, Product]]:
+        """The products whose entries became others, as they were and as they are."""
+        return [
+            (before, after)
+            for before, after in self._written
+            if before is not None and before.version != after.version
+        ]
+
+    @property
+    def _written(self) -> list[tuple[Product | None, Product]]:
+        return [
+            (answer.before, answer.after) for answer in self.answers if answer.after is not None
+        ]
