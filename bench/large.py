@@ -10,13 +10,15 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sqlalchemy import func, select, text
 
 from shop.adapters.sql.tables import orders
+from shop.domain.errors import WriteConflict
 from shop.domain.orders import OrderItem, OrderRequest, Placed
+from shop.domain.services.decide_orders import DecideOrders
 from shop.domain.users import Role, User
 from shop.entrypoints.cli.progress import progress_of
 from shop.entrypoints.cli.running import connected
@@ -54,11 +56,25 @@ async def fill(products: int, orders_wanted: int) -> None:
             while left > 0:
                 batch = [next(requests) for _ in range(min(left, ORDERS_PER_STEP))]
                 # Some products are sold out in the end; those orders are asked for anew.
-                answers = await container.decide_orders()(batch)
-                placed = sum(isinstance(answer, Placed) for answer in answers)
+                placed = await place(container.decide_orders(), batch)
                 advance(placed)
                 left -= placed
         await _analyze(container)
+
+
+async def place(decide: DecideOrders, batch: Sequence[OrderRequest]) -> int:
+    """How many were placed. What took too long to be committed is decided again in halves.
+
+    As the intake does it; here there is nobody who waits only for so long.
+    """
+    try:
+        answers = await decide(batch)
+    except WriteConflict:
+        if len(batch) == 1:
+            raise
+        half = len(batch) // 2
+        return await place(decide, batch[:half]) + await place(decide, batch[half:])
+    return sum(isinstance(answer, Placed) for answer in answers)
 
 
 async def _buyers(container: Container) -> list[int]:
