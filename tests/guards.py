@@ -514,6 +514,34 @@ GUARDS = [
         put="else_=product.id)",
         tests="tests/contracts/test_products.py -k 'sku and sqlite'",
     ),
+    Guard(
+        name="rows take their locks by id",
+        file=POSTGRES,
+        take="ORDER BY stock.product_id\nFOR NO KEY UPDATE OF stock",
+        put="FOR NO KEY UPDATE OF stock",
+        tests="tests/contracts/test_lock_order.py",
+    ),
+    Guard(
+        name="new products of rows are inserted in one order",
+        file="domain/services/save_products.py",
+        take="in_order = sorted(stored, key=lambda product: folded(product.sku))",
+        put="in_order = stored",
+        tests="tests/concurrency/test_syncs.py -k 'created_once and postgresql'",
+    ),
+    Guard(
+        name="one refused row of all writes nothing",
+        file="domain/services/save_products.py",
+        take="    if policy is Policy.ALL:\n        decisions.require_all()\n",
+        put="",
+        tests="tests/contracts/test_bulk.py -k memory",
+    ),
+    Guard(
+        name="rows that expect a quantity overwrite no sale",
+        file="domain/stock.py",
+        take="if self.expected is not None and on_hand != self.expected:",
+        put="if self.expected is not None and on_hand < 0:",
+        tests="tests/contracts/test_bulk.py -k memory",
+    ),
 ]
 
 

@@ -7,9 +7,10 @@ from random import Random
 import asyncpg
 import pytest
 
+from shop.domain.bulk import Policy, ProductRow
 from shop.domain.ports import UnitOfWork
 from shop.domain.users import OPERATOR
-from tests.builders import product
+from tests.builders import NOON, money, product
 from tests.stores import sql_store
 from tests.use_cases import UseCases
 
@@ -72,6 +73,30 @@ async def test_locks_are_taken_by_id(postgresql_url: str, lock: Lock) -> None:
         await waiting
         await connection.close()
     assert {row["product_id"] for row in free} == {n for n in ids if n >= middle}
+
+
+async def test_rows_see_the_skus_of_after_they_waited(postgresql_url: str) -> None:
+    """One product gives its SKU away and another gets it, while rows wait for the first one."""
+    connection = await _connected(postgresql_url)
+    async with sql_store(postgresql_url) as store:
+        shop, other = UseCases(store.unit_of_work), UseCases(store.unit_of_work, process=2)
+        first = await shop.given_product(1, sku="A")
+        second = await shop.given_product(1, sku="B")
+        async with store.unit_of_work() as uow:
+            for product_id, sku in ((first.id, "C"), (second.id, "A")):
+                renamed = (await uow.products.lock(product_id)).changed(at=NOON, sku=sku)
+                await uow.products.save(renamed)
+            rows = [ProductRow(sku=sku, name=f"by {sku}", price=money()) for sku in "ABC"]
+            saving = asyncio.create_task(
+                other.save_products(caller=OPERATOR, rows=rows, policy=Policy.ALL)
+            )
+            await _until_somebody_waits(connection)
+            await uow.commit()
+        answers = await saving
+        assert [answer.outcome for answer in answers] == ["changed", "created", "changed"]
+        assert [answer.after.id for answer in answers][::2] == [second.id, first.id]
+        assert await shop.differences() == []
+    await connection.close()
 
 
 async def _connected(url: str) -> asyncpg.Connection:

@@ -235,6 +235,8 @@ async def test_no_body_takes_a_field_that_is_not_its_own(database_url: str) -> N
             ("POST", "/api/products/", new_product, {"price", "stock"}),
             ("PATCH", f"{tea}/", {"name": "Other"}, {"price"}),
             ("POST", f"{tea}/stock/", {"delta": 1, "reason": "restock"}, set()),
+            ("POST", "/api/products/bulk/", {"rows": [{"sku": "NEW"}]}, set()),
+            ("POST", "/api/stock/changes/", {"rows": [{"sku": "NEW"}]}, set()),
             ("POST", "/api/orders/", shop.basket(), set()),
             ("POST", f"/api/orders/{uuid4()}/", shop.basket(), set()),
             ("PATCH", f"/api/orders/{order}/", shop.basket(2), set()),

@@ -17,7 +17,7 @@ from litestar.typing import FieldDefinition
 
 from shop.domain.bulk import RefusedRow
 from shop.domain.errors import Invalid, InvalidField, InvalidFields
-from shop.domain.products import clean_sku
+from shop.domain.products import SKU_LENGTH_MAX
 from shop.entrypoints.http.api.fields import (
     ROW_ERRORS_MAX,
     RowShapes,
@@ -188,9 +188,8 @@ class UnreadRow:
     """In the place of a row in which something is wrong."""
 
     def __init__(self, *, sku: object, error: InvalidFields) -> None:
-        self._error, self._sku = error, ""
-        with suppress(InvalidFields):
-            self._sku = clean_sku(sku) if isinstance(sku, str) else ""
+        is_shown = isinstance(sku, str) and len(sku) <= SKU_LENGTH_MAX
+        self._sku, self._error = str(sku) if is_shown else "", error
 
     def read(self, _currency: str) -> RefusedRow:
         return RefusedRow(sku=self._sku, error=self._error)

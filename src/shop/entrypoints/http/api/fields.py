@@ -273,9 +273,10 @@ def row_shapes(kind: Any) -> RowShapes:
     rows = body.fields["rows"]
     assert isinstance(rows, _Many)
     anything = replace(rows, item=_Anything())
-    plain, _, _ = _unwrapped(msgspec.structs.fields(kind)[0].type)
+    [plain] = [each.type for each in msgspec.structs.fields(kind) if each.encode_name == "rows"]
+    [row_kind] = get_args(_unwrapped(plain)[0])
     return RowShapes(
-        kind=get_args(plain)[0],
+        kind=row_kind,
         row=rows.item,
         around=replace(body, fields={**body.fields, "rows": anything}),
     )
