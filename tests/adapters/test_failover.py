@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from shop.adapters.sql.engine import DatabaseOptions
-from shop.domain.errors import StoreUnavailable
+from shop.domain.errors import OutcomeUnknown, StoreUnavailable
 from shop.domain.ports import UnitOfWork
 from tests.addresses import Address, address
 from tests.builders import product
@@ -130,6 +130,25 @@ async def test_a_statement_that_took_too_long_ends_no_session(
         with pytest.raises(StoreUnavailable):
             await ask(store, "SELECT pg_sleep(5)")
         assert await pids(store, 3) == before
+
+
+async def test_a_primary_that_holds_a_commit_is_left_for_another(
+    door: Address, primary: PostgresServer
+) -> None:
+    """It has lost its place and does not know: no standby follows it, and each COMMIT waits."""
+    door.leads_to = primary
+    quick = DatabaseOptions(statement_timeout=0.5)
+    with running_postgresql(synchronous_commit="on") as old:
+        migrate(old.create_database("shop"))
+        old.execute("ALTER SYSTEM SET synchronous_standby_names = 'gone'")
+        old.execute("SELECT pg_reload_conf()")
+        async with address(old) as first, sql_store(url_of(first, door), quick) as store:
+            before = await pids(store, 3)
+            with pytest.raises(OutcomeUnknown):
+                await write(store)
+            await write(store)
+            assert not before & await pids(store, 3)
+            assert (first.taken, door.taken) == (3, 3)
 
 
 async def test_a_silent_host_costs_its_own_time_and_then_no_more(

@@ -58,6 +58,10 @@ class PooledConnection:
         self._is_detached = True
         self._pooled.detach()
 
+    def leave_server(self, servers: Servers) -> None:
+        """It is held up, and those that were opened before will be; it may finish by itself."""
+        servers.end(self._generation)
+
     def end_generation(self, servers: Servers) -> None:
         """It failed, and those that were opened before will; see `Servers`."""
         servers.end(self._generation)

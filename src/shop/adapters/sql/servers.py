@@ -12,16 +12,18 @@ _GENERATION = "shop_generation"
 class Servers:
     """What all engines over the same servers must know together.
 
-    A connection belongs to the generation it was opened in. When a server ends a session, is lost
-    or turns read-only, the generation of that connection is over: its brothers, which may be idle
-    and look sound, are replaced before anybody gets one. A demoted primary would otherwise be kept
-    for ever, since it answers everything but a write.
+    A connection belongs to the generation it was opened in. When a server ends a session, is lost,
+    turns read-only or holds a COMMIT up, the generation of that connection is over: its brothers,
+    which may be idle and look sound, are replaced before anybody gets one. A demoted primary would
+    otherwise be kept for ever, since it answers everything but a write. One that has lost its place
+    and does not know takes writes as well, and never finishes a COMMIT, as no standby follows it:
+    so the next host is asked first after each failure.
     """
 
     def __init__(self) -> None:
         self._generation = 0
         self._host = 0
-        """The one of several hosts that was connected to last."""
+        """The one of several hosts that is asked first."""
 
     def watch(self, engine: AsyncEngine) -> None:
         event.listen(engine.sync_engine, "do_connect", self._connect)
@@ -32,6 +34,7 @@ class Servers:
         """One of it has failed for a reason that concerns the others, too."""
         if generation == self._generation:
             self._generation += 1
+            self._host += 1
 
     def is_current(self, generation: int) -> bool:
         return generation == self._generation
@@ -41,7 +44,7 @@ class Servers:
     ) -> Any:
         """One host after the other, each with the whole timeout: the driver's spans them all.
 
-        The host that answered last is the first to be asked.
+        The host that answered last is the first to be asked, until it fails.
         """
         if not isinstance(options.get("host"), list):
             return dialect.connect(*args, **options)

@@ -136,6 +136,8 @@ class SqlUnitOfWork(UnitOfWork):
             self._abandon(commit, lent)
             raise asyncio.CancelledError(IN_COMMIT) from None
         if not done:
+            if self._engines.servers is not None:
+                lent.leave_server(self._engines.servers)
             self._abandon(commit, lent)
             raise OutcomeUnknown
         commit.result()
