@@ -345,13 +345,15 @@ _RIGHTS = (
 )
 
 # Patroni says at /primary who is the one. A server that has lost its place is left after three
-# checks, and the sessions to it are ended: else whoever holds one would stay there.
+# checks, and the sessions to it are ended: else whoever holds one would stay there. No retries: HAProxy
+# would wait a second before each, in which the other server may be the primary already.
 _HAPROXY = """
 global
     maxconn 500
 defaults
     mode tcp
     timeout connect 2s
+    retries 0
     timeout client 30m
     timeout server 30m
 listen postgresql
