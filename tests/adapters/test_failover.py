@@ -132,23 +132,52 @@ async def test_a_statement_that_took_too_long_ends_no_session(
         assert await pids(store, 3) == before
 
 
-async def test_a_primary_that_holds_a_commit_is_left_for_another(
-    door: Address, primary: PostgresServer
-) -> None:
+@pytest.fixture(scope="module")
+def lonely() -> Iterator[PostgresServer]:
     """It has lost its place and does not know: no standby follows it, and each COMMIT waits."""
+    with running_postgresql(synchronous_commit="on") as server:
+        migrate(server.create_database("shop"))
+        server.execute("ALTER SYSTEM SET synchronous_standby_names = 'gone'")
+        server.execute("SELECT pg_reload_conf()")
+        yield server
+
+
+async def test_a_primary_that_holds_a_commit_up_is_left_for_another(
+    door: Address, primary: PostgresServer, lonely: PostgresServer
+) -> None:
     door.leads_to = primary
     quick = DatabaseOptions(statement_timeout=0.5)
-    with running_postgresql(synchronous_commit="on") as old:
-        migrate(old.create_database("shop"))
-        old.execute("ALTER SYSTEM SET synchronous_standby_names = 'gone'")
-        old.execute("SELECT pg_reload_conf()")
-        async with address(old) as first, sql_store(url_of(first, door), quick) as store:
-            before = await pids(store, 3)
-            with pytest.raises(OutcomeUnknown):
-                await write(store)
+    async with address(lonely) as first, sql_store(url_of(first, door), quick) as store:
+        before = await pids(store, 3)
+        with pytest.raises(OutcomeUnknown):
             await write(store)
-            assert not before & await pids(store, 3)
-            assert (first.taken, door.taken) == (3, 3)
+        await write(store)
+        assert not before & await pids(store, 3)
+        assert (first.taken, door.taken) == (3, 3)
+
+
+async def test_it_is_left_as_soon_as_another_takes_changes_and_asked_meanwhile(
+    door: Address, primary: PostgresServer, standby: PostgresServer, lonely: PostgresServer
+) -> None:
+    """What it is asked need not be held up itself, as reads are not."""
+    door.leads_to = standby
+    quick = DatabaseOptions(statement_timeout=0.5)
+    started = "SELECT pg_postmaster_start_time()"
+    async with address(lonely) as first, sql_store(url_of(first, door), quick) as store:
+        with pytest.raises(OutcomeUnknown):
+            await write(store)
+        of_lonely = await ask(store, started)
+        assert await ask(store, started, read_only=True) == of_lonely
+        door.leads_to = primary
+        # Each within the seconds of doubt, and some more.
+        for read_only in (True, False):
+            for _ in range(40):
+                if await ask(store, started, read_only=read_only) != of_lonely:
+                    break
+                await asyncio.sleep(0.1)
+            else:
+                pytest.fail("it is still asked")
+        await write(store)
 
 
 async def test_a_silent_host_costs_its_own_time_and_then_no_more(

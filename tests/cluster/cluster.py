@@ -3,9 +3,11 @@
 import asyncio
 import json
 import shutil
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -86,11 +88,12 @@ class Node:
             assert program is not None
             self.patroni = self.host.start(program, self.configuration)
 
-    def ask(self, path: str, **body: object) -> tuple[int, Any]:
+    def ask(self, path: str, *, method: str | None = None, **body: object) -> tuple[int, Any]:
         """Patroni's answer; status 0 if there is none."""
         request = Request(
             f"http://{self.address}:{_PATRONI_PORT}/{path}",
             json.dumps(body).encode() if body else None,
+            method=method,
         )
         try:
             with _open(request, timeout=ANSWER_SECONDS_MAX if not body else 60) as answer:
@@ -192,9 +195,8 @@ class Cluster:
         self.primary.execute(*_RIGHTS, database=name)
 
     def url(self, database: str, *, by: str = "hosts", user: str = SELLER) -> str:
-        """Of the servers themselves (`hosts`), of HAProxy (`proxy`) or of PgBouncer (`pooler`)."""
-        addresses = [node.address for node in self.nodes] if by == "hosts" else [_address(by)]
-        hosts = ",".join(f"{address}:{_POSTGRES_PORT}" for address in addresses)
+        """Of the servers themselves (`hosts`), or of what leads to the primary: see `_WAYS`."""
+        hosts = _WAYS.get(by) or ",".join(f"{node.address}:{_POSTGRES_PORT}" for node in self.nodes)
         options = {"sslmode": "verify-full", "sslrootcert": str(self.authority.certificate)}
         if by == "hosts":
             options["target_session_attrs"] = "primary"
@@ -225,6 +227,34 @@ class Cluster:
             assert time.monotonic() < give_up_at, "no standby was promoted"
             await asyncio.sleep(0.1)
         return time.monotonic()
+
+    def freeze_patroni(self, node: Node) -> None:
+        """And cut its host off from the others: nobody tells PostgreSQL that it lost its place."""
+        assert node.patroni is not None
+        node.patroni.signal(signal.SIGSTOP)
+        node.host.lose_what_is_sent_to(self.etcd.address, self.other(node).address)
+
+    def fence(self, node: Node) -> None:
+        """As the watchdog does to a host whose Patroni hangs, and put its cables back.
+
+        A Patroni that goes on instead may take the place back that another holds: 3.0.2 does.
+        """
+        node.host.kill_all()
+        node.host.reach(self.etcd.address, self.other(node).address)
+
+    def give_certificate(self, node: Node, *, expires_in: timedelta = timedelta(days=1)) -> None:
+        """To its PostgreSQL server, for the connections from now on."""
+        self.authority.vouch(
+            node.host.folder, node.address, _address("proxy"), expires_in=expires_in
+        )
+        node.execute("SELECT pg_reload_conf()")
+
+    def set_synchronous(self, wanted: bool) -> None:
+        """Whether commits wait for the standby; returns when PostgreSQL does so."""
+        status, said = self.primary.ask("config", method="PATCH", synchronous_mode=wanted)
+        assert status == 200, said
+        standby = self.other(self.primary)
+        wait_until(lambda: standby.is_synchronous is wanted, within=HEAL_SECONDS_MAX)
 
     def switch_over(self) -> None:
         """Let the standby take over, as for maintenance; returns when it did."""
@@ -307,7 +337,12 @@ class Cluster:
             f"    server {host.name} {host.address}:{_POSTGRES_PORT} check port {_PATRONI_PORT}"
             for host in (node.host for node in self.nodes)
         )
-        text = _HAPROXY.format(address=self.proxy.address, port=_POSTGRES_PORT, servers=servers)
+        text = _HAPROXY.format(
+            address=self.proxy.address,
+            port=_POSTGRES_PORT,
+            keeping_port=_KEEPING_PORT,
+            servers=servers,
+        )
         configuration = give(_written(self.proxy.folder / "haproxy.cfg", text))
         program = _program("haproxy")
         assert program is not None
@@ -333,8 +368,19 @@ class Cluster:
 _NUMBERS = {"proxy": 20, "pooler": 30}
 
 
+_KEEPING_PORT = 5433
+
+
 def _address(name: str) -> str:
     return f"10.99.0.{_NUMBERS[name]}"
+
+
+_WAYS = {
+    "proxy": f"{_address('proxy')}:{_POSTGRES_PORT}",
+    # It leaves sessions where they are, whoever is the primary now.
+    "keeping-proxy": f"{_address('proxy')}:{_KEEPING_PORT}",
+    "pooler": f"{_address('pooler')}:{_POSTGRES_PORT}",
+}
 
 
 # Tables that a later migration makes are theirs, too: whoever migrates is their owner.
@@ -345,8 +391,8 @@ _RIGHTS = (
 )
 
 # Patroni says at /primary who is the one. A server that has lost its place is left after three
-# checks, and the sessions to it are ended: else whoever holds one would stay there. No retries: HAProxy
-# would wait a second before each, in which the other server may be the primary already.
+# checks, and the sessions to it are ended: else whoever holds one would stay there. There are no
+# retries: HAProxy would wait a second before each, and the shop comes again by itself.
 _HAPROXY = """
 global
     maxconn 500
@@ -356,13 +402,16 @@ defaults
     retries 0
     timeout client 30m
     timeout server 30m
-listen postgresql
-    bind {address}:{port}
     option httpchk
     http-check send meth OPTIONS uri /primary
     http-check expect status 200
-    default-server inter 1s fastinter 250ms downinter 250ms
-    default-server fall 3 rise 1 on-marked-down shutdown-sessions
+    default-server inter 1s fastinter 250ms downinter 250ms fall 3 rise 1
+listen postgresql
+    bind {address}:{port}
+    default-server on-marked-down shutdown-sessions
+{servers}
+listen keeping
+    bind {address}:{keeping_port}
 {servers}
 """
 

@@ -73,33 +73,32 @@ def cluster(_cluster: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session", params=["hosts", "proxy", "pooler"])
-def _shop(
+def shop_by(
     request: pytest.FixtureRequest, _cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    way: str = request.param
-    name = f"shop_{way}_{next(_numbers)}"
+    """For `@by(...)`, which names other ways."""
+    name = f"shop_{next(_numbers)}"
     _cluster.heal()
     _cluster.create_database(name)
     migrate(_cluster.url(name, user=OWNER))
     with deployed(
-        tmp_path_factory.mktemp(way),
+        tmp_path_factory.mktemp(request.param),
         Database(url=_cluster.url(name)),
         workers=(1, 1),
-        database_url=_cluster.url(name, by=way),
-        database_pgbouncer=str(way == "pooler").lower(),
+        database_url=_cluster.url(name, by=request.param),
+        database_pgbouncer=str(request.param == "pooler").lower(),
     ) as deployment:
         yield deployment
 
 
 @pytest.fixture
-def shop(cluster: Cluster, _shop: Deployment) -> Iterator[Deployment]:
+def shop(cluster: Cluster, shop_by: Deployment) -> Iterator[Deployment]:
     """Two servers, as on two hosts, that reach the primary by one of the ways."""
-    yield _shop
-    _shop.check_logs()
+    yield shop_by
+    shop_by.check_logs()
 
 
 @pytest.fixture
 def way(request: pytest.FixtureRequest) -> str:
     """By which the shop reaches the primary."""
-    callspec = request.node.callspec
-    return str(callspec.params["_shop"])
+    return str(request.node.callspec.params["shop_by"])

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -67,12 +66,14 @@ class Program:
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
-    def stop(self) -> None:
-        self.signal(signal.SIGTERM)
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
         self.wait()
 
     def wait(self) -> None:
         """Until it has ended."""
+        # `nsenter` stops where its child is stopped.
+        self._process.send_signal(signal.SIGCONT)
         self._process.wait(COMMAND_SECONDS_MAX)
 
     def wait_until(self, is_ready: Callable[[], bool], *, within: float) -> None:
@@ -126,13 +127,16 @@ class Host:
             run("ip", "link", "set", self._cable, "down")
             first.kill()
             first.communicate(timeout=COMMAND_SECONDS_MAX)
-            while self._programs:
-                self._programs.pop().wait()
+            self._forget_programs()
 
     def kill_all(self) -> None:
         """End every program at once, as `kill -9` does; the machine is there and hangs up."""
-        with suppress(subprocess.CalledProcessError):
-            run(*self._enter(), "sh", "-c", "kill -9 -1")
+        run(*self._enter(), "sh", "-c", "kill -9 -1 || true")
+        self._forget_programs()
+
+    def _forget_programs(self) -> None:
+        while self._programs:
+            self._programs.pop().wait()
 
     @property
     def is_on(self) -> bool:

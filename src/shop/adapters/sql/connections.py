@@ -1,6 +1,6 @@
 """Connections, lent by the pools of the engines."""
 
-from typing import Self
+from typing import Any, Self
 
 import aiosqlite
 import asyncpg
@@ -18,7 +18,8 @@ class PooledConnection:
     def __init__(self, engine: AsyncEngine, pooled: PoolProxiedConnection) -> None:
         self.engine = engine
         self._pooled = pooled
-        self._generation = generation_of(pooled)
+        # What is kept for it; it outlives the connection's stay in the pool.
+        self._info = pooled.info
         self._core: AsyncConnection | None = None
         self._is_detached = False
 
@@ -51,20 +52,21 @@ class PooledConnection:
         driver = self.driver
         if isinstance(driver, aiosqlite.Connection) or servers is None:
             return True
-        return servers.is_current(self._generation) and not driver.is_closed()
+        return servers.is_current(self._info) and not driver.is_closed()
 
     def detach(self) -> None:
         """Let the pool have another in its place; this one is closed when it is given back."""
         self._is_detached = True
         self._pooled.detach()
 
-    def leave_server(self, servers: Servers) -> None:
-        """It is held up, and those that were opened before will be; it may finish by itself."""
-        servers.end(self._generation)
+    @property
+    def info(self) -> dict[Any, Any]:
+        """What is kept for it, for `Servers`."""
+        return self._info
 
     def end_generation(self, servers: Servers) -> None:
         """It failed, and those that were opened before will; see `Servers`."""
-        servers.end(self._generation)
+        servers.end(generation_of(self._info))
         self.terminate()
 
     def terminate(self) -> None:

@@ -1,12 +1,20 @@
 """PostgreSQL's servers: which of them is connected to, and what their failures mean."""
 
+import time
+from collections import Counter
 from typing import Any
 
-from sqlalchemy import Dialect, PoolProxiedConnection, event
+from sqlalchemy import Dialect, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+# Of what SQLAlchemy keeps for each connection.
 _GENERATION = "shop_generation"
+_HOST = "shop_host"
+_OPENED_AT = "shop_opened_at"
+
+DOUBT_SECONDS = 2.0
+"""How long a connection is used to a host that holds a COMMIT up, before others are asked again."""
 
 
 class Servers:
@@ -16,14 +24,16 @@ class Servers:
     turns read-only or holds a COMMIT up, the generation of that connection is over: its brothers,
     which may be idle and look sound, are replaced before anybody gets one. A demoted primary would
     otherwise be kept for ever, since it answers everything but a write. One that has lost its place
-    and does not know takes writes as well, and never finishes a COMMIT, as no standby follows it:
-    so the next host is asked first after each failure.
+    and does not know takes writes as well, and never finishes a COMMIT, as no standby follows it.
+    So while it holds one up the other hosts are asked before it, again and again.
     """
 
     def __init__(self) -> None:
         self._generation = 0
         self._host = 0
-        """The one of several hosts that is asked first."""
+        """The one of several hosts that was connected to last."""
+        self._held: Counter[int] = Counter()
+        """How many COMMITs each host holds up."""
 
     def watch(self, engine: AsyncEngine) -> None:
         event.listen(engine.sync_engine, "do_connect", self._connect)
@@ -34,38 +44,52 @@ class Servers:
         """One of it has failed for a reason that concerns the others, too."""
         if generation == self._generation:
             self._generation += 1
-            self._host += 1
 
-    def is_current(self, generation: int) -> bool:
-        return generation == self._generation
+    def commit_is_held(self, info: dict[Any, Any]) -> None:
+        """A COMMIT of this connection takes too long, until `commit_has_ended`."""
+        self._held[info[_HOST]] += 1
+        self.end(info[_GENERATION])
+
+    def commit_has_ended(self, info: dict[Any, Any]) -> None:
+        self._held[info[_HOST]] -= 1
+
+    def is_current(self, info: dict[Any, Any]) -> bool:
+        """Whether a connection, by what is kept for it, need not be replaced."""
+        is_in_doubt = self._held[info[_HOST]] > 0
+        return info[_GENERATION] == self._generation and not (
+            is_in_doubt and time.monotonic() > info[_OPENED_AT] + DOUBT_SECONDS
+        )
 
     def _connect(
-        self, dialect: Dialect, _record: object, args: list[Any], options: dict[str, Any]
+        self, dialect: Dialect, record: Any, args: list[Any], options: dict[str, Any]
     ) -> Any:
         """One host after the other, each with the whole timeout: the driver's spans them all.
 
-        The host that answered last is the first to be asked, until it fails.
+        The host that answered last is the first to be asked, unless it holds a COMMIT up.
         """
         if not isinstance(options.get("host"), list):
+            record.info[_HOST] = 0
             return dialect.connect(*args, **options)
         hosts = list(zip(options["host"], options["port"], strict=True))
         # Without being told it takes any server, and orders need one that can be written to.
         options.setdefault("target_session_attrs", "read-write")
         failure: Exception | None = None
-        for number in range(self._host, self._host + len(hosts)):
-            host, port = hosts[number % len(hosts)]
+        in_turn = [(self._host + number) % len(hosts) for number in range(len(hosts))]
+        for number in sorted(in_turn, key=lambda number: self._held[number] > 0):
+            host, port = hosts[number]
             try:
                 connection = dialect.connect(*args, **options | {"host": host, "port": port})
             except Exception as error:
                 failure = error
             else:
-                self._host = number % len(hosts)
+                self._host = record.info[_HOST] = number
                 return connection
         assert failure is not None, "there are several hosts"
         raise failure
 
     def _note(self, _connection: object, record: Any) -> None:
         record.info[_GENERATION] = self._generation
+        record.info[_OPENED_AT] = time.monotonic()
 
     def _replace(self, connection: Any, record: Any, _proxy: object) -> None:
         """Make the pool connect anew instead of giving out a connection that is over.
@@ -73,7 +97,7 @@ class Servers:
         The driver knows without asking the server whether it has hung up.
         """
         driver = connection.driver_connection
-        if record.info[_GENERATION] != self._generation:
+        if not self.is_current(record.info):
             # At once: taking leave of a server that is silent takes seconds.
             driver.terminate()
         if driver.is_closed():
@@ -94,6 +118,7 @@ def _commit(connection: Any, _record: object) -> None:
     connection.run_async(lambda driver: driver.execute("COMMIT"))
 
 
-def generation_of(connection: PoolProxiedConnection) -> int:
-    generation: int = connection.info.get(_GENERATION, 0)
+def generation_of(info: dict[Any, Any]) -> int:
+    """Of a connection, by what is kept for it; 0 of SQLite."""
+    generation: int = info.get(_GENERATION, 0)
     return generation

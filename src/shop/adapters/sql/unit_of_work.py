@@ -136,9 +136,8 @@ class SqlUnitOfWork(UnitOfWork):
             self._abandon(commit, lent)
             raise asyncio.CancelledError(IN_COMMIT) from None
         if not done:
-            if self._engines.servers is not None:
-                lent.leave_server(self._engines.servers)
             self._abandon(commit, lent)
+            self._leave_server(commit, lent)
             raise OutcomeUnknown
         commit.result()
 
@@ -172,6 +171,12 @@ class SqlUnitOfWork(UnitOfWork):
                 logger.warning("commit.failed_unheard", error=str(error))
 
         commit.add_done_callback(ended)
+
+    def _leave_server(self, commit: "asyncio.Task[None]", lent: PooledConnection) -> None:
+        """For others, where there are some, for as long as it holds this COMMIT up."""
+        if (servers := self._engines.servers) is not None:
+            servers.commit_is_held(lent.info)
+            commit.add_done_callback(lambda _: servers.commit_has_ended(lent.info))
 
     async def _roll_back(self) -> None:
         # Nothing was committed either way; what failed before is what matters.
