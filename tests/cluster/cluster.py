@@ -22,8 +22,19 @@ from tests.cluster.hosts import Host, Network, Program, give, missing_network, w
 
 TTL = 20
 """Seconds after which a primary that is silent has lost its place; Patroni takes no less."""
-_LOOP_WAIT = 3
-_RETRY_TIMEOUT = 5
+
+# These, HAPROXY, PGBOUNCER and RIGHTS are what docs/scale.md tells operators to write:
+# `harness/test_cluster.py` compares them.
+DCS = {
+    "ttl": TTL,
+    "loop_wait": 3,
+    "retry_timeout": 5,
+    "synchronous_mode": True,
+    "postgresql": {
+        "use_pg_rewind": True,
+        "parameters": {"max_connections": 200, "wal_log_hints": "on"},
+    },
+}
 
 START_SECONDS_MAX = 60.0
 FAILOVER_SECONDS_MAX = 30.0
@@ -192,7 +203,7 @@ class Cluster:
         self.primary.execute(
             f"CREATE DATABASE \"{name}\" OWNER {OWNER} ENCODING 'UTF8' TEMPLATE template0"
         )
-        self.primary.execute(*_RIGHTS, database=name)
+        self.primary.execute(*RIGHTS, database=name)
 
     def url(self, database: str, *, by: str = "hosts", user: str = SELLER) -> str:
         """Of the servers themselves (`hosts`), or of what leads to the primary: see `_WAYS`."""
@@ -294,16 +305,7 @@ class Cluster:
                     "connect_address": f"{host.address}:{_PATRONI_PORT}",
                 },
                 "bootstrap": {
-                    "dcs": {
-                        "ttl": TTL,
-                        "loop_wait": _LOOP_WAIT,
-                        "retry_timeout": _RETRY_TIMEOUT,
-                        "synchronous_mode": True,
-                        "postgresql": {
-                            "use_pg_rewind": True,
-                            "parameters": {"max_connections": 200, "wal_log_hints": "on"},
-                        },
-                    },
+                    "dcs": DCS,
                     "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}],
                 },
                 "postgresql": {
@@ -337,7 +339,7 @@ class Cluster:
             f"    server {host.name} {host.address}:{_POSTGRES_PORT} check port {_PATRONI_PORT}"
             for host in (node.host for node in self.nodes)
         )
-        text = _HAPROXY.format(
+        text = HAPROXY.format(
             address=self.proxy.address,
             port=_POSTGRES_PORT,
             keeping_port=_KEEPING_PORT,
@@ -352,7 +354,7 @@ class Cluster:
         folder = self.pooler.folder
         users = "".join(f'"{user}" "{PASSWORD}"\n' for user in (OWNER, SELLER))
         give(_written(folder / "users.txt", users))
-        text = _PGBOUNCER.format(
+        text = PGBOUNCER.format(
             server=self.proxy.address,
             address=self.pooler.address,
             port=_POSTGRES_PORT,
@@ -384,7 +386,7 @@ _WAYS = {
 
 
 # Tables that a later migration makes are theirs, too: whoever migrates is their owner.
-_RIGHTS = (
+RIGHTS = (
     f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} "
     f"GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {SELLER}",
     f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} GRANT USAGE ON SEQUENCES TO {SELLER}",
@@ -393,7 +395,7 @@ _RIGHTS = (
 # Patroni says at /primary who is the one. A server that has lost its place is left after three
 # checks, and the sessions to it are ended: else whoever holds one would stay there. There are no
 # retries: HAProxy would wait a second before each, and the shop comes again by itself.
-_HAPROXY = """
+HAPROXY = """
 global
     maxconn 500
 defaults
@@ -416,7 +418,7 @@ listen keeping
 """
 
 # A server that refused is tried again at once: by itself PgBouncer waits 15 seconds.
-_PGBOUNCER = """
+PGBOUNCER = """
 [databases]
 * = host={server} port={port}
 [pgbouncer]

@@ -20,6 +20,12 @@ async def first_placed_after(load: Load, moment: float, *, within: float) -> flo
     return next(at for at in load.placed_at if at > moment)
 
 
+def longest_pause(load: Load) -> float:
+    """Seconds without an order."""
+    pairs = zip(load.placed_at, load.placed_at[1:], strict=False)
+    return max(later - earlier for earlier, later in pairs)
+
+
 async def check(load: Load, shop: Deployment, products: list[int]) -> None:
     """Only 503 was said meanwhile, all that was answered is there, and each order is there once.
 

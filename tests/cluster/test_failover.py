@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cluster.cluster import FAILOVER_SECONDS_MAX, Cluster, Node
-from tests.cluster.outages import BUYERS, PAUSE, check, first_placed_after
-from tests.concurrency.deployment import Deployment
+from tests.cluster.cluster import FAILOVER_SECONDS_MAX, TTL, Cluster, Node
+from tests.cluster.outages import BUYERS, PAUSE, by, check, first_placed_after, longest_pause
+from tests.concurrency.deployment import Deployment, until
 from tests.concurrency.load import loaded
 
 BACK_SECONDS_MAX = 10.0
@@ -55,9 +55,27 @@ async def test_a_switchover_costs_three_seconds_at_most(
         await asyncio.to_thread(cluster.switch_over)
         await load.has_placed(50)
     assert await asyncio.to_thread(lambda: cluster.primary) is cluster.other(before)
-    without = max(
-        later - earlier for earlier, later in zip(load.placed_at, load.placed_at[1:], strict=False)
-    )
+    without = longest_pause(load)
     measured.append(f"switchover, by {way}: {without:.1f} s without an order")
     await check(load, shop, products)
     assert without < SWITCHOVER_SECONDS_MAX
+
+
+@by("hosts")
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_lost_standby_is_waited_for_until_patroni_has_noticed(
+    cluster: Cluster, shop: Deployment, fault: str, measured: list[str]
+) -> None:
+    products = await shop.given_products(8, stock=1_000_000)
+    primary = await asyncio.to_thread(lambda: cluster.primary)
+    async with loaded(shop, products, buyers=BUYERS, pause=PAUSE) as load:
+        await load.has_placed(50)
+        began = time.monotonic()
+        await asyncio.to_thread(FAULTS[fault], cluster.other(primary))
+        await until(lambda: time.monotonic() > began + TTL, within=FAILOVER_SECONDS_MAX)
+        await load.has_placed(50)
+    without = longest_pause(load)
+    measured.append(f"standby {fault}: {without:.1f} s without an order")
+    assert without < FAILOVER_SECONDS_MAX
+    assert await asyncio.to_thread(lambda: cluster.primary) is primary
+    await check(load, shop, products)
