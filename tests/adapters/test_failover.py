@@ -13,6 +13,7 @@ from shop.domain.errors import OutcomeUnknown, StoreUnavailable
 from shop.domain.ports import UnitOfWork
 from tests.addresses import Address, address
 from tests.builders import product
+from tests.concurrency.deployment import until
 from tests.entrypoints.api import container_for, opened_api, order_of, placed, problem, settings_for
 from tests.postgresql import PostgresServer, running_postgresql
 from tests.stores import Store, migrate, sql_store
@@ -154,6 +155,13 @@ async def test_a_primary_that_holds_a_commit_up_is_left_for_another(
         await write(store)
         assert not before & await pids(store, 3)
         assert (first.taken, door.taken) == (3, 3)
+        # When the COMMIT ends at last, it has nothing to say about the new connections.
+        after = await pids(store, 3)
+        lonely.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        )
+        await until(lambda: not store.sql.abandoned, within=BACK_SECONDS_MAX)
+        assert await pids(store, 3) == after
 
 
 async def test_it_is_left_as_soon_as_another_takes_changes_and_asked_meanwhile(

@@ -2,19 +2,28 @@
 
 import time
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Dialect, event
+from sqlalchemy import Dialect, PoolProxiedConnection, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 # Of what SQLAlchemy keeps for each connection.
-_GENERATION = "shop_generation"
 _HOST = "shop_host"
-_OPENED_AT = "shop_opened_at"
+_OPENED = "shop_opened"
 
 DOUBT_SECONDS = 2.0
 """How long a connection is used to a host that holds a COMMIT up, before others are asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Of a connection: with which generation, to which host of the URL, and when, in seconds."""
+
+    generation: int
+    host: int
+    at: float
 
 
 class Servers:
@@ -40,24 +49,23 @@ class Servers:
         event.listen(engine.sync_engine, "connect", self._note)
         event.listen(engine.sync_engine, "checkout", self._replace)
 
-    def end(self, generation: int) -> None:
-        """One of it has failed for a reason that concerns the others, too."""
-        if generation == self._generation:
+    def end(self, opened: Opened) -> None:
+        """A connection has failed for a reason that concerns the others of its generation, too."""
+        if opened.generation == self._generation:
             self._generation += 1
 
-    def commit_is_held(self, info: dict[Any, Any]) -> None:
+    def commit_is_held(self, opened: Opened) -> None:
         """A COMMIT of this connection takes too long, until `commit_has_ended`."""
-        self._held[info[_HOST]] += 1
-        self.end(info[_GENERATION])
+        self._held[opened.host] += 1
+        self.end(opened)
 
-    def commit_has_ended(self, info: dict[Any, Any]) -> None:
-        self._held[info[_HOST]] -= 1
+    def commit_has_ended(self, opened: Opened) -> None:
+        self._held[opened.host] -= 1
 
-    def is_current(self, info: dict[Any, Any]) -> bool:
-        """Whether a connection, by what is kept for it, need not be replaced."""
-        is_in_doubt = self._held[info[_HOST]] > 0
-        return info[_GENERATION] == self._generation and not (
-            is_in_doubt and time.monotonic() > info[_OPENED_AT] + DOUBT_SECONDS
+    def is_current(self, opened: Opened) -> bool:
+        """Whether such a connection need not be replaced."""
+        return opened.generation == self._generation and not (
+            self._held.get(opened.host) and time.monotonic() > opened.at + DOUBT_SECONDS
         )
 
     def _connect(
@@ -88,8 +96,7 @@ class Servers:
         raise failure
 
     def _note(self, _connection: object, record: Any) -> None:
-        record.info[_GENERATION] = self._generation
-        record.info[_OPENED_AT] = time.monotonic()
+        record.info[_OPENED] = Opened(self._generation, record.info[_HOST], time.monotonic())
 
     def _replace(self, connection: Any, record: Any, _proxy: object) -> None:
         """Make the pool connect anew instead of giving out a connection that is over.
@@ -97,7 +104,7 @@ class Servers:
         The driver knows without asking the server whether it has hung up.
         """
         driver = connection.driver_connection
-        if not self.is_current(record.info):
+        if not self.is_current(record.info[_OPENED]):
             # At once: taking leave of a server that is silent takes seconds.
             driver.terminate()
         if driver.is_closed():
@@ -118,7 +125,7 @@ def _commit(connection: Any, _record: object) -> None:
     connection.run_async(lambda driver: driver.execute("COMMIT"))
 
 
-def generation_of(info: dict[Any, Any]) -> int:
-    """Of a connection, by what is kept for it; 0 of SQLite."""
-    generation: int = info.get(_GENERATION, 0)
-    return generation
+def opened_of(connection: PoolProxiedConnection) -> Opened | None:
+    """None of SQLite."""
+    opened: Opened | None = connection.info.get(_OPENED)
+    return opened

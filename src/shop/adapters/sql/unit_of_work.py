@@ -174,9 +174,10 @@ class SqlUnitOfWork(UnitOfWork):
 
     def _leave_server(self, commit: "asyncio.Task[None]", lent: PooledConnection) -> None:
         """For others, where there are some, for as long as it holds this COMMIT up."""
-        if (servers := self._engines.servers) is not None:
-            servers.commit_is_held(lent.info)
-            commit.add_done_callback(lambda _: servers.commit_has_ended(lent.info))
+        servers, opened = self._engines.servers, lent.opened
+        if servers is not None and opened is not None:
+            servers.commit_is_held(opened)
+            commit.add_done_callback(lambda _: servers.commit_has_ended(opened))
 
     async def _roll_back(self) -> None:
         # Nothing was committed either way; what failed before is what matters.
