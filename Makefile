@@ -150,6 +150,13 @@ test-browser: venv ## Run the tests of the docs page in a real browser (Debian: 
 pictures: venv ## Take the pictures of the docs page in docs/images anew, with that browser
 	$(TEST_BROWSER) tests/browser/test_pictures.py --pictures
 
+# Not in `make test`: it needs root and Debian's packages. Where something is missing it says so. The
+# network that it is started in has nothing of this machine's, and goes with it.
+.PHONY: test-cluster
+test-cluster: venv ## Run the shop over Patroni, etcd, HAProxy and PgBouncer, and take one after the other away (root; 20 minutes)
+	@network=$$(unshare --net true 2>/dev/null && echo "unshare --net" || true); \
+	PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE= $$network $(BIN)/pytest -rfEs -o faulthandler_timeout=0 $(or $(TESTS),tests/cluster)
+
 .PHONY: guards
 guards: venv ## Take out one guard after the other, and report those that no test misses (about an hour)
 	$(BIN)/python -m tests.guards $(GUARD)

@@ -9,10 +9,11 @@ import asyncpg
 import pytest
 
 from shop.adapters.sql.engine import DatabaseOptions
-from shop.domain.errors import StoreUnavailable
+from shop.domain.errors import OutcomeUnknown, StoreUnavailable
 from shop.domain.ports import UnitOfWork
 from tests.addresses import Address, address
 from tests.builders import product
+from tests.concurrency.deployment import until
 from tests.entrypoints.api import container_for, opened_api, order_of, placed, problem, settings_for
 from tests.postgresql import PostgresServer, running_postgresql
 from tests.stores import Store, migrate, sql_store
@@ -130,6 +131,61 @@ async def test_a_statement_that_took_too_long_ends_no_session(
         with pytest.raises(StoreUnavailable):
             await ask(store, "SELECT pg_sleep(5)")
         assert await pids(store, 3) == before
+
+
+@pytest.fixture(scope="module")
+def lonely() -> Iterator[PostgresServer]:
+    """It has lost its place and does not know: no standby follows it, and each COMMIT waits."""
+    with running_postgresql(synchronous_commit="on") as server:
+        migrate(server.create_database("shop"))
+        server.execute("ALTER SYSTEM SET synchronous_standby_names = 'gone'")
+        server.execute("SELECT pg_reload_conf()")
+        yield server
+
+
+async def test_a_primary_that_holds_a_commit_up_is_left_for_another(
+    door: Address, primary: PostgresServer, lonely: PostgresServer
+) -> None:
+    door.leads_to = primary
+    quick = DatabaseOptions(statement_timeout=0.5)
+    async with address(lonely) as first, sql_store(url_of(first, door), quick) as store:
+        before = await pids(store, 3)
+        with pytest.raises(OutcomeUnknown):
+            await write(store)
+        await write(store)
+        assert not before & await pids(store, 3)
+        assert (first.taken, door.taken) == (3, 3)
+        # When the COMMIT ends at last, it has nothing to say about the new connections.
+        after = await pids(store, 3)
+        lonely.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        )
+        await until(lambda: not store.sql.abandoned, within=BACK_SECONDS_MAX)
+        assert await pids(store, 3) == after
+
+
+async def test_it_is_left_as_soon_as_another_takes_changes_and_asked_meanwhile(
+    door: Address, primary: PostgresServer, standby: PostgresServer, lonely: PostgresServer
+) -> None:
+    """What it is asked need not be held up itself, as reads are not."""
+    door.leads_to = standby
+    quick = DatabaseOptions(statement_timeout=0.5)
+    started = "SELECT pg_postmaster_start_time()"
+    async with address(lonely) as first, sql_store(url_of(first, door), quick) as store:
+        with pytest.raises(OutcomeUnknown):
+            await write(store)
+        of_lonely = await ask(store, started)
+        assert await ask(store, started, read_only=True) == of_lonely
+        door.leads_to = primary
+        # Each within the seconds of doubt, and some more.
+        for read_only in (True, False):
+            for _ in range(40):
+                if await ask(store, started, read_only=read_only) != of_lonely:
+                    break
+                await asyncio.sleep(0.1)
+            else:
+                pytest.fail("it is still asked")
+        await write(store)
 
 
 async def test_a_silent_host_costs_its_own_time_and_then_no_more(

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -24,8 +25,12 @@ class Load:
 
     sent: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     """The bodies."""
+    tokens: dict[UUID, str] = field(default_factory=dict, repr=False)
+    """Of who sent them."""
     placed: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     """The orders that were answered."""
+    placed_at: list[float] = field(default_factory=list)
+    """When, on the clock of `time.monotonic`."""
     refused: list[Answer] = field(default_factory=list)
     not_done: list[UUID] = field(default_factory=list)
     """Orders of refusals that leave no doubt."""
@@ -66,17 +71,21 @@ async def loaded(
     *,
     buyers: int = 16,
     persistent: bool = False,
+    pause: float = 0.01,
 ) -> AsyncIterator[Load]:
     """Buyers order as long as the block lasts.
 
-    One whose connection ends stops; a persistent one connects again and repeats the order.
+    One whose connection ends stops; a persistent one connects again and repeats the order. Who was
+    refused comes back after a pause, in seconds: sooner than `Retry-After` asks.
     """
     load = Load()
     dice = random.Random(1)  # noqa: S311
     with deployment.clients(buyers) as clients:
         async with asyncio.TaskGroup() as group:
             for client in clients:
-                group.create_task(_buy(client, load, product_ids, dice, persistent=persistent))
+                group.create_task(
+                    _buy(client, load, product_ids, dice, persistent=persistent, pause=pause)
+                )
             try:
                 yield load
             finally:
@@ -84,11 +93,18 @@ async def loaded(
 
 
 async def _buy(
-    client: Client, load: Load, product_ids: Sequence[int], dice: random.Random, *, persistent: bool
+    client: Client,
+    load: Load,
+    product_ids: Sequence[int],
+    dice: random.Random,
+    *,
+    persistent: bool,
+    pause: float,
 ) -> None:
     while not load.stopping:
         order_id = uuid4()
         products = dice.sample(product_ids, dice.randint(1, min(3, len(product_ids))))
+        load.tokens[order_id] = client.token
         load.sent[order_id] = basket(*((product, dice.randint(1, 2)) for product in products))
         answer = None
         while answer is None:
@@ -102,12 +118,12 @@ async def _buy(
         load.slowest = max(load.slowest, answer.seconds)
         if answer.status in (200, 201):
             load.placed[order_id] = answer.body
+            load.placed_at.append(time.monotonic())
         else:
             load.refused.append(answer)
             if answer.code != "outcome_unknown":
                 load.not_done.append(order_id)
-            # As `Retry-After` asks, but for a shorter time.
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(pause)
 
 
 # --- through a balancer ---

@@ -2,21 +2,18 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 import rich_click as click
-from click.testing import CliRunner
 
 from shop.adapters.sql import schema
 from shop.entrypoints.cli.main import main
-from tests.concurrency.deployment import Database, Deployment, basket, deployed, order_path
+from tests.concurrency.commands import commands_of_operators, run_command, watched
+from tests.concurrency.deployment import Database, Deployment, basket, deployed
 from tests.concurrency.load import loaded
-from tests.concurrency.servers import environment
-from tests.concurrency.wire import Client
 from tests.pgbouncer import PROGRAM, running_pgbouncer
 from tests.postgresql import TEMPLATE, PostgresServer
 
@@ -73,61 +70,17 @@ async def test_everything_works_through_pgbouncer_under_load(
     migrations = tmp_path / "migrations"
     shutil.copytree(schema.MIGRATIONS, migrations)
     monkeypatch.setattr(schema, "MIGRATIONS", migrations)
-    commands = _commands(kept, dropped)
+    commands = commands_of_operators(kept, dropped)
     assert {_path_of(command) for command in commands} == set(_all_commands()) - ELSEWHERE
-    async with loaded(bounced, products) as load, _watched(bounced, kept):
+    async with loaded(bounced, products) as load, watched(bounced, kept):
         await load.has_placed(100)
         for command in commands:
-            await asyncio.to_thread(_run, command, through)
+            await asyncio.to_thread(run_command, command, through, database_pgbouncer="true")
         await load.has_placed(100)
     assert not load.refused
     assert not load.cut_off
     await load.check(bounced, products)
     await bounced.verify_stock()
-
-
-def _commands(kept: str, dropped: str) -> list[str]:
-    return [
-        "migrate",
-        "migrate",
-        "makemigrations -m nothing",
-        "demo",
-        "create-user ann --password-stdin",
-        "set-password ann --password-stdin",
-        "set-role ann staff",
-        "disable-user ann",
-        "enable-user ann",
-        "list-users",
-        "purge-sessions",
-        "add-products --count 20",
-        "products list --search a",
-        "products create NEW --name New --price 1.00 --stock 3",
-        "products change NEW --price 2.00",
-        "stock adjust NEW --delta 2 --reason restock",
-        "stock history NEW",
-        "stock verify",
-        "products archive NEW",
-        "products restore new",
-        "orders cancel-unpaid --older-than 99d",
-        "orders list",
-        f"orders show {kept}",
-        f"orders pay {kept}",
-        f"orders ship {kept}",
-        f"orders deliver {kept}",
-        f"orders return {kept}",
-        f"orders history {kept}",
-        f"orders cancel {dropped}",
-    ]
-
-
-def _run(command: str, database_url: str) -> None:
-    result = CliRunner().invoke(
-        main,
-        command.split(),
-        input="correct horse battery\n",
-        env=environment(database_url, {"SHOP_DATABASE_PGBOUNCER": "true"}),
-    )
-    assert result.exit_code == 0, f"{command}: {result.output}"
 
 
 def _all_commands(group: click.Group = main, path: str = "") -> Iterator[str]:
@@ -142,27 +95,3 @@ def _path_of(command: str) -> str:
     """The command without what is said to it."""
     words = command.split()
     return " ".join(words[:2] if words[0] in {"products", "orders", "stock"} else words[:1])
-
-
-@asynccontextmanager
-async def _watched(deployment: Deployment, order_id: str) -> AsyncIterator[None]:
-    """Readiness and reads are asked for again and again, and answered, as long as the block."""
-    is_over = asyncio.Event()
-
-    async def ask(client: Client, *paths: str) -> None:
-        while not is_over.is_set():
-            for path in paths:
-                answer = await client.get(path)
-                assert answer.status == 200, (path, answer)
-
-    with deployment.clients(4, deployment.staff) as clients:
-        async with asyncio.TaskGroup() as group:
-            for client in clients[:2]:
-                group.create_task(ask(client, "/health/ready"))
-            for client in clients[2:]:
-                lists = ["/api/products/", "/api/products/?search=t", "/api/orders/"]
-                group.create_task(ask(client, *lists, order_path(order_id)))
-            try:
-                yield
-            finally:
-                is_over.set()

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from shop.adapters.sql.drivers import Driver
-from shop.adapters.sql.servers import Servers, generation_of
+from shop.adapters.sql.servers import Servers, opened_of
 
 
 class PooledConnection:
@@ -18,7 +18,7 @@ class PooledConnection:
     def __init__(self, engine: AsyncEngine, pooled: PoolProxiedConnection) -> None:
         self.engine = engine
         self._pooled = pooled
-        self._generation = generation_of(pooled)
+        self.opened = opened_of(pooled)
         self._core: AsyncConnection | None = None
         self._is_detached = False
 
@@ -49,9 +49,9 @@ class PooledConnection:
     def is_current(self, servers: Servers | None) -> bool:
         """Whether it is what the pool would give out; see `Servers`."""
         driver = self.driver
-        if isinstance(driver, aiosqlite.Connection) or servers is None:
+        if isinstance(driver, aiosqlite.Connection) or servers is None or self.opened is None:
             return True
-        return servers.is_current(self._generation) and not driver.is_closed()
+        return servers.is_current(self.opened) and not driver.is_closed()
 
     def detach(self) -> None:
         """Let the pool have another in its place; this one is closed when it is given back."""
@@ -60,7 +60,8 @@ class PooledConnection:
 
     def end_generation(self, servers: Servers) -> None:
         """It failed, and those that were opened before will; see `Servers`."""
-        servers.end(self._generation)
+        if self.opened is not None:
+            servers.end(self.opened)
         self.terminate()
 
     def terminate(self) -> None:

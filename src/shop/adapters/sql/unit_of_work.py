@@ -137,6 +137,7 @@ class SqlUnitOfWork(UnitOfWork):
             raise asyncio.CancelledError(IN_COMMIT) from None
         if not done:
             self._abandon(commit, lent)
+            self._leave_server(commit, lent)
             raise OutcomeUnknown
         commit.result()
 
@@ -170,6 +171,13 @@ class SqlUnitOfWork(UnitOfWork):
                 logger.warning("commit.failed_unheard", error=str(error))
 
         commit.add_done_callback(ended)
+
+    def _leave_server(self, commit: "asyncio.Task[None]", lent: PooledConnection) -> None:
+        """For others, where there are some, for as long as it holds this COMMIT up."""
+        servers, opened = self._engines.servers, lent.opened
+        if servers is not None and opened is not None:
+            servers.commit_is_held(opened)
+            commit.add_done_callback(lambda _: servers.commit_has_ended(opened))
 
     async def _roll_back(self) -> None:
         # Nothing was committed either way; what failed before is what matters.
