@@ -21,7 +21,7 @@ from shop.domain.errors import (
 )
 from shop.domain.orders import (
     GIVEN_BACK,
-    KEYED_ID_VERSION,
+    KEPT_ID_VERSION,
     LINES_MAX,
     OWNER_TRANSITIONS,
     QUANTITY_MAX,
@@ -337,7 +337,7 @@ def test_user_and_key_do_not_run_into_each_other() -> None:
 @pytest.mark.parametrize("key", ["", "k", "x" * 255, "ключ"])
 def test_a_keyed_id_says_that_it_is_one(key: str) -> None:
     keyed = keyed_order_id(1, key)
-    assert (keyed.version, keyed.variant) == (KEYED_ID_VERSION, RFC_4122)
+    assert (keyed.version, keyed.variant) == (KEPT_ID_VERSION, RFC_4122)
     assert UUID(str(keyed)) == keyed
 
 
