@@ -36,6 +36,8 @@ def set_up(text: str) -> None:
             "tests.djangoshop.products",
             "tests.djangoshop.orders",
         ],
+        # All tables at once, as their models are.
+        MIGRATION_MODULES={"auth": None, "contenttypes": None},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         USE_TZ=True,
         TIME_ZONE="Europe/Berlin",
@@ -49,8 +51,10 @@ def set_up(text: str) -> None:
     )
     django.setup()
     from django.core.management import call_command  # type: ignore[import-untyped]
+    from django.db import connection  # type: ignore[import-untyped]
 
-    call_command("migrate", run_syncdb=True, verbosity=0)
+    if not connection.introspection.table_names():
+        call_command("migrate", run_syncdb=True, verbosity=0)
 
 
 def add_users(rows: Iterable[dict[str, Any]]) -> None:
@@ -152,7 +156,7 @@ def add_many(*, users: int, products: int, orders: int, seed: int = 1, password:
 
 def main() -> None:
     set_up(sys.argv[1])
-    from django.db import transaction  # type: ignore[import-untyped]
+    from django.db import transaction
 
     rows = json.load(sys.stdin)
     with transaction.atomic():

@@ -34,6 +34,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.types import NullType
 
 from shop.adapters.sql.errors import driver_error
+from shop.adapters.sql.files import is_there
 from shop.adapters.sql.rows import read_rows
 from shop.adapters.sql.urls import WrongUrl, parse_url, place_of, split_options, sqlite_file
 from shop.domain.errors import OldShopUnreadable
@@ -77,9 +78,10 @@ def django_url(text: str) -> URL:
 @asynccontextmanager
 async def opened_django(url: URL, names: DjangoTables, zone: tzinfo) -> AsyncIterator["DjangoShop"]:
     """Times without a zone are of `zone`. Raises `OldShopUnreadable`."""
-    is_sqlite = url.get_backend_name() == "sqlite"
+    is_sqlite, place = url.get_backend_name() == "sqlite", place_of(url)
+    if is_sqlite and not is_there(sqlite_file(url)):
+        raise OldShopUnreadable(f"There is no database {place}, from which to move a shop in.")
     engine = _sqlite_copy(url) if is_sqlite else _postgresql(url)
-    place = place_of(url)
     try:
         with _refusing(place):
             connection = await engine.connect()
@@ -362,4 +364,5 @@ def _refusing(place: str) -> Iterator[None]:
         yield
     except _FAILURES as error:
         reason = str(driver_error(error)).strip().rstrip(".") or type(error).__name__
-        raise OldShopUnreadable(f"The Django shop in {place} cannot be read: {reason}.") from error
+        # From nothing: what is caused by a driver's error is taken for trouble of this shop's own.
+        raise OldShopUnreadable(f"The Django shop in {place} cannot be read: {reason}.") from None
