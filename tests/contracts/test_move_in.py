@@ -184,6 +184,7 @@ async def test_whoever_has_another_password_there_is_signed_out_here(
     await move(shop, old)
     anna = Caller(user_id=1, role=Role.CUSTOMER)
     assert (await shop.list_sessions(caller=anna, window=Window(limit=10))).items == []
+    assert ("user.moved_again", {"user": 1}) in shop.audit.events
 
 
 async def test_stock_that_was_counted_anew_there_comes(

@@ -398,21 +398,15 @@ class ProductChanged(PreconditionFailed):
         super().__init__("The product was changed in the meantime; read it again and decide anew.")
 
 
-# --- moving in ---
+# --- moving in, at the command line alone: no client is told of these ---
 
 
 class OldShopUnreadable(Unavailable):
     """The database of the shop that is to be moved in is not there, or not as it should be."""
 
-    code = "old_shop_unreadable"
-    title = "The old shop cannot be read"
-
 
 class ShopInUse(Conflict):
     """A shop has users or products of its own, and another one's cannot have their ids as well."""
-
-    code = "shop_in_use"
-    title = "The shop is in use"
 
     def __init__(self) -> None:
         super().__init__(
@@ -422,9 +416,6 @@ class ShopInUse(Conflict):
 
 
 class MoveUnderWay(Conflict):
-    code = "move_under_way"
-    title = "A move is under way"
-
     def __init__(self) -> None:
         super().__init__("Another process is moving a shop in; try again when it is done.")
 

@@ -308,6 +308,7 @@ class _Move:
         for user in changed:
             # Whoever signed in by the old password, or in the old role, does so anew.
             await uow.sessions.end_all(user.id, self.at)
+            uow.record(Event(name="user.moved_again", about={"user": user.id}))
         await uow.commit()
 
     # --- products ---
