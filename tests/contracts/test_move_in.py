@@ -346,6 +346,26 @@ async def test_names_that_clash_are_kept_and_sign_in_as_they_are_spelt(
         assert signed_in.caller.user_id == user_id
 
 
+async def test_names_may_go_from_one_user_to_another(shop: UseCases, old: FakeOldShop) -> None:
+    await move(shop, old)
+    old.user(1, "anne")
+    old.user(9, "anna", password_hash="plain:of 9")
+    assert found(await move(shop, old)) == []
+    for name, password, user_id in [("anne", "secret", 1), ("anna", "of 9", 9)]:
+        assert (await shop.sign_in(username=name, password=password)).caller.user_id == user_id
+
+
+async def test_a_name_that_stays_here_is_nobody_elses(shop: UseCases, old: FakeOldShop) -> None:
+    await move(shop, old)
+    await shop.set_password(caller=OPERATOR, username="anna", password="given by an operator")
+    old.user(1, "anne")
+    old.user(9, "anna")
+    assert found(await move(shop, old)) == [
+        (Finding.USER_CHANGED_TWICE, 1),
+        (Finding.USERNAME_REPLACED, 9),
+    ]
+
+
 async def test_a_name_with_other_signs_still_signs_in(shop: UseCases, old: FakeOldShop) -> None:
     old.user(8, "carla berg")
     old.user(9, "carla!berg")
@@ -501,10 +521,10 @@ async def test_times_that_cannot_be_read_are_those_of_the_move(
 async def test_broken_off_after_any_step_it_goes_on(
     store: Store, shop: UseCases, old: FakeOldShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each run ends one step later than the one before; what is left comes to the same."""
+    """Each run ends some steps later than the one before; what is left comes to the same."""
     for size in ("USERS_PER_STEP", "PRODUCTS_PER_STEP", "ORDERS_PER_STEP"):
         monkeypatch.setattr(move_in, size, 1)
-    for number in range(1, 24):
+    for number in range(1, 22, 2):
         steps = shop.move_in(caller=OPERATOR, old=old, options=OPTIONS)
         async with aclosing(steps):
             for _ in range(number):

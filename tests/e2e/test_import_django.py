@@ -113,6 +113,7 @@ def test_a_shop_moves_in_and_its_clients_go_on(
 ) -> None:
     django_shop(old_url, **ROWS)
     report = tmp_path / "report.jsonl"
+    report.touch(0o644)
     done = import_django(old_url, new_url, "--report", str(report))
     assert done.returncode == 0, done.stderr
     assert "user 1: a column has no place here (email): left out." in done.stdout

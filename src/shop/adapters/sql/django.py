@@ -103,6 +103,11 @@ class DjangoShop(OldShop):
         self._tables = tables
         self._zone = zone
         self._place = place
+        # Said once: of most rows there is nothing else to look at.
+        self._rest_of_user = _others(tables.users, _USER)
+        self._rest_of_product = _others(tables.products, _PRODUCT)
+        self._rest_of_order = _others(tables.orders, _ORDER)
+        self._rest_of_item = _others(tables.items, _ITEM)
 
     async def count(self) -> OldCounts:
         tables = self._tables
@@ -127,7 +132,7 @@ class DjangoShop(OldShop):
                 is_active=bool(row["is_active"]),
                 is_staff=bool(row["is_staff"]),
                 created_at=self._time(row["date_joined"]),
-                rest=_rest(row, _USER),
+                rest=_rest(row, self._rest_of_user),
             )
             for row in rows
         ]
@@ -142,7 +147,7 @@ class DjangoShop(OldShop):
                 stock=_whole(row["stock"]),
                 created_at=self._time(row["created"]),
                 modified_at=self._time(row["modified"]),
-                rest=_rest(row, _PRODUCT),
+                rest=_rest(row, self._rest_of_product),
             )
             for row in rows
         ]
@@ -158,7 +163,7 @@ class DjangoShop(OldShop):
             .order_by(items.c.order_id, items.c.id)
         )
         of_orders = {
-            order_id: [*map(_item, group)]
+            order_id: [*map(self._item, group)]
             for order_id, group in groupby(await self._read(chosen), itemgetter("order_id"))
         }
         return [
@@ -169,7 +174,7 @@ class DjangoShop(OldShop):
                 created_at=self._time(row["created"]),
                 modified_at=self._time(row["modified"]),
                 items=of_orders.get(row["id"], []),
-                rest=_rest(row, _ORDER),
+                rest=_rest(row, self._rest_of_order),
             )
             for row in rows
         ]
@@ -181,7 +186,15 @@ class DjangoShop(OldShop):
             .join(orders, orders.c.id == items.c.order_id, isouter=True)
             .where(orders.c.id.is_(None))
         )
-        return [*map(_item, await self._read(strays))]
+        return [*map(self._item, await self._read(strays))]
+
+    def _item(self, row: RowMapping) -> OldItem:
+        return OldItem(
+            id=row["id"],
+            product_id=_whole(row["product_id"]),
+            quantity=_whole(row["quantity"]),
+            rest=_rest(row, self._rest_of_item),
+        )
 
     async def _read(self, statement: Select[Any]) -> Sequence[RowMapping]:
         with _refusing(self._place):
@@ -246,21 +259,16 @@ def _next(table: Table, after: int, limit: int) -> Select[Any]:
     return select(table).where(table.c.id > after).order_by(table.c.id).limit(limit)
 
 
-def _item(row: RowMapping) -> OldItem:
-    return OldItem(
-        id=row["id"],
-        product_id=_whole(row["product_id"]),
-        quantity=_whole(row["quantity"]),
-        rest=_rest(row, _ITEM),
-    )
+def _others(table: Table, moved: Sequence[str]) -> Sequence[str]:
+    return [column.key for column in table.columns if column.key not in moved]
 
 
-def _rest(row: RowMapping, moved: Sequence[str]) -> Mapping[str, str]:
-    """What has a value in other columns: empty texts, zeros and false ones are none."""
+def _rest(row: RowMapping, columns: Sequence[str]) -> Mapping[str, str]:
+    """What has a value in these columns: empty texts, zeros and false ones are none."""
     return {
         str(column): _shown(value)
-        for column, value in row.items()
-        if column not in moved and value not in (None, "", b"", 0)
+        for column in columns
+        if (value := row[column]) not in (None, "", b"", 0)
     }
 
 
@@ -278,6 +286,8 @@ def _text(value: object) -> str:
 
 
 def _whole(value: object) -> int | None:
+    if type(value) is int:
+        return value
     try:
         number = Decimal(str(value))
         is_whole = number.is_finite() and abs(number) < 2**63 and number == int(number)

@@ -71,6 +71,14 @@ class SqlMovingRepository(MovingRepository):
         alike: Collection[int],
         digests: Mapping[int, bytes],
     ) -> None:
+        if changed:
+            # First: a new user may have the name that one of these had.
+            await self._connection.execute(
+                update(_users)
+                .where(_users.c.id == bindparam("of_user"))
+                .values({name: bindparam(name) for name in _changing(changed[0], alike)}),
+                [{"of_user": user.id, **_changing(user, alike)} for user in changed],
+            )
         if new:
             rows = [
                 {"id": user.id, "created_at": user.created_at, **_changing(user, alike)}
@@ -78,13 +86,6 @@ class SqlMovingRepository(MovingRepository):
             ]
             await self._connection.execute(insert(_users), rows)
             await self._skip_ids(_users, max(user.id for user in new))
-        if changed:
-            await self._connection.execute(
-                update(_users)
-                .where(_users.c.id == bindparam("of_user"))
-                .values({name: bindparam(name) for name in _changing(changed[0], alike)}),
-                [{"of_user": user.id, **_changing(user, alike)} for user in changed],
-            )
         await self._upsert(
             _moved_users,
             [{"user_id": user_id, "digest": digest} for user_id, digest in digests.items()],

@@ -7,13 +7,14 @@ What was changed here since is never overwritten.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from shop.domain.errors import MoveUnderWay, ShopInUse, WriteConflict
+from shop.domain.errors import MoveUnderWay, ShopError, ShopInUse, WriteConflict
 from shop.domain.events import Event
 from shop.domain.moving import (
     Finding,
@@ -223,9 +224,11 @@ class _Move:
     async def end(self) -> None:
         if self.options.dry_run:
             return
-        async with self.use_case.unit_of_work() as uow:
-            await uow.leases.release(LEASE, holder=self.holder)
-            await uow.commit()
+        # It expires by itself, and what ended the move is what is to be told.
+        with suppress(ShopError):
+            async with self.use_case.unit_of_work() as uow:
+                await uow.leases.release(LEASE, holder=self.holder)
+                await uow.commit()
 
     def _reading(self) -> UnitOfWork:
         return self.use_case.unit_of_work(read_only=True, caller=self.caller)
@@ -278,6 +281,7 @@ class _Move:
                 elif user_digest(here[user.id]) == mark:
                     changed.append(user)
                 else:
+                    names.add(here[user.id])
                     notices.append(Notice(finding=Finding.USER_CHANGED_TWICE, id=user.id))
                     continue
                 digests[user.id] = digest
@@ -589,11 +593,16 @@ class _Names:
 
     def __init__(self, users: Sequence[User]) -> None:
         self._by_key: dict[str, dict[int, User]] = {}
+        self._keys: dict[int, str] = {}
         for user in users:
             self.add(user)
 
     def add(self, user: User) -> None:
-        self._by_key.setdefault(folded(user.username), {})[user.id] = user
+        """In the place of the name that the user had."""
+        key = folded(user.username)
+        self._by_key.get(self._keys.get(user.id, key), {}).pop(user.id, None)
+        self._by_key.setdefault(key, {})[user.id] = user
+        self._keys[user.id] = key
 
     def alike(self, user: User) -> list[User]:
         """Others whose names fold to the same."""

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -25,12 +26,15 @@ RANGES_SHOWN_MAX = 20
 _TABLES = DjangoTables()
 
 
-class _Zone(click.ParamType[ZoneInfo]):
+class _Zone(click.ParamType[tzinfo]):
     name = "zone"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> ZoneInfo:
+    ) -> tzinfo:
+        if value == "UTC":
+            # For which a host need not know the others.
+            return UTC
         try:
             return ZoneInfo(str(value))
         except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -82,7 +86,7 @@ async def import_django(
     report: Path | None,
     status: str,
     sku_prefix: str,
-    time_zone: ZoneInfo,
+    time_zone: tzinfo,
     users_table: str,
     products_table: str,
     orders_table: str,
@@ -130,6 +134,8 @@ def _report_to(path: Path | None) -> Iterator[Callable[[Notice], None]]:
         return
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # One that is there already may be others' as well.
+        os.fchmod(descriptor, 0o600)
     except OSError as error:
         raise click.ClickException(f"{path} cannot be written ({error.strerror}).") from error
     with os.fdopen(descriptor, "wb") as file:
