@@ -433,6 +433,9 @@ async def test_orders_that_cannot_be_moved_are_told_by_id(shop: UseCases, old: F
         (Finding.ITEM_QUANTITY, 18),
         (Finding.ITEM_STRAY, 50),
     ]
+    values = {notice.id: notice.value for step in steps for notice in step.notices}
+    assert values[20] == "code 000000000020, user 1: nothing"
+    assert values[24] == "code 000000000024, user 1: 1 of product 3, 1 of product 99"
     moved = await shop.read_order(caller=OPERATOR, order_id=moved_order_id(26))
     assert [line.quantity for line in moved.lines] == [1_000_000]
     assert await shop.differences() == []

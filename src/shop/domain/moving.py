@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from enum import Enum, StrEnum
+from enum import Enum, StrEnum, unique
 from uuid import UUID
 
 from shop.domain.errors import InvalidField
@@ -117,6 +117,7 @@ class Kind(StrEnum):
     ITEM = "item"
 
 
+@unique
 class Finding(Enum):
     """What is to be told of a row, what was done, and whether somebody has to decide about it."""
 
@@ -409,6 +410,12 @@ def refusal_of(
     if any(_fits(item) and item.product_id not in products for item in old.items):
         return Finding.ORDER_PRODUCT
     return None if wanted_by(old) else Finding.ORDER_EMPTY
+
+
+def described(old: OldOrder) -> str:
+    """What stays behind of an order that cannot be moved."""
+    items = ", ".join(f"{item.quantity} of product {item.product_id}" for item in old.items)
+    return f"code {old.code}, user {old.user_id}: {items or 'nothing'}"
 
 
 def code_of(old: OldOrder) -> str | None:

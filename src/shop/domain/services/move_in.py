@@ -25,6 +25,7 @@ from shop.domain.moving import (
     OldProduct,
     OldUser,
     code_of,
+    described,
     is_id,
     merged,
     moved_order_ids,
@@ -502,7 +503,7 @@ class _Move:
             digest = known.get(moved_order_id(row.id)) if is_id(row.id) else None
             refusal = refusal_of(row, users=users, products=products) if digest is None else None
             if refusal is not None:
-                yield Notice(finding=refusal, id=row.id)
+                yield Notice(finding=refusal, id=row.id, value=described(row))
                 continue
             yield from notices_of(row)
             if digest is not None and digest != order_digest(row):
