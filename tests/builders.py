@@ -58,6 +58,9 @@ class PlainHasher(PasswordHasher):
     def is_outdated(self, password_hash: str) -> bool:
         return password_hash.startswith("old:")
 
+    def is_readable(self, password_hash: str) -> bool:
+        return password_hash.startswith(("plain:", "old:"))
+
 
 def order_id(number: int) -> UUID:
     """Order ids that sort by their number, of version 7 as the real ones."""

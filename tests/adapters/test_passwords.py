@@ -122,6 +122,30 @@ async def test_hashes_that_django_made_fit_and_are_outdated(
     assert hasher.is_outdated(hashed)
 
 
+@pytest.mark.parametrize("hashed", [hashed for _, hashed in DJANGO_HASHES])
+def test_hashes_that_django_made_are_readable(hasher: Argon2Hasher, hashed: str) -> None:
+    assert hasher.is_readable(hashed)
+
+
+async def test_its_own_hashes_are_readable(hasher: Argon2Hasher) -> None:
+    assert hasher.is_readable(await hasher.hash(PASSWORD))
+
+
+@pytest.mark.parametrize(
+    "hashed",
+    [
+        "pbkdf2_sha256$10000001$salt$hZ3mzLwUeqXNxE9YVJwH2BMO2kSZgBu7DIcDOdnGsTU=",
+        f"scrypt$2097152$salt$8$1${'A' * 86}==",
+        f"scrypt$16384$salt$8$65${'A' * 86}==",
+        "argon2$argon2id$v=19$m=2097152,t=2,p=8$ZEgzU1c2OGF1SEEyT21acUYyNEhzWg$gxE7IBWOVzqWW+5xvSM",
+        "argon2$argon2id$v=19$m=1024,t=101,p=8$ZEgzU1c2OGF1SEEyT21acUYyNEhzWg$gxE7IBWOVzqWW+5xvSM",
+        f"pbkdf2_sha256$1000${'s' * 255}$hZ3mzLwUeqXNxE9YVJwH2BMO2kSZgBu7DIcDOdnGsTU=",
+    ],
+)
+def test_a_hash_that_would_take_for_ever_is_unreadable(hasher: Argon2Hasher, hashed: str) -> None:
+    assert not hasher.is_readable(hashed)
+
+
 async def test_only_hashes_of_another_kind_or_cost_are_outdated(hasher: Argon2Hasher) -> None:
     assert not hasher.is_outdated(await hasher.hash(PASSWORD))
     weaker = Argon2(time_cost=1, memory_cost=8, parallelism=1, type=Type.ID).hash(PASSWORD)
@@ -130,23 +154,30 @@ async def test_only_hashes_of_another_kind_or_cost_are_outdated(hasher: Argon2Ha
         assert hasher.is_outdated(hashed)
 
 
-@pytest.mark.parametrize(
-    "hashed",
-    [
-        "!1INQHfd9QEQ9KHFLquJVNUr27bwktQBMUfzqC5K4",
-        "pbkdf2_sha1$1000000$9YotlsqNq00INNziX1KfWq$7IgbCXneUwWruS257rib/ckOyNI=",
-        "pbkdf2_sha256$x$salt$hash",
-        "pbkdf2_sha256$0$salt$hash",
-        "pbkdf2_sha256$1$salt",
-        "pbkdf2_sha256$1$salt$ключ",
-        "scrypt$15$salt$8$1$hash",
-        "scrypt$0$salt$8$1$hash",
-        "scrypt$2$salt$-8$1$hash",
-        "argon2$argon2id$broken",
-        "pbkdf2_sha256$99999999999999999999$salt$hash",
-        "md5$salt$hash",
-    ],
-)
+BROKEN = [
+    "!1INQHfd9QEQ9KHFLquJVNUr27bwktQBMUfzqC5K4",
+    "pbkdf2_sha1$1000000$9YotlsqNq00INNziX1KfWq$7IgbCXneUwWruS257rib/ckOyNI=",
+    "pbkdf2_sha256$x$salt$hash",
+    "pbkdf2_sha256$0$salt$hash",
+    "pbkdf2_sha256$1$salt",
+    "pbkdf2_sha256$1$salt$ключ",
+    "scrypt$15$salt$8$1$hash",
+    "scrypt$0$salt$8$1$hash",
+    "scrypt$2$salt$-8$1$hash",
+    "argon2$argon2id$broken",
+    "pbkdf2_sha256$99999999999999999999$salt$hash",
+    "md5$salt$hash",
+]
+
+
+@pytest.mark.parametrize("hashed", BROKEN)
+def test_a_hash_that_is_unusable_or_broken_is_not_readable(
+    hasher: Argon2Hasher, hashed: str
+) -> None:
+    assert not hasher.is_readable(hashed)
+
+
+@pytest.mark.parametrize("hashed", BROKEN)
 async def test_a_hash_that_is_unusable_or_broken_fits_nothing(
     hasher: Argon2Hasher, hashed: str
 ) -> None:

@@ -8,7 +8,7 @@ from uuid import RFC_4122
 import pytest
 
 from shop.adapters.system import new_id, new_order_code, new_refresh_token, utc_now
-from shop.domain.orders import KEYED_ID_VERSION
+from shop.domain.orders import KEPT_ID_VERSION
 
 
 def test_the_clock_tells_utc() -> None:
@@ -21,7 +21,7 @@ def test_ids_are_of_version_7_and_never_look_like_keyed_ones() -> None:
     assert len(ids) == 1000
     assert {id_.version for id_ in ids} == {7}
     assert {id_.variant for id_ in ids} == {RFC_4122}
-    assert KEYED_ID_VERSION != 7
+    assert KEPT_ID_VERSION != 7
 
 
 def test_an_id_carries_the_time_it_was_made() -> None:

@@ -1,5 +1,6 @@
 """Orders: what may be asked for, what counts as the same request, and where an order may go."""
 
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -21,8 +22,9 @@ from shop.domain.errors import (
 )
 from shop.domain.orders import (
     GIVEN_BACK,
-    KEYED_ID_VERSION,
+    KEPT_ID_VERSION,
     LINES_MAX,
+    MOVED_NUMBER_MAX,
     OWNER_TRANSITIONS,
     QUANTITY_MAX,
     TRANSITIONS,
@@ -31,6 +33,8 @@ from shop.domain.orders import (
     add_up,
     code_from,
     keyed_order_id,
+    moved_order_id,
+    moved_order_number,
     refusal_of,
 )
 from shop.domain.stock import Shelf
@@ -337,8 +341,46 @@ def test_user_and_key_do_not_run_into_each_other() -> None:
 @pytest.mark.parametrize("key", ["", "k", "x" * 255, "ключ"])
 def test_a_keyed_id_says_that_it_is_one(key: str) -> None:
     keyed = keyed_order_id(1, key)
-    assert (keyed.version, keyed.variant) == (KEYED_ID_VERSION, RFC_4122)
+    assert (keyed.version, keyed.variant) == (KEPT_ID_VERSION, RFC_4122)
     assert UUID(str(keyed)) == keyed
+
+
+@pytest.mark.parametrize("number", [1, 42, 2**31, MOVED_NUMBER_MAX])
+def test_a_moved_id_says_that_it_is_one_and_of_which_number(number: int) -> None:
+    moved = moved_order_id(number)
+    assert (moved.version, moved.variant) == (KEPT_ID_VERSION, RFC_4122)
+    assert moved.bytes[:6] == b"django"
+    assert UUID(str(moved)) == moved
+    assert moved_order_number(moved) == number
+
+
+def test_a_moved_id_never_changes() -> None:
+    assert moved_order_id(42) == UUID("646a616e-676f-8000-8000-00000000002a")
+
+
+def test_moved_ids_sort_by_their_numbers() -> None:
+    numbers = [1, 2, 255, 256, 2**32, MOVED_NUMBER_MAX]
+    assert sorted(map(moved_order_id, reversed(numbers))) == list(map(moved_order_id, numbers))
+
+
+@pytest.mark.parametrize("rest", [0, 1, 42, 2**80 - 1, MOVED_NUMBER_MAX])
+def test_no_key_stands_for_a_moved_id(monkeypatch: pytest.MonkeyPatch, rest: int) -> None:
+    """Not even where a digest begins as all moved ids do, of which one in 2^48 does."""
+    unlucky = (int.from_bytes(b"django") << 80 | rest).to_bytes(16) + bytes(16)
+
+    class Unlucky:
+        def digest(self) -> bytes:
+            return unlucky
+
+    monkeypatch.setattr(hashlib, "sha256", lambda _: Unlucky())
+    keyed = keyed_order_id(1, "k")
+    assert (keyed.version, keyed.variant) == (KEPT_ID_VERSION, RFC_4122)
+    assert keyed.bytes[:6] != b"django"
+
+
+def test_a_key_stands_for_the_id_that_it_always_stood_for() -> None:
+    """An order placed by an older release is found again by its key."""
+    assert keyed_order_id(7, "k") == UUID("6f6942a3-b961-87b1-ad88-1e8881eb37c4")
 
 
 def test_a_total_is_the_sum_of_the_lines() -> None:

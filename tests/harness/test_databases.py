@@ -12,6 +12,7 @@ import pytest
 from shop.adapters.sql.schema import SqlSchema
 from shop.domain.errors import WrongCredentials
 from shop.domain.keys import KeyedRequest
+from shop.domain.moving import MovedProduct
 from shop.domain.users import OPERATOR
 from tests.builders import PASSWORD, items
 from tests.databases import SIZE_MAX, Lender
@@ -75,6 +76,9 @@ async def trade(url: str) -> None:
         await shop.cancel_order(caller=alice, order_id=placed.order.id, key=once)
         async with store.unit_of_work() as uow:
             await uow.leases.take("purge", holder=uuid4(), lasting=timedelta(minutes=1))
+            await uow.moving.save_users([], [], alike=[], digests={alice.user_id: bytes(32)})
+            moved = MovedProduct(product_id=tea.id, digest=bytes(32), stock_there=0, stock=0)
+            await uow.moving.save_products([moved])
             await uow.commit()
         await shop.count_lists(caller=OPERATOR)
         await shop.sign_in(username="alice", password=PASSWORD)

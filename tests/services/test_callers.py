@@ -33,7 +33,7 @@ STAFF = """
 OPERATORS = """
     create_user set_password disable_user enable_user set_role list_users
     cancel_unpaid add_products verify_stock sample_stock repair_stock purge_sessions purge_attempts
-    purge_keys count_lists make_searchable count_stock record_differences
+    purge_keys count_lists make_searchable count_stock record_differences move_in
 """
 # No use cases of their own: the intake calls the first with what `place_order` asked for, shared
 # reads the next two with what many want to see, the metrics tell what the next has read; the last

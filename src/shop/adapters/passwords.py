@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from typing import ParamSpec, TypeVar
 
 from argon2 import PasswordHasher as Argon2
-from argon2 import Type
+from argon2 import Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from shop.domain.errors import Overloaded
@@ -23,6 +23,13 @@ R = TypeVar("R")
 
 WAITING_MAX = 200
 NICENESS = 10
+
+_HASH_LENGTH_MAX = 255
+# Far above what Django has ever had by default: verifying takes seconds, not minutes.
+_ROUNDS_MAX = 10_000_000
+_KIBIBYTES_MAX = 1024 * 1024
+_PASSES_MAX = 100
+_LANES_MAX = 64
 
 
 class Argon2Hasher(PasswordHasher):
@@ -58,6 +65,9 @@ class Argon2Hasher(PasswordHasher):
             return self._argon2.check_needs_rehash(password_hash)
         except InvalidHashError:
             return True
+
+    def is_readable(self, password_hash: str) -> bool:
+        return len(password_hash) <= _HASH_LENGTH_MAX and _is_readable(password_hash)
 
     def _fits(self, password: str, password_hash: str) -> bool:
         if password_hash.startswith(("pbkdf2_sha256$", "scrypt$")):
@@ -111,6 +121,36 @@ def _fits_django(password: str, password_hash: str) -> bool:
     except (ValueError, TypeError, OverflowError):
         return False
     return hmac.compare_digest(base64.b64encode(digest), expected.encode())
+
+
+def _is_readable(password_hash: str) -> bool:
+    """Whether `_fits` can compare a password with it, at a cost within bounds."""
+    try:
+        match password_hash.split("$"):
+            case "pbkdf2_sha256", rounds, _, expected:
+                return 1 <= int(rounds) <= _ROUNDS_MAX and _has_bytes(expected, 32)
+            case "scrypt", n, _, r, p, expected:
+                cost, block, lanes = int(n), int(r), int(p)
+                return (
+                    cost > 1
+                    and cost & (cost - 1) == 0
+                    and block >= 1
+                    and cost * block // 8 <= _KIBIBYTES_MAX
+                    and 1 <= lanes <= _LANES_MAX
+                    and _has_bytes(expected, 64)
+                )
+        costs = extract_parameters(password_hash.removeprefix("argon2"))
+    except (ValueError, InvalidHashError):
+        return False
+    return (
+        costs.memory_cost <= _KIBIBYTES_MAX
+        and costs.time_cost <= _PASSES_MAX
+        and costs.parallelism <= _LANES_MAX
+    )
+
+
+def _has_bytes(encoded: str, number: int) -> bool:
+    return len(base64.b64decode(encoded, validate=True)) == number
 
 
 @lru_cache(maxsize=1)

@@ -410,6 +410,28 @@ class ProductChanged(PreconditionFailed):
         super().__init__("The product was changed in the meantime; read it again and decide anew.")
 
 
+# --- moving in, at the command line alone: no client is told of these ---
+
+
+class OldShopUnreadable(Unavailable):
+    """The database of the shop that is to be moved in is not there, or not as it should be."""
+
+
+class ShopInUse(Conflict):
+    """A shop has users or products of its own, and another one's cannot have their ids as well."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This shop has users or products of its own, and the ids of those to be moved in could "
+            "be theirs: move into a new database, and make further users afterwards."
+        )
+
+
+class MoveUnderWay(Conflict):
+    def __init__(self) -> None:
+        super().__init__("Another process is moving a shop in; try again when it is done.")
+
+
 # --- fields ---
 
 

@@ -35,7 +35,11 @@ QUANTITY_MAX = 1_000_000
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
 PAYMENT_REFERENCE_LENGTH_MAX = 100
 CODE_LENGTH = 12
-KEYED_ID_VERSION = 8
+KEPT_ID_VERSION = 8
+"""Ids of this version are made by the shop alone, see `keyed_order_id` and `moved_order_id`."""
+MOVED_NUMBER_MAX = 2**53 - 1
+"""Clients read numbers as floating-point ones."""
+_MOVED_BEGINNING = int.from_bytes(b"django")
 
 
 class OrderStatus(StrEnum):
@@ -186,11 +190,35 @@ def keyed_order_id(user_id: int, key: str) -> UUID:
     """The order id that an idempotency key of this user stands for.
 
     A name-based UUID over SHA-256, version 8 (RFC 9562, appendix B.2). Order ids of this version
-    are kept for keys, so that nobody can occupy the id behind another user's key.
+    are kept, so that nobody can occupy the id behind another user's key.
     """
     digest = hashlib.sha256(f"shop idempotency key\x00{user_id}\x00{key}".encode()).digest()
-    number = int.from_bytes(digest[:16], "big")
-    number = number & ~(0xF << 76) | KEYED_ID_VERSION << 76
+    return _kept_id(_not_moved(int.from_bytes(digest[:16], "big")))
+
+
+def moved_order_id(number: int) -> UUID:
+    """The id of an order that was moved in, from its number (1 to `MOVED_NUMBER_MAX`) before.
+
+    Also of version 8, where the 62 bits behind the variant are the number, those between it and
+    the version are 0, and the 48 before that spell `django`: ids sort by their numbers, and no key
+    stands for one of them.
+    """
+    assert 1 <= number <= MOVED_NUMBER_MAX
+    return _kept_id(_MOVED_BEGINNING << 80 | number)
+
+
+def moved_order_number(order_id: UUID) -> int:
+    """The number of an order that was moved in, from its id."""
+    return order_id.int & MOVED_NUMBER_MAX
+
+
+def _not_moved(number: int) -> int:
+    """The same but for a bit, if it begins as the id of a moved order does."""
+    return number ^ 1 << 127 if number >> 80 == _MOVED_BEGINNING else number
+
+
+def _kept_id(number: int) -> UUID:
+    number = number & ~(0xF << 76) | KEPT_ID_VERSION << 76
     number = number & ~(0b11 << 62) | 0b10 << 62
     return UUID(int=number)
 

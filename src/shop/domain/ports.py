@@ -15,6 +15,15 @@ from uuid import UUID
 
 from shop.domain.events import Event
 from shop.domain.keys import KeyedAnswer, KeyedRequest
+from shop.domain.moving import (
+    IdRange,
+    MovedProduct,
+    OldCounts,
+    OldItem,
+    OldOrder,
+    OldProduct,
+    OldUser,
+)
 from shop.domain.orders import (
     HistoryEntry,
     HistoryQuery,
@@ -310,6 +319,8 @@ class HistoryRepository(Listable[HistoryQuery, HistoryEntry], Protocol):
 
     async def add(self, event: HistoryEntry) -> None: ...
 
+    async def add_all(self, events: Sequence[HistoryEntry]) -> None: ...
+
 
 class UserRepository(Protocol):
     async def get(self, user_id: int) -> User:
@@ -428,6 +439,77 @@ class LengthRepository(Protocol):
         ...
 
 
+class MovingRepository(Protocol):
+    """What was moved in from another shop, see `moving`, by its id there, which is the one here.
+
+    Everything is read and written in one go whatever the number.
+    """
+
+    async def is_other_shop(self) -> bool:
+        """Whether there are users or products, and nothing was ever moved in."""
+        ...
+
+    async def users(self, ids: IdRange) -> dict[int, bytes]:
+        """The digests of those moved in."""
+        ...
+
+    async def find_users(self, ids: IdRange, names: Collection[str]) -> Sequence[User]:
+        """Whoever has one of these ids, or a name alike."""
+        ...
+
+    async def save_users(
+        self,
+        new: Sequence[User],
+        changed: Sequence[User],
+        *,
+        alike: Collection[int],
+        digests: Mapping[int, bytes],
+    ) -> None:
+        """Store new users under their ids, and of others all but when they were created.
+
+        `alike` have a name that folds to the same as another's. Raises `WriteConflict` for an id or
+        a name that is taken.
+        """
+        ...
+
+    async def products(self, ids: IdRange) -> dict[int, MovedProduct]: ...
+
+    async def save_products(self, moved: Sequence[MovedProduct]) -> None:
+        """Of products that are stored; nobody else gets their ids."""
+        ...
+
+    async def take(self, quantities: Mapping[int, int]) -> None:
+        """Orders that were moved in have taken so many of what would be on hand."""
+        ...
+
+    async def orders(self, first: UUID, last: UUID) -> dict[UUID, bytes]:
+        """The digests of those from the first to the last id."""
+        ...
+
+    async def taken_codes(self, codes: Collection[str]) -> set[str]: ...
+
+
+class OldShop(Protocol):
+    """A shop to be moved in, as it is at one moment.
+
+    Its lists go by id, from the one after `after` on. Raises `OldShopUnreadable`.
+    """
+
+    async def count(self) -> OldCounts: ...
+
+    async def users(self, *, after: int, limit: int) -> Sequence[OldUser]: ...
+
+    async def products(self, *, after: int, limit: int) -> Sequence[OldProduct]: ...
+
+    async def orders(self, *, after: int, limit: int) -> Sequence[OldOrder]:
+        """With their items."""
+        ...
+
+    async def stray_items(self, *, after: int, limit: int) -> Sequence[OldItem]:
+        """Those whose order is not there."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """One transaction. Leaving it without `commit`, in any way, leaves nothing behind.
 
@@ -458,6 +540,8 @@ class UnitOfWork(Protocol):
     def leases(self) -> LeaseRepository: ...
     @property
     def lengths(self) -> LengthRepository: ...
+    @property
+    def moving(self) -> MovingRepository: ...
 
     async def __aenter__(self) -> Self: ...
 
@@ -528,6 +612,10 @@ class PasswordHasher(Protocol):
 
     def is_outdated(self, password_hash: str) -> bool:
         """Whether the password should be hashed anew, now that it is at hand."""
+        ...
+
+    def is_readable(self, password_hash: str) -> bool:
+        """Whether there may be a password that fits it, and verifying one takes no absurd time."""
         ...
 
     async def verify(self, password: str, password_hash: str | None) -> bool:

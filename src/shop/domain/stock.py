@@ -33,6 +33,8 @@ STAFF_REASONS = (Reason.RESTOCK, Reason.CORRECTION)
 
 # What an order takes and gives back; over these, its movements sum to what is out.
 ORDER_REASONS = (Reason.ORDER, Reason.AMEND, Reason.CANCEL, Reason.RETURN)
+# What says so in the ledger; what an order that was moved in had taken is a movement as well.
+TAKING_REASONS = (*ORDER_REASONS, Reason.IMPORT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,7 @@ from shop.domain.services.keep_users import (
 )
 from shop.domain.services.look_up import LookUpOrders, LookUpProducts
 from shop.domain.services.make_searchable import MakeSearchable
+from shop.domain.services.move_in import MoveIn
 from shop.domain.services.place_order import PlaceOrder
 from shop.domain.services.purge import PurgeAttempts, PurgeKeys, PurgeSessions
 from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
@@ -272,6 +273,10 @@ class Container(containers.DeclarativeContainer):
     enable_user = providers.Singleton(EnableUser, **_reading)
     set_role = providers.Singleton(SetRole, **_writing)
     check_user = providers.Singleton(CheckUser, **_reading, monotonic=monotonic)
+
+    move_in = providers.Singleton(
+        MoveIn, **_writing, hasher=hasher, new_id=new_id, currency=settings.provided.currency
+    )
 
     signing_keys = providers.Singleton(load_keys, settings)
     access_tokens = providers.Singleton(

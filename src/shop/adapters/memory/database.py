@@ -11,6 +11,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from shop.domain.keys import KeyedAnswer
+from shop.domain.moving import MovedProduct
 from shop.domain.orders import HistoryEntry, Order
 from shop.domain.pages import CountedList
 from shop.domain.products import Product
@@ -89,9 +90,15 @@ class Tables:
     leases: MutableMapping[str, Lease] = field(default_factory=dict)
     keys: MutableMapping[tuple[int, str], KeyedAnswer] = field(default_factory=dict)
     lengths: MutableMapping[tuple[str, int], CountedList] = field(default_factory=dict)
+    moved_users: MutableMapping[int, bytes] = field(default_factory=dict)
+    moved_products: MutableMapping[int, MovedProduct] = field(default_factory=dict)
     _: KW_ONLY
     ids: defaultdict[str, Iterator[int]] = field(default_factory=lambda: defaultdict(_from_one))
     """The next id of each table; as in a database, one that was taken is not given again."""
+
+    def skip_ids(self, table: str, last: int) -> None:
+        """As ids up to the last are taken, the next one given comes after it."""
+        self.ids[table] = count(max(next(self.ids[table]), last + 1))
 
     def each(self) -> Iterator[MutableMapping]:  # type: ignore[type-arg]
         for name in _TABLES:

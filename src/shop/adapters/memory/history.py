@@ -29,5 +29,9 @@ class MemoryHistoryRepository(HistoryRepository):
         stored = replace(event, id=next(self._ids))
         self._events[stored.id] = stored
 
+    async def add_all(self, events: Sequence[HistoryEntry]) -> None:
+        for event in events:
+            await self.add(event)
+
     def _matching(self, query: HistoryQuery) -> Sequence[HistoryEntry]:
         return [event for event in self._events.values() if event.order_id == query.order_id]

@@ -10,7 +10,7 @@ from shop.domain.pages import Count, Window
 from shop.domain.ports import StockRepository
 from shop.domain.products import Product
 from shop.domain.stock import (
-    ORDER_REASONS,
+    TAKING_REASONS,
     LedgerPosition,
     MovementQuery,
     OrderAudit,
@@ -99,7 +99,7 @@ class MemoryStockRepository(StockRepository):
             moved=-sum(
                 movement.quantity
                 for movement in self._ledger(product_id)
-                if movement.order_id == order_id and movement.reason in ORDER_REASONS
+                if movement.order_id == order_id and movement.reason in TAKING_REASONS
             ),
         )
 

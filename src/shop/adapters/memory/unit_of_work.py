@@ -13,6 +13,7 @@ from shop.adapters.memory.history import MemoryHistoryRepository
 from shop.adapters.memory.keys import MemoryKeyRepository
 from shop.adapters.memory.leases import MemoryLeaseRepository
 from shop.adapters.memory.lengths import MemoryLengthRepository
+from shop.adapters.memory.moving import MemoryMovingRepository
 from shop.adapters.memory.orders import MemoryOrderRepository
 from shop.adapters.memory.products import MemoryProductRepository
 from shop.adapters.memory.sessions import MemorySessionRepository
@@ -133,3 +134,7 @@ class MemoryUnitOfWork(UnitOfWork):
     @property
     def lengths(self) -> MemoryLengthRepository:
         return MemoryLengthRepository(self._open)
+
+    @property
+    def moving(self) -> MemoryMovingRepository:
+        return MemoryMovingRepository(self._open)

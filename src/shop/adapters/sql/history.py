@@ -43,6 +43,9 @@ class SqlHistoryRepository(HistoryRepository):
     async def add(self, event: HistoryEntry) -> None:
         await self._connection.execute(insert(_events).values(_event_row(event)))
 
+    async def add_all(self, events: Sequence[HistoryEntry]) -> None:
+        await self._connection.execute(insert(_events), list(map(_event_row, events)))
+
 
 def _entry_from(row: ReadRow) -> HistoryEntry:
     return HistoryEntry(**{column.name: row[column.name] for column in _events.columns})

@@ -30,7 +30,7 @@ from shop.domain.pages import Count, Window
 from shop.domain.ports import StockRepository
 from shop.domain.products import Product
 from shop.domain.stock import (
-    ORDER_REASONS,
+    TAKING_REASONS,
     LedgerPosition,
     MovementQuery,
     OrderAudit,
@@ -275,7 +275,7 @@ def _order_audits(which: Sequence[ColumnElement[bool]]) -> Select[Any]:
             (-_movements.c.quantity).label("moved"),
         )
         .join_from(some, _movements, _movements.c.order_id == some.c.id)
-        .where(_movements.c.reason.in_(ORDER_REASONS))
+        .where(_movements.c.reason.in_(TAKING_REASONS))
     )
     both = union_all(by_lines, by_ledger).subquery()
     return select(

@@ -381,3 +381,20 @@ stock_movements = Table(
     Index("stock_movements_by_product", "product_id", "id"),
     Index("stock_movements_by_order", "order_id"),
 )
+
+# What was moved in from another shop, as it was last moved: see `shop.domain.moving`.
+moved_users = Table(
+    "moved_users",
+    metadata,
+    Column("user_id", ForeignKey(users.c.id), primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary(32), nullable=False),
+)
+
+moved_products = Table(
+    "moved_products",
+    metadata,
+    Column("product_id", ForeignKey(products.c.id), primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("stock_there", BigInteger, nullable=False),
+    Column("stock", BigInteger, nullable=False),
+)

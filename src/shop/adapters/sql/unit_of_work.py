@@ -26,6 +26,7 @@ from shop.adapters.sql.history import SqlHistoryRepository
 from shop.adapters.sql.keys import SqlKeyRepository
 from shop.adapters.sql.leases import SqlLeaseRepository
 from shop.adapters.sql.lengths import SqlLengthRepository
+from shop.adapters.sql.moving import SqlMovingRepository
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.products import SqlProductRepository
 from shop.adapters.sql.sessions import SqlSessionRepository
@@ -281,3 +282,7 @@ class SqlUnitOfWork(UnitOfWork):
     @property
     def lengths(self) -> SqlLengthRepository:
         return SqlLengthRepository(self.connection)
+
+    @property
+    def moving(self) -> SqlMovingRepository:
+        return SqlMovingRepository(self.connection)

@@ -19,7 +19,7 @@ from shop.domain.users import User
 _users = tables.users
 # What is made from other columns is only searched in.
 _MADE = ("username_folded", "username_clash")
-_USER_COLUMNS = [column for column in _users.columns if column.name not in _MADE]
+USER_COLUMNS = [column for column in _users.columns if column.name not in _MADE]
 
 
 class SqlUserRepository(UserRepository):
@@ -27,15 +27,15 @@ class SqlUserRepository(UserRepository):
         self._connection = connection
 
     async def get(self, user_id: int) -> User:
-        return await self._one(select(*_USER_COLUMNS).where(_users.c.id == user_id), user_id)
+        return await self._one(select(*USER_COLUMNS).where(_users.c.id == user_id), user_id)
 
     async def lock(self, user_id: int) -> User:
-        chosen = select(*_USER_COLUMNS).where(_users.c.id == user_id)
+        chosen = select(*USER_COLUMNS).where(_users.c.id == user_id)
         return await self._one(chosen.with_for_update(key_share=True), user_id)
 
     async def find(self, username: str) -> User | None:
         is_alike = or_(_users.c.username == username, _users.c.username_folded == folded(username))
-        rows = await read_rows(self._connection, select(*_USER_COLUMNS).where(is_alike))
+        rows = await read_rows(self._connection, select(*USER_COLUMNS).where(is_alike))
         return the_one_called(username, [User(**row) for row in rows], attrgetter("username"))
 
     async def add(self, user: User) -> User:
@@ -56,7 +56,7 @@ class SqlUserRepository(UserRepository):
     async def list_all(self, *, after: int, limit: int) -> Sequence[User]:
         rows = await read_rows(
             self._connection,
-            select(*_USER_COLUMNS).where(_users.c.id > after).order_by(_users.c.id).limit(limit),
+            select(*USER_COLUMNS).where(_users.c.id > after).order_by(_users.c.id).limit(limit),
         )
         return [User(**row) for row in rows]
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from shop.domain.errors import OrderIdTaken
 from shop.domain.orders import (
-    KEYED_ID_VERSION,
+    KEPT_ID_VERSION,
     OrderItem,
     OrderRequest,
     Placed,
@@ -39,7 +39,7 @@ class PlaceOrder:
         self.limit(caller.user_id)
         keyed = False
         if order_id is not None:
-            if order_id.version == KEYED_ID_VERSION:
+            if order_id.version == KEPT_ID_VERSION:
                 raise OrderIdTaken(order_id)
         elif idempotency_key is not None:
             order_id, keyed = keyed_order_id(caller.user_id, idempotency_key), True

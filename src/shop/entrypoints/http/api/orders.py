@@ -18,6 +18,7 @@ from msgspec import Meta
 from shop.adapters.work import work_under_way
 from shop.domain.orders import (
     LINES_MAX,
+    MOVED_NUMBER_MAX,
     PAYMENT_REFERENCE_LENGTH_MAX,
     QUANTITY_MAX,
     HistoryEntry,
@@ -26,6 +27,7 @@ from shop.domain.orders import (
     OrderLine,
     OrderQuery,
     OrderStatus,
+    moved_order_id,
 )
 from shop.domain.services.advance_order import AdvanceOrder, PayOrder
 from shop.domain.services.amend_order import AmendOrder
@@ -330,15 +332,19 @@ async def show_order(read_order: ReadOrder, caller: Caller, order_id: UUID) -> S
 
 
 _PLAIN_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PLAIN_NUMBER = re.compile("[1-9][0-9]{0,15}")
 
 
 def show_plain_order(
     read_order: Callable[[], ReadOrder], caller: Caller, named: Mapping[str, str]
 ) -> Awaitable[Shown] | None:
     order_id = named["order_id"]
-    if not _PLAIN_ID.fullmatch(order_id):
-        return None
-    return show_order(read_order(), caller, UUID(order_id))
+    if _PLAIN_ID.fullmatch(order_id):
+        return show_order(read_order(), caller, UUID(order_id))
+    if _PLAIN_NUMBER.fullmatch(order_id) and int(order_id) <= MOVED_NUMBER_MAX:
+        # As clients of the shop that this one took over from know it.
+        return show_order(read_order(), caller, moved_order_id(int(order_id)))
+    return None
 
 
 class PlacedAnswer(msgspec.Struct):
@@ -469,6 +475,10 @@ class OrderController(Controller):
         "/{order_id:str}",
         operation_id="readOrder",
         summary="One order, for its owner and staff",
+        description=(
+            "An order that was moved in from another shop is also found by its number there, in "
+            "the place of the UUID."
+        ),
         opt=plain_detail("order"),
         responses=problems(401, 404, 406, 503) | NOT_MODIFIED,
         response_headers=[ETAG],
