@@ -62,6 +62,8 @@ COMMANDS = [
     "orders cancel",
     "orders return",
     "products restore",
+    "export",
+    "import",
 ]
 ORDER = "00000000-0000-4000-8000-000000000000"
 # Those that need a store, as they are called.
@@ -75,6 +77,7 @@ ON_A_STORE = [
     "orders list",
     f"orders show {ORDER}",
     "orders cancel-unpaid --older-than 2h",
+    "export out",
 ]
 PASSWORD = "correct horse"
 EMBEDDED = Path("var/shop.sqlite3")
@@ -189,6 +192,9 @@ def test_the_version_is_that_of_the_package(shop: Shop) -> None:
         "products create A --name A --price 1 --max-per-order 0",
         "products change A",
         "create-user ann --nonsense",
+        "export",
+        "import",
+        "import one two",
     ],
 )
 def test_wrong_usage_is_exit_code_2(elsewhere: Shop, command: str) -> None:

@@ -6,7 +6,17 @@ from io import TextIOWrapper
 import rich_click as click
 
 import shop as package
-from shop.entrypoints.cli import database, demo, doctor, orders, products, serve, stock, users
+from shop.entrypoints.cli import (
+    database,
+    demo,
+    doctor,
+    orders,
+    products,
+    serve,
+    stock,
+    transfer,
+    users,
+)
 from shop.entrypoints.cli.running import ShopGroup
 from shop.entrypoints.logs import log_uncaught, set_up_logging
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
@@ -70,6 +80,7 @@ _PANELS: dict[str, list[click.Command]] = {
         users.list_users,
     ],
     "Goods and orders": [products.products, stock.stock, orders.orders],
+    "The whole shop": [transfer.export_all, transfer.import_all],
     "Seldom needed": [products.add_products, users.purge_sessions, database.makemigrations],
 }
 
