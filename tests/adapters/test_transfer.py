@@ -359,6 +359,29 @@ async def test_rows_to_come_are_numbered_after_those_that_came(
         await shop.close()
 
 
+async def test_memory_does_not_grow_with_the_shop(
+    sqlite: Store, postgresql_store: Store, tmp_path: Path
+) -> None:
+    """As objects all of the rows would take several times what may be taken."""
+    rows = 10_000
+    await fill(
+        sqlite,
+        {
+            tables.products: SAMPLE[tables.products][:1],
+            tables.stock_movements: [movement(n, note="x" * 200) for n in range(1, rows)],
+        },
+    )
+    tracemalloc.start()
+    try:
+        manifest = await export(sqlite, tmp_path / "out")
+        await import_into(postgresql_store, tmp_path / "out")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert manifest.files["stock_movements"].bytes > 3_000_000
+    assert most < 3_000_000
+
+
 # --- of one moment ---
 
 

@@ -1,6 +1,7 @@
 """`shop export` and `shop import`, as an operator calls them."""
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -74,7 +75,12 @@ def test_a_shop_that_has_anything_is_not_filled(exported: Shop) -> None:
 
 def test_it_is_its_owners_alone(exported: Shop) -> None:
     """Password hashes are in it."""
-    folder = Path("out")
+    folder = Path("theirs/out")
+    before = os.umask(0)
+    try:
+        assert exported(f"export {folder}").exit_code == 0
+    finally:
+        os.umask(before)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
     manifest = json.loads((folder / "manifest.json").read_text())
