@@ -74,6 +74,27 @@ GUARDS = [
         tests="tests/contracts/test_list_costs.py",
     ),
     Guard(
+        name="an export is of one moment",
+        file="adapters/sql/transfer.py",
+        take="BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        put="BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
+        tests="tests/adapters/test_transfer.py -k 'one_moment and postgresql'",
+    ),
+    Guard(
+        name="nobody writes into a shop that is being filled",
+        file="adapters/sql/transfer.py",
+        take="IN SHARE ROW EXCLUSIVE MODE",
+        put="IN ROW SHARE MODE",
+        tests="tests/adapters/test_transfer.py -k others_cannot_write",
+    ),
+    Guard(
+        name="rows are numbered after those that were imported",
+        file="adapters/sql/transfer.py",
+        take="    await shop.number_on()\n",
+        put="",
+        tests="tests/adapters/test_transfer.py -k numbered",
+    ),
+    Guard(
         name="row locks of a batch",
         file=POSTGRES,
         take="    FOR NO KEY UPDATE {{skip}}\n",

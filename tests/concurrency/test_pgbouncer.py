@@ -22,8 +22,9 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not instal
 SERVER_CONNECTIONS = 3
 """For two workers, who would have thirty, and every command."""
 
-ELSEWHERE = {"serve", "doctor"}
-"""One is what they run beside; the other has something to say of this server: `test_doctor.py`."""
+ELSEWHERE = {"serve", "doctor", "import", "import-django"}
+"""One is what they run beside; one has something to say of this server (`test_doctor.py`); one
+needs a database with nothing in it, and the last another shop."""
 
 _numbers = count(1)
 
@@ -70,7 +71,8 @@ async def test_everything_works_through_pgbouncer_under_load(
     migrations = tmp_path / "migrations"
     shutil.copytree(schema.MIGRATIONS, migrations)
     monkeypatch.setattr(schema, "MIGRATIONS", migrations)
-    commands = commands_of_operators(kept, dropped)
+    exported = f"export {tmp_path / 'out'}"
+    commands = [*commands_of_operators(kept, dropped), exported]
     assert {_path_of(command) for command in commands} == set(_all_commands()) - ELSEWHERE
     async with loaded(bounced, products) as load, watched(bounced, kept):
         await load.has_placed(100)
@@ -81,6 +83,22 @@ async def test_everything_works_through_pgbouncer_under_load(
     assert not load.cut_off
     await load.check(bounced, products)
     await bounced.verify_stock()
+
+
+async def test_a_shop_moves_through_pgbouncer(
+    migrated_postgresql: PostgresServer, name: str, through: str, tmp_path: Path
+) -> None:
+    """Into another database of the server."""
+    other = f"pgbouncer_{next(_numbers)}"
+    migrated_postgresql.create_database(other, template=TEMPLATE)
+    for command, database in {
+        "add-products --count 600 --seed 7": name,
+        f"export {tmp_path / 'out'}": name,
+        f"import {tmp_path / 'out'}": other,
+        "stock verify": other,
+    }.items():
+        url = through.replace(f"/{name}?", f"/{database}?")
+        await asyncio.to_thread(run_command, command, url, database_pgbouncer="true")
 
 
 def _all_commands(group: click.Group = main, path: str = "") -> Iterator[str]:

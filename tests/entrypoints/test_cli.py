@@ -63,6 +63,8 @@ COMMANDS = [
     "orders return",
     "products restore",
     "import-django",
+    "export",
+    "import",
 ]
 ORDER = "00000000-0000-4000-8000-000000000000"
 # Those that need a store, as they are called.
@@ -77,6 +79,7 @@ ON_A_STORE = [
     f"orders show {ORDER}",
     "orders cancel-unpaid --older-than 2h",
     "import-django sqlite:////missing/old.sqlite3",
+    "export out",
 ]
 PASSWORD = "correct horse"
 EMBEDDED = Path("var/shop.sqlite3")
@@ -197,6 +200,9 @@ def test_the_version_is_that_of_the_package(shop: Shop) -> None:
         "import-django mysql://localhost/shop",
         "import-django sqlite:///old.sqlite3 --status cancelled",
         "import-django sqlite:///old.sqlite3 --time-zone Nowhere",
+        "export",
+        "import",
+        "import one two",
     ],
 )
 def test_wrong_usage_is_exit_code_2(elsewhere: Shop, command: str) -> None:

@@ -90,7 +90,7 @@ class Product:
     @property
     def search_key(self) -> str:
         """What ordering by name goes by, see `plain`: the name first."""
-        return f"{plain(self.name)}\x1f{plain(self.sku)}"[:SEARCH_KEY_LENGTH_MAX]
+        return search_key(self.name, self.sku)
 
     @property
     def search_text(self) -> str:
@@ -136,6 +136,10 @@ class Product:
         """Raises `ProductChanged` unless it is one of the versions expected (None: any is)."""
         if expected is not None and self.version not in expected:
             raise ProductChanged
+
+
+def search_key(name: str, sku: str) -> str:
+    return f"{plain(name)}\x1f{plain(sku)}"[:SEARCH_KEY_LENGTH_MAX]
 
 
 def clean_sku(sku: str) -> str:

@@ -15,6 +15,7 @@ from shop.entrypoints.cli import (
     products,
     serve,
     stock,
+    transfer,
     users,
 )
 from shop.entrypoints.cli.running import ShopGroup
@@ -80,7 +81,7 @@ _PANELS: dict[str, list[click.Command]] = {
         users.list_users,
     ],
     "Goods and orders": [products.products, stock.stock, orders.orders],
-    "In and out": [django.import_django],
+    "In and out": [transfer.export_all, transfer.import_all, django.import_django],
     "Seldom needed": [products.add_products, users.purge_sessions, database.makemigrations],
 }
 

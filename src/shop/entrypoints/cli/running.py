@@ -14,6 +14,7 @@ import rich_click as click
 import structlog
 from click.exceptions import Exit
 
+from shop.adapters.exports import WrongExport
 from shop.adapters.sql.advice import advice
 from shop.adapters.sql.files import is_there, probe, require_rights
 from shop.adapters.sql.urls import parse_url, place_of, sqlite_file
@@ -95,7 +96,7 @@ class ShopGroup(click.RichGroup):
         except StoreUnavailable as error:
             reason = f" ({error.__cause__})" if error.__cause__ else ""
             raise click.ClickException(f"{error}{reason}") from error
-        except (SettingsError, ShopError) as error:
+        except (SettingsError, ShopError, WrongExport) as error:
             raise click.ClickException(str(error)) from error
 
 

@@ -48,7 +48,7 @@ async def verify(repair: bool, yes: bool) -> None:
     movements what its status and lines say is taken. Exits with 1 and tables of what differs.
     """
     async with opened() as container:
-        found = await _find_differences(container)
+        found = await find_differences(container)
         if not found.count:
             click.echo(
                 f"{found.products_checked} products: stock, sum of movements and last balance "
@@ -65,13 +65,13 @@ async def verify(repair: bool, yes: bool) -> None:
             await repair_stock(caller=OPERATOR, difference=order)
         for product in found.products:
             await repair_stock(caller=OPERATOR, difference=product)
-        left = (await _find_differences(container)).count
+        left = (await find_differences(container)).count
     if left:
         raise click.ClickException(f"{left} differences are left.")
     click.echo(f"Wrote corrections for {found.count} differences; the ledger agrees now.")
 
 
-async def _find_differences(container: Container) -> Differences:
+async def find_differences(container: Container) -> Differences:
     found = Differences()
     one = Window(limit=1)
     products = await container.list_products()(caller=OPERATOR, query=ProductQuery(), window=one)
