@@ -176,8 +176,8 @@ GUARDS = [
     Guard(
         name="what is searched for is no pattern",
         file="adapters/sql/search.py",
-        take='f"%{_escaped(term)}%"',
-        put='f"%{term}%"',
+        take='f"%{_escaped(text)}%"',
+        put='f"%{text}%"',
         tests="tests/contracts/test_search.py -k 'finds and postgresql'",
     ),
     Guard(
