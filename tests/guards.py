@@ -557,13 +557,6 @@ GUARDS = [
         tests="tests/contracts/test_lock_order.py",
     ),
     Guard(
-        name="new products of rows are inserted in one order",
-        file="domain/services/save_products.py",
-        take="in_order = sorted(stored, key=lambda product: folded(product.sku))",
-        put="in_order = stored",
-        tests="tests/concurrency/test_syncs.py -k 'created_once and postgresql'",
-    ),
-    Guard(
         name="one refused row of all writes nothing",
         file="domain/services/save_products.py",
         take="    if policy is Policy.ALL:\n        decisions.require_all()\n",

@@ -146,10 +146,16 @@ WHERE stock.product_id = new.product_id
 # For the lock and its order see `SqlStockRepository.lock`. A statement of its own reads the
 # products when all locks are held, and by their ids: one that has another SKU by then is not to be
 # taken for what was looked for, nor one that has got the SKU meanwhile for one that is locked.
+# SKUs are looked for in a query within: after a wait PostgreSQL checks each row again by what
+# stands beside the lock, and would go through all SKUs for each.
 _LOCK_ALIKE = """
 SELECT stock.product_id
-FROM products JOIN stock ON stock.product_id = products.id
-WHERE products.sku_folded = ANY($1::text[]) OR products.sku = ANY($2::text[])
+FROM (
+    SELECT id FROM products WHERE sku_folded = ANY($1::text[])
+    UNION
+    SELECT id FROM products WHERE sku = ANY($2::text[])
+) AS wanted
+JOIN stock ON stock.product_id = wanted.id
 ORDER BY stock.product_id
 FOR NO KEY UPDATE OF stock
 """
