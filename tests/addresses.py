@@ -20,6 +20,8 @@ class Address:
         self.leads_to = leads_to
         self.silent = False
         """Whether what is sent gets lost, on the way there and back, while connections stay."""
+        self.answers_max = 1_000_000
+        """How many pieces of what a server answers to one connection go on; then it is cut."""
         self.taken = 0
         """How many connections were made to it."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -49,7 +51,7 @@ class Address:
         """Hand everything over, in both directions, until either end is closed."""
         ways = [
             asyncio.create_task(self._hand_over(one[0], other[1])),
-            asyncio.create_task(self._hand_over(other[0], one[1])),
+            asyncio.create_task(self._hand_over(other[0], one[1], at_most=self.answers_max)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -59,9 +61,17 @@ class Address:
             await asyncio.wait(ways)
             other[1].transport.abort()
 
-    async def _hand_over(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _hand_over(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        at_most: int = 1_000_000,
+    ) -> None:
         with suppress(OSError):
-            while data := await reader.read(65_536):
+            for _ in range(at_most):
+                if not (data := await reader.read(65_536)):
+                    return
                 if not self.silent:
                     writer.write(data)
                     await writer.drain()

@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import ResourceClosedError
 
 from shop.adapters.sql.engine import DatabaseOptions
 from shop.domain.errors import OutcomeUnknown, StoreUnavailable
@@ -186,6 +188,38 @@ async def test_it_is_left_as_soon_as_another_takes_changes_and_asked_meanwhile(
             else:
                 pytest.fail("it is still asked")
         await write(store)
+
+
+@pytest.mark.parametrize("pgbouncer", [False, True])
+async def test_a_connection_that_is_lost_while_it_is_set_up_is_a_database_that_is_away(
+    door: Address, primary: PostgresServer, pgbouncer: bool
+) -> None:
+    """SQLAlchemy asks its first one some questions, and does not say everything in one way."""
+    door.leads_to = primary
+    options = DatabaseOptions(pgbouncer=pgbouncer)
+    failed = 0
+    for door.answers_max in range(24):
+        async with sql_store(url_of(door), options) as store:
+            try:
+                await ask(store, "SELECT 1", read_only=True)
+            except StoreUnavailable:
+                failed += 1
+    assert 3 < failed < 24, "it was not cut where it is set up, or nowhere else"
+
+
+async def test_nor_does_sqlalchemy_s_own_word_for_it_reach_a_client(
+    door: Address, primary: PostgresServer
+) -> None:
+    """It said so when PgBouncer was killed just then, which cutting connections does not repeat."""
+    door.leads_to = primary
+
+    def lose(_connection: object, _record: object) -> None:
+        raise ResourceClosedError("This Connection is closed")
+
+    async with sql_store(url_of(door)) as store:
+        event.listen(store.sql.read.sync_engine, "connect", lose)
+        with pytest.raises(StoreUnavailable):
+            await ask(store, "SELECT 1", read_only=True)
 
 
 async def test_a_silent_host_costs_its_own_time_and_then_no_more(

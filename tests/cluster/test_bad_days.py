@@ -142,7 +142,7 @@ async def test_hosts_whose_clocks_differ_by_seconds_serve_the_same_shop(
     """Eight seconds, which is more than `SHOP_TOKEN_LEEWAY`."""
     products = await shop.given_products(8, stock=1_000_000)
     with _clocks(shop, tmp_path, ahead=4, behind=-4) as both:
-        token = await _signed_in(both, "ann")
+        token = await _signed_in(both, "clara")
         for client in (both.client(server=0), both.client(server=1)):
             with closing(client):
                 client.token = token

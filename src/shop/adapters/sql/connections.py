@@ -5,6 +5,7 @@ from typing import Self
 import aiosqlite
 import asyncpg
 from sqlalchemy import Connection, PoolProxiedConnection
+from sqlalchemy.exc import ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
@@ -24,7 +25,12 @@ class PooledConnection:
 
     @classmethod
     async def of(cls, engine: AsyncEngine) -> Self:
-        return cls(engine, await engine.raw_connection())
+        try:
+            return cls(engine, await engine.raw_connection())
+        except ResourceClosedError as error:
+            # SQLAlchemy asks a pool's first connection some questions, and so it says that the
+            # connection was lost between two of them: nobody here has it yet to close it.
+            raise ConnectionError("It was lost while it was set up.") from error
 
     @property
     def driver(self) -> Driver:
