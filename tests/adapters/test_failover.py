@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
-import asyncpg
 import pytest
 
 from shop.adapters.sql.engine import DatabaseOptions
@@ -14,7 +13,7 @@ from shop.domain.ports import UnitOfWork
 from tests.addresses import Address, address
 from tests.builders import product
 from tests.entrypoints.api import container_for, opened_api, order_of, placed, problem, settings_for
-from tests.postgresql import PostgresServer, running_postgresql
+from tests.postgresql import PostgresServer, follows, running_postgresql
 from tests.stores import Store, migrate, sql_store
 
 BACK_SECONDS_MAX = 5.0
@@ -252,19 +251,3 @@ async def test_a_standby_that_is_promoted_takes_the_orders(
                     await placed(api.customer, (tea, 1))
                     assert (await api.anonymous.get("/health/ready")).status_code == 200
                     assert time.monotonic() - started < BACK_SECONDS_MAX
-
-
-async def follows(standby: PostgresServer, primary: PostgresServer) -> None:
-    """Until the standby has what the primary has by now."""
-    ahead, behind = [
-        await asyncpg.connect(host=str(server.root), user="shop", database="postgres")
-        for server in (primary, standby)
-    ]
-    written = await ahead.fetchval("SELECT pg_current_wal_insert_lsn()::text")
-    async with asyncio.timeout(10):
-        while not await behind.fetchval(
-            "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", written
-        ):
-            pass  # each look is a round trip, which gives the server its time
-    await ahead.close()
-    await behind.close()

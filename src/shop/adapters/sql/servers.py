@@ -33,6 +33,10 @@ class Servers:
         if generation == self._generation:
             self._generation += 1
 
+    def end_all(self) -> None:
+        """Whatever is open by now is replaced."""
+        self._generation += 1
+
     def is_current(self, generation: int) -> bool:
         return generation == self._generation
 

@@ -1,0 +1,263 @@
+"""PostgreSQL's replicas: which of them may serve reads, and whether one has what was seen already.
+
+Each is looked at every second, beside the primary, so that nobody waits for one that is away. How
+late one is, is told by what the primary had written when, by this process's clock: the clocks of
+the servers have no say in it.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import asyncpg
+import structlog
+
+from shop.adapters.sql.drivers import Driver
+from shop.adapters.sql.engine import DatabaseOptions, Engines, create_engines
+from shop.adapters.sql.errors import driver_error
+from shop.adapters.sql.marks import SYSTEM, TIMELINE
+from shop.adapters.sql.statements import StatementObserver
+from shop.adapters.sql.urls import each_host, hosts_of, parse_url
+from shop.adapters.work import Seen
+
+logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("shop.replicas")
+
+LOOK_SECONDS_MAX = 2.0
+"""Of one look at a server; who takes longer is away."""
+SAMPLES_MAX = 300
+
+# What a server that is promoted or follows another one calls its timeline: who may see it is told
+# by the process that receives, others by what the server noted last, which may be minutes late.
+_TIMELINE_OF_STANDBY = """
+    coalesce(
+        (SELECT received_tli FROM pg_stat_wal_receiver),
+        (
+            SELECT greatest(noted.timeline_id, recovering.min_recovery_end_timeline)
+            FROM pg_control_checkpoint() AS noted, pg_control_recovery() AS recovering
+        )
+    )
+"""
+_TIMELINE = f"CASE WHEN pg_is_in_recovery() THEN {_TIMELINE_OF_STANDBY} ELSE {TIMELINE} END"
+
+# Of the statement's own snapshot: all transactions before its `xmin` are over in it. The list of
+# those under way, which others would be told by, is always empty on a standby.
+_HAS = f"""
+SELECT {SYSTEM} = $1::bigint AND {_TIMELINE} = $2::bigint
+    AND txid_snapshot_xmin(txid_current_snapshot()) > $3::bigint AS has
+"""
+
+_LOOK = f"""
+SELECT
+    pg_is_in_recovery() AS is_standby,
+    {SYSTEM} AS system,
+    {_TIMELINE} AS timeline,
+    (
+        CASE
+            WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+            ELSE pg_current_wal_flush_lsn()
+        END - '0/0'::pg_lsn
+    )::bigint AS written,
+    (SELECT string_agg(version_num, ' ' ORDER BY version_num) FROM alembic_version) AS schema
+"""  # noqa: S608
+
+
+class Look(NamedTuple):
+    """What a server says of itself."""
+
+    is_standby: bool
+    system: int
+    timeline: int
+    written: int
+    """How much of the log it has written, or replayed, in bytes."""
+    schema: str | None
+
+
+class Sample(NamedTuple):
+    """How much of its log the primary had written when, in seconds."""
+
+    at: float
+    written: int
+
+
+class ReplicaObserver:
+    """Told what replicas do; this one does nothing with it."""
+
+    def read_served(self, by: str) -> None:
+        """`replica`, or the primary: `behind`, `unfit` or `failed` says why."""
+
+    def replica_is(self, name: str, *, fit: bool, lag: float | None) -> None: ...
+
+
+@dataclass(kw_only=True, eq=False)
+class Replica:
+    name: str
+    """Its host and port."""
+    engines: Engines
+    state: str = "unknown"
+    """`fit`, or why it is not asked."""
+    lag: float | None = None
+    """Seconds, about; None if it is not known."""
+
+    async def has(self, driver: Driver, seen: Seen) -> bool:
+        """Whether what is read on this connection from now on has all of that."""
+        assert isinstance(driver, asyncpg.Connection)
+        [row] = await driver.fetch(_HAS, seen.system, seen.timeline, seen.position)
+        return bool(row["has"])
+
+    def fail(self, error: BaseException) -> None:
+        """It is not asked again before it has been looked at."""
+        self.become("failed", reason=str(driver_error(error)))
+
+    def become(self, state: str, **about: object) -> None:
+        if state != self.state:
+            # Once for each change: what is away stays so for a while.
+            tell = logger.info if state == FIT else logger.warning
+            tell("replica.changed", replica=self.name, state=state, before=self.state, **about)
+        if self.state == FIT != state and self.engines.servers is not None:
+            # What is open to it may be silent for ever.
+            self.engines.servers.end_all()
+        self.state = state
+
+
+FIT = "fit"
+
+
+def state_of(look: Look | None, primary: Look | None, *, is_late: bool) -> str:
+    """`fit`, or the first reason why a server serves no reads."""
+    if look is None:
+        return "away"
+    if primary is None:
+        return "unknown"
+    if not look.is_standby:
+        return "promoted"
+    if look.system != primary.system:
+        return "foreign"
+    if look.timeline != primary.timeline:
+        return "other_timeline"
+    if look.schema != primary.schema:
+        return "other_schema"
+    return "late" if is_late else FIT
+
+
+def lag_of(samples: Sequence[Sample], written: int) -> float | None:
+    """How long ago the primary had written no more than that; None if it is longer than is known.
+
+    Between two samples it is taken to have written evenly.
+    """
+    if written >= samples[-1].written:
+        return 0.0
+    for earlier, later in reversed(list(pairwise(samples))):
+        if earlier.written <= written:
+            share = (written - earlier.written) / (later.written - earlier.written)
+            return samples[-1].at - earlier.at - share * (later.at - earlier.at)
+    return None
+
+
+class Replicas:
+    """The replicas of one primary, as one process sees them. Until the first look none is fit."""
+
+    def __init__(
+        self,
+        primary: Engines,
+        replicas: Sequence[Replica],
+        *,
+        lag_max: float,
+        observer: ReplicaObserver | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`lag_max` in seconds."""
+        self.observer = observer or ReplicaObserver()
+        self._engines = primary
+        self._replicas = replicas
+        self._lag_max = lag_max
+        self._clock = clock
+        self._primary: Look | None = None
+        self._samples: deque[Sample] = deque(maxlen=SAMPLES_MAX)
+        self._turn = 0
+
+    def __len__(self) -> int:
+        return len(self._replicas)
+
+    def __iter__(self) -> Iterator[Replica]:
+        return iter(self._replicas)
+
+    def choose(self) -> Replica | None:
+        """One that is fit, each in its turn; None if there is none."""
+        fit = [replica for replica in self._replicas if replica.state == FIT]
+        self._turn += 1
+        return fit[self._turn % len(fit)] if fit else None
+
+    async def look(self) -> None:
+        """Look at all servers, the primary first: what it had written then, the others may have.
+
+        While it is away it writes nothing, so that they come no later.
+        """
+        self._sample(await _look_at(self._engines))
+        looks = await asyncio.gather(*(_look_at(each.engines) for each in self._replicas))
+        for replica, look in zip(self._replicas, looks, strict=True):
+            self._judge(replica, look)
+
+    def _sample(self, primary: Look | None) -> None:
+        if primary is None or primary.is_standby:
+            return
+        known = self._primary
+        if known is not None and known[:3] != primary[:3]:
+            # Another server's log.
+            self._samples.clear()
+        self._primary = primary
+        self._samples.append(Sample(self._clock(), primary.written))
+
+    def _judge(self, replica: Replica, look: Look | None) -> None:
+        replica.lag = None
+        if look is not None and self._samples:
+            replica.lag = lag_of(self._samples, look.written)
+        is_late = replica.lag is None or replica.lag > self._lag_max
+        replica.become(state_of(look, self._primary, is_late=is_late))
+        self.observer.replica_is(replica.name, fit=replica.state == FIT, lag=replica.lag)
+
+    async def dispose(self) -> None:
+        for replica in self._replicas:
+            await replica.engines.dispose()
+
+
+async def _look_at(engines: Engines) -> Look | None:
+    """None if it does not answer in time."""
+    try:
+        async with asyncio.timeout(LOOK_SECONDS_MAX):
+            lent = await engines.connect(engines.look_up)
+            try:
+                assert isinstance(lent.driver, asyncpg.Connection)
+                [row] = await lent.driver.fetch(_LOOK)
+            except BaseException:
+                lent.terminate()
+                await asyncio.shield(asyncio.create_task(lent.close()))
+                raise
+    except Exception:
+        return None
+    await engines.give_back(lent)
+    return Look(*row)
+
+
+def create_replicas(
+    primary: Engines,
+    url: str,
+    options: DatabaseOptions,
+    *,
+    lag_max: float,
+    observer: ReplicaObserver | None = None,
+    statement_observers: Sequence[StatementObserver] = (),
+) -> Replicas:
+    """Each host of the URL is one; it has pools of its own, which only read. None has no URL."""
+    options = replace(options, marking=False)
+    replicas = [
+        Replica(
+            name=hosts_of(each),
+            engines=create_engines(each, options, observers=statement_observers),
+        )
+        for each in (each_host(parse_url(url)) if url else ())
+    ]
+    return Replicas(primary, replicas, lag_max=lag_max, observer=observer)
