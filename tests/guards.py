@@ -164,8 +164,8 @@ GUARDS = [
     Guard(
         name="what is locked is gone around",
         file=POSTGRES,
-        take='_LOCK.format(skip="SKIP LOCKED")',
-        put='_LOCK.format(skip="")',
+        take='skip="SKIP LOCKED" if skips else ""',
+        put='skip=""',
         tests="tests/contracts/test_locked_products.py",
     ),
     Guard(
