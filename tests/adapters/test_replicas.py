@@ -29,6 +29,7 @@ from tests.entrypoints.api import (
     problem,
     settings_for,
 )
+from tests.pgbouncer import PROGRAM, running_pgbouncer
 from tests.postgresql import PostgresServer, follows, running_postgresql, unused_name
 from tests.stores import migrate
 
@@ -119,6 +120,13 @@ def served(api: Api) -> dict[str, float]:
         for each, labels in whom.items()
     }
     return {each: number for each, number in found.items() if number}
+
+
+def told(api: Api, replica: str) -> tuple[bool, float | None]:
+    """What the metrics say of it."""
+    registry, labels = api.container.metrics()._registry, {"replica": replica}
+    fit = registry.get_sample_value("shop_replica_fit", labels)
+    return bool(fit), registry.get_sample_value("shop_replica_lag_seconds", labels)
 
 
 async def stock(client: httpx.AsyncClient, product_id: int, seen: str | None = None) -> int:
@@ -439,6 +447,7 @@ async def test_one_that_is_late_is_left_out_until_it_has_caught_up(
         assert await look(api) == [expected], seconds
         [one] = replicas
         assert one.lag is not None
+        assert told(api, one.name) == (expected == "fit", one.lag)
         assert seconds - 1 <= one.lag <= seconds
     assert await stock(api.other, tea.id) == 9
     await replica.catches_up()
@@ -579,6 +588,29 @@ async def test_after_a_failover_old_marks_are_read_at_the_primary_and_new_ones_a
                 assert served(api) == {"replica": 1, "behind": 1}
                 # What the old one did alone is nowhere: it is asked for nothing any more.
                 assert [one.state for one in api.container.replicas()][:2] == ["promoted"] * 2
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
+async def test_a_replica_behind_pgbouncer_is_asked_in_the_transaction_of_the_read(
+    primary: PostgresServer, standby: PostgresServer, replica: Follower, database: str
+) -> None:
+    with running_pgbouncer(standby, pool_size=3) as folder:
+        read_url = f"postgresql+asyncpg://shop@/{database}?host={folder}"
+        url = primary.url(database)
+        async with replicated(url, read_url, database_pgbouncer=True) as api:
+            tea = await api.given_product(stock=10)
+            await replica.catches_up()
+            assert await look(api) == ["fit"]
+            replica.stands_still()
+            answer = await api.customer.post("/api/orders/", json=order_of((tea, 2)))
+            seen = answer.headers["X-Shop-Seen"]
+            assert await stock(api.customer, tea.id, seen) == 8
+            assert await listed(api.customer, tea.sku, seen) == 8
+            assert await stock(api.customer, tea.id) == 10
+            assert served(api) == {"behind": 2, "replica": 1}
+            await replica.catches_up()
+            assert await stock(api.customer, tea.id, seen) == 8
+            assert served(api) == {"behind": 2, "replica": 2}
 
 
 # --- settings ---

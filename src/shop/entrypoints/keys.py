@@ -52,7 +52,7 @@ class SigningKeys:
         return f"SigningKeys(signing={self.signing!r}, verification={sorted(self.verification)})"
 
     def derived(self, purpose: bytes) -> list[bytes]:
-        """Keys of 32 bytes for another purpose: the first is to sign, each of them may verify.
+        """Keys of 32 bytes for another purpose: the first is in use, the others were before.
 
         Of a key that has only its public half here there is none.
         """
