@@ -491,11 +491,17 @@ async def test_what_takes_too_long_there_is_not_asked_of_the_primary_as_well(
         assert [one.state for one in api.container.replicas()] == ["fit"]
 
 
-async def test_the_primary_itself_is_no_replica(primary: PostgresServer, database: str) -> None:
-    """Nor is one that was promoted: it has changes of its own."""
+async def test_the_primary_itself_is_no_replica_and_nothing_is_wrong_with_it(
+    primary: PostgresServer, database: str
+) -> None:
     url = primary.url(database)
     async with replicated(url, url) as api:
-        assert await look(api) == ["promoted"]
+        assert await look(api) == ["primary"]
+        tea = await api.given_product(stock=10)
+        assert await stock(api.customer, tea.id) == 10
+        assert served(api) == {"unfit": 1}
+        [one] = api.container.replicas()
+        assert told(api, one.name) == (True, 0.0)
 
 
 _HERE = Look(is_standby=False, system=1, timeline=2, written=100, schema="5")
@@ -506,16 +512,16 @@ _THERE = _HERE._replace(is_standby=True)
     ("look", "primary", "expected"),
     [
         (_THERE, _HERE, "fit"),
-        (None, _HERE, "away"),
         (_THERE, None, "unknown"),
-        (_HERE, _HERE, "promoted"),
+        (_HERE, _HERE, "primary"),
+        (_HERE._replace(timeline=1), _HERE, "promoted"),
         (_THERE._replace(system=3), _HERE, "foreign"),
         (_THERE._replace(timeline=1), _HERE, "other_timeline"),
         (_THERE._replace(schema="4"), _HERE, "other_schema"),
     ],
 )
 def test_a_replica_serves_only_if_it_follows_this_primary(
-    look: Look | None, primary: Look | None, expected: str
+    look: Look, primary: Look | None, expected: str
 ) -> None:
     assert state_of(look, primary, is_late=False) == expected
     assert state_of(look, primary, is_late=True) == ("late" if expected == "fit" else expected)
@@ -571,7 +577,7 @@ async def test_after_a_failover_old_marks_are_read_at_the_primary_and_new_ones_a
                 before = answer.headers["X-Shop-Seen"]
                 await follows(new, old)
                 await follows(third, old)
-                assert await look(api) == ["promoted", "fit", "fit"]
+                assert await look(api) == ["primary", "fit", "fit"]
                 new.execute("SELECT pg_promote()")
                 # For a moment there are two primaries; the shop's connections stay with the old.
                 await placed(api.customer, (tea, 1))
@@ -587,7 +593,8 @@ async def test_after_a_failover_old_marks_are_read_at_the_primary_and_new_ones_a
                 assert await stock(api.customer, tea.id, before) == 6
                 assert served(api) == {"replica": 1, "behind": 1}
                 # What the old one did alone is nowhere: it is asked for nothing any more.
-                assert [one.state for one in api.container.replicas()][:2] == ["promoted"] * 2
+                states = [one.state for one in api.container.replicas()]
+                assert states == ["promoted", "primary", "fit"]
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")

@@ -539,8 +539,8 @@ def test_a_durable_server_is_sound_a_table_without_a_log_is_not_nor_is_a_standby
         with running_postgresql(standby_of=server, durable=True) as standby:
             one = findings(SHOP_DATABASE_URL=standby.url(TEMPLATE), **SOUND)["primary"]
             assert one["state"] == "danger"
-            assert_replicas(url, standby.url(TEMPLATE), "ok", "All may serve reads")
-            assert_replicas(url, url, "note", "is no standby")
+            assert_replicas(url, standby.url(TEMPLATE), "ok", "Reads are served by")
+            assert_replicas(url, url, "note", "the primary alone")
             assert_replicas(url, AWAY, "note", "does not answer")
             standby.execute("SELECT pg_wal_replay_pause()")
             server.execute(

@@ -322,7 +322,7 @@ class Metrics(IntakeObserver, BackgroundObserver, StatementObserver, ReplicaObse
         self._replica_fit = _Series(
             family.gauge(
                 "shop_replica_fit",
-                "1 if a replica may serve reads, by the last look at it; else 0.",
+                "1 if a replica may serve reads, or is the primary, by the last look; else 0.",
                 "replica",
                 of="livemostrecent",
             ).labels

@@ -151,9 +151,10 @@ LOOK_PAUSE = 1.0
 
 # By its state: what is so, and what to do.
 _UNFIT = {
+    "unknown": ("is compared with a primary that does not answer", "See database."),
     "away": ("does not answer", "Start it, or take it out of SHOP_DATABASE_READ_URL."),
     "promoted": (
-        "is no standby: what it has is its own, or it is the primary",
+        "is no standby any more: what it has is its own",
         "Make it a standby of the primary again, or take it out of SHOP_DATABASE_READ_URL.",
     ),
     "foreign": (
@@ -180,13 +181,18 @@ async def replicas(replicas: Replicas, *, lag_max: float) -> Finding:
         if not any(replica.state == "late" for replica in replicas):
             break
         await asyncio.sleep(LOOK_PAUSE)
-    wrong = [replica for replica in replicas if replica.state != FIT]
-    if not wrong:
-        lags = ", ".join(f"{each.name} ({each.lag or 0.0:.1f} s)" for each in replicas)
-        return ok(f"All may serve reads: {lags}; {lag_max:g} s late at most.")
-    said = [f"{each.name} {_UNFIT.get(each.state, (each.state, ''))[0]}" for each in wrong]
-    advice = dict.fromkeys(_UNFIT.get(each.state, ("", ""))[1] for each in wrong)
-    return note(f"The primary serves for {len(wrong)}: {'; '.join(said)}.", " ".join(advice))
+    fit = [replica for replica in replicas if replica.state == FIT]
+    wrong = [replica for replica in replicas if not replica.is_well]
+    if wrong:
+        said = [f"{each.name} {_UNFIT[each.state][0]}" for each in wrong]
+        advice = dict.fromkeys(_UNFIT[each.state][1] for each in wrong)
+        return note(f"The primary serves in their place: {'; '.join(said)}.", " ".join(advice))
+    if not fit:
+        return note(
+            "SHOP_DATABASE_READ_URL names the primary alone.", "Name its standbys, or nothing."
+        )
+    lags = ", ".join(f"{each.name} ({each.lag or 0.0:.1f} s late)" for each in fit)
+    return ok(f"Reads are served by {lags}; {lag_max:g} s are allowed.")
 
 
 async def pooler(engines: Engines, *, is_set: bool) -> Finding:

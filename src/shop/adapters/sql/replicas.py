@@ -71,8 +71,8 @@ class Look(NamedTuple):
     is_standby: bool
     system: int
     timeline: int
-    written: int
-    """How much of the log it has written, or replayed, in bytes."""
+    written: int | None
+    """How much of the log it has written, or replayed, in bytes; None if it replays none."""
     schema: str | None
 
 
@@ -99,6 +99,8 @@ class Replica:
     engines: Engines
     state: str = "unknown"
     """`fit`, or why it is not asked."""
+    reason: str = ""
+    """What failed, if something did."""
     lag: float | None = None
     """Seconds, about; None if it is not known."""
 
@@ -112,28 +114,32 @@ class Replica:
         """It is not asked again before it has been looked at."""
         self.become("failed", reason=str(driver_error(error)))
 
-    def become(self, state: str, **about: object) -> None:
-        if state != self.state:
-            # Once for each change: what is away stays so for a while.
-            tell = logger.info if state == FIT else logger.warning
-            tell("replica.changed", replica=self.name, state=state, before=self.state, **about)
-        if self.state == FIT != state and self.engines.servers is not None:
+    @property
+    def is_well(self) -> bool:
+        return self.state in (FIT, PRIMARY)
+
+    def become(self, state: str, *, reason: str = "") -> None:
+        before, self.state, self.reason = self.state, state, reason
+        if state == before:
+            # It is told once: what is away stays so for a while.
+            return
+        tell = logger.info if self.is_well else logger.warning
+        about = {"reason": reason} if reason else {}
+        tell("replica.changed", replica=self.name, state=state, before=before, **about)
+        if before == FIT and self.engines.servers is not None:
             # What is open to it may be silent for ever.
             self.engines.servers.end_all()
-        self.state = state
 
 
-FIT = "fit"
+FIT, PRIMARY = "fit", "primary"
 
 
-def state_of(look: Look | None, primary: Look | None, *, is_late: bool) -> str:
-    """`fit`, or the first reason why a server serves no reads."""
-    if look is None:
-        return "away"
+def state_of(look: Look, primary: Look | None, *, is_late: bool) -> str:
+    """`fit`, or the first reason why a server serves no reads; `primary` is no fault."""
     if primary is None:
         return "unknown"
     if not look.is_standby:
-        return "promoted"
+        return PRIMARY if look[1:3] == primary[1:3] else "promoted"
     if look.system != primary.system:
         return "foreign"
     if look.timeline != primary.timeline:
@@ -201,9 +207,10 @@ class Replicas:
         for replica, look in zip(self._replicas, looks, strict=True):
             self._judge(replica, look)
 
-    def _sample(self, primary: Look | None) -> None:
-        if primary is None or primary.is_standby:
+    def _sample(self, primary: Look | Exception) -> None:
+        if isinstance(primary, Exception) or primary.is_standby:
             return
+        assert primary.written is not None
         known = self._primary
         if known is not None and known[:3] != primary[:3]:
             # Another server's log.
@@ -211,21 +218,24 @@ class Replicas:
         self._primary = primary
         self._samples.append(Sample(self._clock(), primary.written))
 
-    def _judge(self, replica: Replica, look: Look | None) -> None:
+    def _judge(self, replica: Replica, look: Look | Exception) -> None:
         replica.lag = None
-        if look is not None and self._samples:
-            replica.lag = lag_of(self._samples, look.written)
-        is_late = replica.lag is None or replica.lag > self._lag_max
-        replica.become(state_of(look, self._primary, is_late=is_late))
-        self.observer.replica_is(replica.name, fit=replica.state == FIT, lag=replica.lag)
+        if isinstance(look, Exception):
+            replica.become("away", reason=str(driver_error(look)) or type(look).__name__)
+        else:
+            if self._samples and look.written is not None:
+                replica.lag = lag_of(self._samples, look.written)
+            is_late = replica.lag is None or replica.lag > self._lag_max
+            replica.become(state_of(look, self._primary, is_late=is_late))
+        self.observer.replica_is(replica.name, fit=replica.is_well, lag=replica.lag)
 
     async def dispose(self) -> None:
         for replica in self._replicas:
             await replica.engines.dispose()
 
 
-async def _look_at(engines: Engines) -> Look | None:
-    """None if it does not answer in time."""
+async def _look_at(engines: Engines) -> Look | Exception:
+    """Or why it does not answer, or not in time."""
     try:
         async with asyncio.timeout(LOOK_SECONDS_MAX):
             lent = await engines.connect(engines.look_up)
@@ -236,8 +246,8 @@ async def _look_at(engines: Engines) -> Look | None:
                 lent.terminate()
                 await asyncio.shield(asyncio.create_task(lent.close()))
                 raise
-    except Exception:
-        return None
+    except Exception as error:
+        return error
     await engines.give_back(lent)
     return Look(*row)
 

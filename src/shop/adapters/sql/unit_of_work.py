@@ -171,6 +171,7 @@ class SqlUnitOfWork(UnitOfWork):
             await asyncio.shield(asyncio.create_task(self._roll_back()))
         else:
             await self._give_back()
+        self._in_transaction = False
 
     async def commit(self, result: object = None) -> None:
         assert self._in_transaction, "use it inside `async with`, and commit once"
