@@ -7,14 +7,13 @@ callers at once takes their work along with their calls.
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from shop.domain.ports import UnitOfWork, UnitOfWorkFactory
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(NamedTuple):
     """How far a store that has replicas had come when somebody changed or read it last.
 
     Positions are compared within one history only: a server that takes over from another may give
@@ -30,7 +29,7 @@ class Seen:
 
     @property
     def history(self) -> tuple[int, int]:
-        return self.system, self.timeline
+        return self[:2]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
