@@ -142,16 +142,16 @@ GUARDS = [
     ),
     Guard(
         name="a replica has what is over in the snapshot of its own",
-        file="adapters/sql/replicas.py",
-        take="txid_snapshot_xmin(txid_current_snapshot()) > $3::bigint",
-        put="txid_visible_in_snapshot($3::bigint, txid_current_snapshot())",
+        file="adapters/sql/marks.py",
+        take="txid_snapshot_xmin(txid_current_snapshot()) > {{}})",
+        put="txid_visible_in_snapshot({{}}, txid_current_snapshot()))",
         tests="tests/adapters/test_replicas.py -k began_before_others",
     ),
     Guard(
         name="a replica has nothing of another history",
-        file="adapters/sql/replicas.py",
-        take=" AND {_TIMELINE} = $2::bigint",
-        put=" AND $2::bigint IS NOT NULL",
+        file="adapters/sql/marks.py",
+        take=" AND {TIMELINE_OF_ANY} = {{}}",
+        put=" AND {{}} > 0",
         tests="tests/adapters/test_replicas.py -k another_history",
     ),
     Guard(

@@ -20,6 +20,26 @@ MARKING = "shop_marking"
 SYSTEM = "(SELECT system_identifier FROM pg_control_system())"
 # Of a primary: the server's functions that tell of timelines know a new one minutes later.
 TIMELINE = "('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::bigint"
+# What a server that follows another one calls its timeline: who may see it is told by the process
+# that receives, others by what the server noted last, which may be minutes late.
+_TIMELINE_OF_STANDBY = """
+    coalesce(
+        (SELECT received_tli FROM pg_stat_wal_receiver),
+        (
+            SELECT greatest(noted.timeline_id, recovering.min_recovery_end_timeline)
+            FROM pg_control_checkpoint() AS noted, pg_control_recovery() AS recovering
+        )
+    )
+"""
+TIMELINE_OF_ANY = f"CASE WHEN pg_is_in_recovery() THEN {_TIMELINE_OF_STANDBY} ELSE {TIMELINE} END"
+# Of the statement's own snapshot: all transactions before its `xmin` are over in it. The list of
+# those under way, which others would be told by, is always empty on a standby.
+HAS_SEEN = f"""
+    ({SYSTEM} = {{}} AND {TIMELINE_OF_ANY} = {{}}
+        AND txid_snapshot_xmin(txid_current_snapshot()) > {{}})
+"""
+"""Whether a server has what was seen: to be given a parameter for each part of `Seen`."""
+
 _MARK = {"seen_system": SYSTEM, "seen_timeline": TIMELINE, "seen_position": "txid_current()"}
 
 MARK = ", ".join(f"{sql} AS {name}" for name, sql in _MARK.items())

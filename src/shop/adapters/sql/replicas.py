@@ -19,7 +19,7 @@ import structlog
 from shop.adapters.sql.drivers import Driver
 from shop.adapters.sql.engine import DatabaseOptions, Engines, create_engines
 from shop.adapters.sql.errors import driver_error
-from shop.adapters.sql.marks import SYSTEM, TIMELINE
+from shop.adapters.sql.marks import HAS_SEEN, SYSTEM, TIMELINE_OF_ANY
 from shop.adapters.sql.statements import StatementObserver
 from shop.adapters.sql.urls import each_host, hosts_of, parse_url
 from shop.adapters.work import Seen
@@ -30,31 +30,13 @@ LOOK_SECONDS_MAX = 2.0
 """Of one look at a server; who takes longer is away."""
 SAMPLES_MAX = 300
 
-# What a server that is promoted or follows another one calls its timeline: who may see it is told
-# by the process that receives, others by what the server noted last, which may be minutes late.
-_TIMELINE_OF_STANDBY = """
-    coalesce(
-        (SELECT received_tli FROM pg_stat_wal_receiver),
-        (
-            SELECT greatest(noted.timeline_id, recovering.min_recovery_end_timeline)
-            FROM pg_control_checkpoint() AS noted, pg_control_recovery() AS recovering
-        )
-    )
-"""
-_TIMELINE = f"CASE WHEN pg_is_in_recovery() THEN {_TIMELINE_OF_STANDBY} ELSE {TIMELINE} END"
-
-# Of the statement's own snapshot: all transactions before its `xmin` are over in it. The list of
-# those under way, which others would be told by, is always empty on a standby.
-_HAS = f"""
-SELECT {SYSTEM} = $1::bigint AND {_TIMELINE} = $2::bigint
-    AND txid_snapshot_xmin(txid_current_snapshot()) > $3::bigint AS has
-"""
+_HAS = f"SELECT {HAS_SEEN.format(*(f'${n}::bigint' for n in (1, 2, 3)))} AS has_seen"
 
 _LOOK = f"""
 SELECT
     pg_is_in_recovery() AS is_standby,
     {SYSTEM} AS system,
-    {_TIMELINE} AS timeline,
+    {TIMELINE_OF_ANY} AS timeline,
     (
         CASE
             WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
@@ -107,8 +89,8 @@ class Replica:
     async def has(self, driver: Driver, seen: Seen) -> bool:
         """Whether what is read on this connection from now on has all of that."""
         assert isinstance(driver, asyncpg.Connection)
-        [row] = await driver.fetch(_HAS, seen.system, seen.timeline, seen.position)
-        return bool(row["has"])
+        [row] = await driver.fetch(_HAS, *seen)
+        return bool(row["has_seen"])
 
     def fail(self, error: BaseException) -> None:
         """It is not asked again before it has been looked at."""

@@ -33,7 +33,7 @@ from shop.adapters.sql.replicas import Replica, Replicas
 from shop.adapters.sql.sessions import SqlSessionRepository
 from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.users import SqlUserRepository
-from shop.adapters.work import work_under_way
+from shop.adapters.work import Seen, work_under_way
 from shop.domain.errors import OutcomeUnknown, StoreUnavailable, WriteConflict
 from shop.domain.events import Event
 from shop.domain.keys import KeyedRequest
@@ -69,6 +69,8 @@ class SqlUnitOfWork(UnitOfWork):
         self._replicas = replicas if may_lag and replicas else None
         self._replica: Replica | None = None
         """The one that serves, if it is not the primary."""
+        self._seen: Seen | None = None
+        self._primary = engines
         self._events = RecordedEvents(listeners)
         self._read_only = read_only
         self._key = key
@@ -114,32 +116,58 @@ class SqlUnitOfWork(UnitOfWork):
     async def _enter_replica(self, replicas: Replicas) -> bool:
         """Whether a replica serves this; if not, the primary is to."""
         replica = replicas.choose()
-        served = "unfit" if replica is None else await self._try(replica)
-        replicas.observer.read_served(served)
-        if served == "replica":
-            self._replica = replica
-        return self._replica is not None
-
-    async def _try(self, replica: Replica) -> str:
-        """What becomes of it: see `ReplicaObserver.read_served`."""
+        if replica is None:
+            replicas.observer.read_served("unfit")
+            return False
+        work = work_under_way.get()
+        self._seen = work.seen if work is not None else None
         # It belongs to who reads, at whichever server.
         turn, self._turn = self._turn, None
         try:
-            engines, work = replica.engines, work_under_way.get()
-            seen = work.seen if work is not None else None
+            engines = replica.engines
             await self._open_on(engines, self._reader_of(engines), engines.begin_reading)
-            if seen is None or await replica.has(self.driver, seen):
-                return "replica"
-            await self._close(None)
-            return "behind"
+            if self._seen is not None and self._open.has(self._seen):
+                self._seen = None
+            # What is looked up is asked for in the same statement.
+            has_seen = (
+                self._seen is None or self._is_look_up or await replica.has(self.driver, self._seen)
+            )
         except BaseException as error:
             await self._close(error)
             if not may_work_elsewhere(error):
                 raise
             replica.fail(error)
-            return "failed"
+            replicas.observer.read_served("failed")
+            return False
         finally:
             self._turn = turn
+        self._replica = replica
+        if not has_seen:
+            await self._leave_replica()
+        elif not self._is_look_up:
+            self._note_seen()
+        return has_seen
+
+    def _note_seen(self) -> None:
+        """The replica has it. Through PgBouncer the next transaction may reach another one."""
+        if self._seen is not None and not self._in_transaction:
+            self._open.note_has(self._seen)
+
+    async def _leave_replica(self) -> None:
+        """It lacks what was seen."""
+        turn, self._turn = self._turn, None
+        try:
+            await self._close(None)
+        finally:
+            self._turn = turn
+        self._replica = None
+        if self._replicas is not None:
+            self._replicas.observer.read_served("behind")
+
+    async def _at_primary(self) -> Driver:
+        await self._leave_replica()
+        await self._open_on(self._primary, self._engine, self._begin)
+        return self.driver
 
     async def _claim(self, key: KeyedRequest) -> None:
         try:
@@ -155,10 +183,13 @@ class SqlUnitOfWork(UnitOfWork):
         traceback: TracebackType | None,
     ) -> None:
         await self._close(exc)
-        if exc is not None and self._replica is not None and may_work_elsewhere(exc):
-            # To be tried again: there are others, and the primary.
-            self._replica.fail(exc)
-            raise WriteConflict("A replica has failed.") from driver_error(exc)
+        if self._replica is not None and self._replicas is not None:
+            failed = exc is not None and may_work_elsewhere(exc)
+            self._replicas.observer.read_served("failed" if failed else "replica")
+            if exc is not None and failed:
+                # To be tried again: there are others, and the primary.
+                self._replica.fail(exc)
+                raise WriteConflict("A replica has failed.") from driver_error(exc)
         if exc is not None and (known := translated(exc)) is not None:
             raise known from driver_error(exc)
 
@@ -304,7 +335,11 @@ class SqlUnitOfWork(UnitOfWork):
 
     @property
     def details(self) -> SqlDetailRepository:
-        return SqlDetailRepository(self.driver)
+        if self._replica is None:
+            return SqlDetailRepository(self.driver)
+        return SqlDetailRepository(
+            self.driver, seen=self._seen, at_primary=self._at_primary, at_replica=self._note_seen
+        )
 
     @property
     def keys(self) -> SqlKeyRepository:
