@@ -218,6 +218,10 @@ reference: venv ## Make the pages and drawings of docs/ that come from the code
 bench: venv ## Run the project's benchmarks
 	$(BIN)/python -m bench
 
+.PHONY: bench-replicas
+bench-replicas: venv ## Measure reading with no, one and two replicas of PostgreSQL
+	$(BIN)/python -m bench.replicas
+
 # Phony: the lock is rewritten when asked for, never because git gave pyproject.toml a later date.
 .PHONY: requirements.txt
 requirements.txt: | $(STAMP) ## Lock the dependencies of pyproject.toml with hashes (UPGRADE=1 for the newest)

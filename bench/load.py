@@ -63,9 +63,10 @@ def send_reads(
     seconds: int,
     seed: int,
     delay: int = 0,
+    seen: str = "",
 ) -> Load:
-    """Each connection waits `delay` milliseconds before it asks again."""
-    arguments = [str(tokens), str(addresses), str(seed), str(delay)]
+    """Each connection waits `delay` milliseconds before it asks again; `seen` is what it saw."""
+    arguments = [str(tokens), str(addresses), str(seed), str(delay), seen]
     run = subprocess.run(
         [*_wrk(url, _READS, connections, seconds), *arguments],
         check=True,

@@ -1,6 +1,6 @@
 -- What wrk sends to those who read: addresses at random, each with a token at random.
 -- Arguments: the file of access tokens, the file of addresses, the seed, and how many milliseconds
--- to wait before each request (0: none).
+-- to wait before each request (0: none); and what the clients have seen (`X-Shop-Seen`), if anything.
 
 dofile(debug.getinfo(1, "S").source:match("@(.*/)") .. "requests.lua")
 
@@ -20,6 +20,9 @@ function init(args)
   wait = tonumber(args[4])
   for i = 1, REQUESTS do
     local headers = { ["Authorization"] = "Bearer " .. tokens[math.random(#tokens)] }
+    if args[5] and args[5] ~= "" then
+      headers["X-Shop-Seen"] = args[5]
+    end
     requests[i] = wrk.format("GET", addresses[math.random(#addresses)], headers)
   end
 end

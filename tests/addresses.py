@@ -22,6 +22,8 @@ class Address:
         """Whether what is sent gets lost, on the way there and back, while connections stay."""
         self.answers_max = 1_000_000
         """How many pieces of what a server answers to one connection go on; then it is cut."""
+        self.refuses = False
+        """Whether it ends connections as soon as they are made."""
         self.taken = 0
         """How many connections were made to it."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -33,6 +35,8 @@ class Address:
         assert task is not None
         self._tasks.add(task)
         try:
+            if self.refuses:
+                return
             if self.leads_to is None:
                 await reader.read()
                 return
@@ -75,6 +79,10 @@ class Address:
                 if not self.silent:
                     writer.write(data)
                     await writer.drain()
+
+    async def hang_up(self) -> None:
+        """End all connections."""
+        await self._close()
 
     async def _close(self) -> None:
         tasks = list(self._tasks)

@@ -110,9 +110,9 @@ GUARDS = [
     ),
     Guard(
         name="the order of other locks",
-        file="adapters/sql/stock.py",
-        take="            .order_by(_stock.c.product_id)\n            .with_for_update(",
-        put="            .with_for_update(",
+        file="adapters/sql/marks.py",
+        take=".where(which).order_by(column).with_for_update(",
+        put=".where(which).with_for_update(",
         tests="tests/contracts/test_lock_order.py",
     ),
     Guard(
@@ -146,12 +146,7 @@ GUARDS = [
     Guard(
         name="products are read when their stock is locked",
         file="adapters/sql/stock.py",
-        take="""        await self._connection.execute(
-            select(_stock.c.product_id)
-            .where(are_these)
-            .order_by(_stock.c.product_id)
-            .with_for_update(key_share=True)
-        )
+        take="""        await lock_rows(self._connection, _stock.c.product_id, are_these)
         rows = await read_rows(
             self._connection, select_products().where(are_these).order_by(_stock.c.product_id)
         )
@@ -167,10 +162,31 @@ GUARDS = [
         tests="tests/contracts/test_price_changes.py -k postgresql",
     ),
     Guard(
+        name="a replica has what is over in the snapshot of its own",
+        file="adapters/sql/marks.py",
+        take="txid_snapshot_xmin(txid_current_snapshot()) > {{}})",
+        put="txid_visible_in_snapshot({{}}, txid_current_snapshot()))",
+        tests="tests/adapters/test_replicas.py -k began_before_others",
+    ),
+    Guard(
+        name="a replica has nothing of another history",
+        file="adapters/sql/marks.py",
+        take=" AND {TIMELINE_OF_ANY} = {{}}",
+        put=" AND {{}} > 0",
+        tests="tests/adapters/test_replicas.py -k another_history",
+    ),
+    Guard(
+        name="who has seen nothing reads with others who have not",
+        file="adapters/shared_reads.py",
+        take="            line = (line, call.work.seen.history)\n",
+        put="            pass\n",
+        tests="tests/adapters/test_replicas.py -k sends_nobody_else",
+    ),
+    Guard(
         name="what is locked is gone around",
         file=POSTGRES,
-        take='_LOCK.format(skip="SKIP LOCKED")',
-        put='_LOCK.format(skip="")',
+        take='skip="SKIP LOCKED" if skips else ""',
+        put='skip=""',
         tests="tests/contracts/test_locked_products.py",
     ),
     Guard(

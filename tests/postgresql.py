@@ -214,6 +214,22 @@ def running_postgresql(
         server.remove()
 
 
+async def follows(standby: PostgresServer, primary: PostgresServer) -> None:
+    """Until the standby has what the primary has by now."""
+    ahead, behind = [
+        await asyncpg.connect(host=str(server.root), user="shop", database="postgres")
+        for server in (primary, standby)
+    ]
+    written = await ahead.fetchval("SELECT pg_current_wal_insert_lsn()::text")
+    async with asyncio.timeout(10):
+        while not await behind.fetchval(
+            "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", written
+        ):
+            pass  # each look is a round trip, which gives the server its time
+    await ahead.close()
+    await behind.close()
+
+
 def unprivileged_user() -> pwd.struct_passwd | None:
     if os.geteuid() != 0:
         return None

@@ -45,6 +45,7 @@ class OpenUnitOfWork(Protocol):
         caller: Caller | None = None,
         batch: bool = False,
         key: KeyedRequest | None = None,
+        may_lag: bool = False,
         listeners: Sequence[EventListener] = (),
     ) -> UnitOfWork: ...
 

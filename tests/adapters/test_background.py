@@ -183,6 +183,7 @@ def failing(store: Store, *, is_away: Callable[[], bool]) -> UnitOfWorkFactory:
         caller: Caller | None = None,
         batch: bool = False,
         key: KeyedRequest | None = None,
+        may_lag: bool = False,
     ) -> UnitOfWork:
         if is_away():
             raise StoreUnavailable("The database is away.")

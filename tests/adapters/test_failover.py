@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
-import asyncpg
 import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import ResourceClosedError
@@ -17,7 +16,7 @@ from tests.addresses import Address, address
 from tests.builders import product
 from tests.concurrency.deployment import until
 from tests.entrypoints.api import container_for, opened_api, order_of, placed, problem, settings_for
-from tests.postgresql import PostgresServer, running_postgresql
+from tests.postgresql import PostgresServer, follows, running_postgresql
 from tests.stores import Store, migrate, sql_store
 
 BACK_SECONDS_MAX = 5.0
@@ -342,19 +341,3 @@ async def test_a_standby_that_is_promoted_takes_the_orders(
                     await placed(api.customer, (tea, 1))
                     assert (await api.anonymous.get("/health/ready")).status_code == 200
                     assert time.monotonic() - started < BACK_SECONDS_MAX
-
-
-async def follows(standby: PostgresServer, primary: PostgresServer) -> None:
-    """Until the standby has what the primary has by now."""
-    ahead, behind = [
-        await asyncpg.connect(host=str(server.root), user="shop", database="postgres")
-        for server in (primary, standby)
-    ]
-    written = await ahead.fetchval("SELECT pg_current_wal_insert_lsn()::text")
-    async with asyncio.timeout(10):
-        while not await behind.fetchval(
-            "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", written
-        ):
-            pass  # each look is a round trip, which gives the server its time
-    await ahead.close()
-    await behind.close()

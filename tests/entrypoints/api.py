@@ -167,6 +167,7 @@ def _client(app: ASGIApp, **headers: str) -> httpx.AsyncClient:
 async def _close(container: Container) -> None:
     await container.intake().close()
     if container.settings().store != "memory":
+        await container.replicas().dispose()
         await container.engines().dispose()
 
 

@@ -15,7 +15,7 @@ POSTGRESQL = "postgresql+asyncpg://shop@/shop?host=/nowhere"
 @pytest.mark.parametrize("database_url", ["memory://", SQLITE, POSTGRESQL])
 async def test_everything_it_offers_can_be_built(database_url: str) -> None:
     container = build_container(settings_for(database_url))
-    needs_sql = {"engines", "sql_schema"}
+    needs_sql = {"engines", "sql_schema", "replicas"}
     in_memory = database_url == "memory://"
     # These are there where they are switched on: tests/entrypoints/test_imports.py.
     switched_off = {"traces", "error_reports"}

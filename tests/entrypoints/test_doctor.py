@@ -539,6 +539,19 @@ def test_a_durable_server_is_sound_a_table_without_a_log_is_not_nor_is_a_standby
         with running_postgresql(standby_of=server, durable=True) as standby:
             one = findings(SHOP_DATABASE_URL=standby.url(TEMPLATE), **SOUND)["primary"]
             assert one["state"] == "danger"
+            assert_replicas(url, standby.url(TEMPLATE), "ok", "Reads are served by")
+            assert_replicas(url, url, "note", "the primary alone")
+            assert_replicas(url, AWAY, "note", "does not answer")
+            standby.execute("SELECT pg_wal_replay_pause()")
+            server.execute(
+                "UPDATE alembic_version SET version_num = version_num || 'x'", database=TEMPLATE
+            )
+            assert_replicas(url, standby.url(TEMPLATE), "note", "lacks a migration")
+            server.execute(
+                "UPDATE alembic_version SET version_num = rtrim(version_num, 'x')",
+                database=TEMPLATE,
+            )
+        assert_replicas(url, "", "ok", "None")
         server.execute("ALTER TABLE leases SET UNLOGGED", database=TEMPLATE)
         one = findings(SHOP_DATABASE_URL=url, **SOUND)["durability"]
         assert (one["state"], one["found"]) == ("danger", "Tables that a crash empties: leases.")
@@ -547,6 +560,13 @@ def test_a_durable_server_is_sound_a_table_without_a_log_is_not_nor_is_a_standby
         server.execute("ALTER ROLE shop SET synchronous_commit = off")
         one = findings(SHOP_DATABASE_URL=url, **SOUND)["durability"]
         assert one["found"].startswith("Switched off: synchronous_commit.")
+
+
+def assert_replicas(url: str, read_url: str, state: str, part: str) -> None:
+    variables = {"SHOP_DATABASE_URL": url, "SHOP_DATABASE_READ_URL": read_url}
+    one = findings(**variables, **SOUND)["replicas"]
+    assert (one["state"], part in one["found"]) == (state, True), one
+    assert PASSWORD not in str(one)
 
 
 # --- what no test can bring about: the judgement alone ---
@@ -685,5 +705,5 @@ def test_each_check_has_its_row_in_the_documentation() -> None:
 
 def test_each_check_is_provoked_by_some_test() -> None:
     provoked = {name for name, _, _ in PROVOKED}
-    of_postgresql = {"primary", "clock", "connections", "pooler", "tls", "search"}
+    of_postgresql = {"primary", "clock", "connections", "replicas", "pooler", "tls", "search"}
     assert {check.name for check in CHECKS} == provoked | of_postgresql | {"demo_users"}

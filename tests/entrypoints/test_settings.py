@@ -53,6 +53,8 @@ WRONG = [
             "postgresql+asyncpg://h/x?target_session_attrs=prefer-standby",
         ],
     ),
+    ("SHOP_DATABASE_READ_URL", ["nonsense", "sqlite+aiosqlite:///x", "memory://"]),
+    ("SHOP_DATABASE_READ_LAG_MAX", ["0", "-1"]),
     ("SHOP_SECRET_KEY", ["short", "k" * 31]),
     ("SHOP_CURRENCY", ["eur", "EURO", "E1R", "CLF"]),
     ("SHOP_PUBLIC_URL", ["shop.example", "https://", "ftp://shop.example", "https://a/?b"]),

@@ -323,6 +323,9 @@ class Intake(Generic[Q, A]):
                     call.under_way = False
             raise
         finally:
+            if work.seen is not None:
+                for each in carried:
+                    each.seen = work.seen
             self._observer.attempt_ended(work, failure)
         for call, answer in zip(batch, answers, strict=True):
             call.under_way = False

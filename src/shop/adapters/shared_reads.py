@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from shop.adapters.deadlines import Deadlines
 from shop.adapters.lines import Call, Line
-from shop.adapters.work import Work, work_under_way
+from shop.adapters.work import Work, last_seen, work_under_way
 from shop.domain.errors import Overloaded
 
 Q = TypeVar("Q")
@@ -128,6 +128,10 @@ class SharedReads(Generic[Q, A]):
         call: _Call[Q, A] = _Call(
             request=request, answer=loop.create_future(), since=loop.time(), asker=asker
         )
+        if call.work is not None and call.work.seen is not None:
+            # A replica that lacks what one of them has seen could answer none of them; what others
+            # have seen of another history, none could compare.
+            line = (line, call.work.seen.history)
         self._join(call, line, NOBODY)
         self._deadlines.watch(call, call.since + self.limits.deadline)
         self._waiting += 1
@@ -205,6 +209,7 @@ class SharedReads(Generic[Q, A]):
         read = next((work for work in works if work.trace_id), works[0] if works else None)
         work_under_way.set(read)
         if read is not None:
+            read.seen = last_seen(works)
             self._observer.read_began(read, works)
 
     def _may_lead(self, asker: int) -> bool:

@@ -573,6 +573,7 @@ class UnitOfWorkFactory(Protocol):
         caller: Caller | None = None,
         batch: bool = False,
         key: KeyedRequest | None = None,
+        may_lag: bool = False,
     ) -> UnitOfWork:
         """A new unit of work. A read-only one costs less; each of its reads sees its own moment.
 
@@ -580,7 +581,8 @@ class UnitOfWorkFactory(Protocol):
         when the others do not end in time. One for a batch, of orders or of what is looked up,
         waits for no connection of others, and for a lock only a moment, with `LockTimeout`. One
         with a key begins with claiming it: entering it raises `AlreadyDone` or
-        `IdempotencyKeyReused`.
+        `IdempotencyKeyReused`. One that may lag is read-only, and may see the changes of others a
+        little late, but never what the work under way has changed or seen as it was before.
         """
         ...
 

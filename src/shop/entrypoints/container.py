@@ -22,6 +22,7 @@ from shop.adapters.rates import PerMinute
 from shop.adapters.shared_reads import ReadLimits, ReadObservers, SharedReads, once_for_all
 from shop.adapters.sql.engine import DatabaseOptions, create_engines
 from shop.adapters.sql.postgresql import PostgresUnitOfWork
+from shop.adapters.sql.replicas import create_replicas
 from shop.adapters.sql.schema import SqlSchema
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
 from shop.adapters.work import for_use_case
@@ -74,6 +75,7 @@ from shop.domain.users import OPERATOR
 from shop.entrypoints.exposition import Exposition
 from shop.entrypoints.health import Drain, Health
 from shop.entrypoints.keys import load_keys
+from shop.entrypoints.marks import SeenMarks
 from shop.entrypoints.metrics import Metrics
 from shop.entrypoints.settings import Settings
 from shop.entrypoints.tokens import AccessTokens
@@ -118,6 +120,7 @@ class Container(containers.DeclarativeContainer):
         lock_timeout=settings.provided.database_lock_timeout,
         application_name=settings.provided.database_application_name,
         pgbouncer=settings.provided.database_pgbouncer,
+        marking=settings.provided.has_replicas,
     )
     statement_observers = providers.List(metrics)
     engines = providers.Singleton(
@@ -126,13 +129,24 @@ class Container(containers.DeclarativeContainer):
         database_options,
         observers=statement_observers,
     )
+    replicas = providers.Singleton(
+        create_replicas,
+        engines,
+        settings.provided.database_read_url,
+        database_options,
+        lag_max=settings.provided.database_read_lag_max,
+        observer=metrics,
+        statement_observers=statement_observers,
+    )
     memory = providers.Singleton(MemoryDatabase)
     listeners = providers.List(audit.provided.listen, metrics.provided.events_happened)
     unit_of_work = providers.Selector(
         settings.provided.store,
         memory=providers.Factory(MemoryUnitOfWork, database=memory, listeners=listeners),
         sqlite=providers.Factory(SqliteUnitOfWork, engines=engines, listeners=listeners),
-        postgresql=providers.Factory(PostgresUnitOfWork, engines=engines, listeners=listeners),
+        postgresql=providers.Factory(
+            PostgresUnitOfWork, engines=engines, replicas=replicas, listeners=listeners
+        ),
     )
     sql_schema = providers.Singleton(SqlSchema, engines=engines)
     schema = providers.Selector(
@@ -303,6 +317,8 @@ class Container(containers.DeclarativeContainer):
         read_counts=read_counts,
     )
 
+    seen_marks = providers.Singleton(SeenMarks, signing_keys)
+
     exposition = providers.Singleton(
         Exposition, metrics=metrics, vitals=vitals, token=settings.provided.metrics_token
     )
@@ -378,4 +394,16 @@ def is_use_case(kind: type) -> bool:
 
 
 def build_container(settings: Settings) -> Container:
-    return Container(settings=settings)
+    container = Container(settings=settings)
+    if settings.has_replicas:
+        container.background_tasks.add_args(
+            # Each process has connections of its own, and finds out which servers answer.
+            providers.Factory(
+                PeriodicTask,
+                name="replicas",
+                every=1,
+                run=container.replicas.provided.look,
+                once=False,
+            )
+        )
+    return container

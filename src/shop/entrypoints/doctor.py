@@ -354,6 +354,18 @@ async def _connections(shop: Shop) -> Finding:
         )
 
 
+async def _replicas(shop: Shop) -> Finding:
+    if not shop.settings.has_replicas:
+        return ok("None: the primary serves all reads.")
+    replicas = shop.container.replicas()
+    try:
+        return await postgresql_checks.replicas(
+            replicas, lag_max=shop.settings.database_read_lag_max
+        )
+    finally:
+        await replicas.dispose()
+
+
 async def _pooler(shop: Shop) -> Finding:
     return await postgresql_checks.pooler(
         shop.container.engines(), is_set=shop.settings.database_pgbouncer
@@ -405,6 +417,7 @@ CHECKS: Sequence[Check] = (
     Check(name="clock", run=_clock, of="postgresql"),
     Check(name="newest_order", run=_newest_order, of="database"),
     Check(name="connections", run=_connections, of="postgresql"),
+    Check(name="replicas", run=_replicas, of="postgresql"),
     Check(name="pooler", run=_pooler, of="postgresql"),
     Check(name="tls", run=_tls, of="postgresql"),
     Check(name="integrity", run=_integrity, of="sqlite"),

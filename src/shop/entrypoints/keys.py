@@ -51,6 +51,18 @@ class SigningKeys:
     def __repr__(self) -> str:
         return f"SigningKeys(signing={self.signing!r}, verification={sorted(self.verification)})"
 
+    def derived(self, purpose: bytes) -> list[bytes]:
+        """Keys of 32 bytes for another purpose: the first is in use, the others were before.
+
+        Of a key that has only its public half here there is none.
+        """
+        secrets = [self.private_key]
+        secrets += [key.key for key in self.verification.values() if key.algorithm == "HS256"]
+        return [
+            hashlib.blake2b(_bytes_of(secret), digest_size=32, person=purpose).digest()
+            for secret in dict.fromkeys(secrets)
+        ]
+
     @property
     def jwks(self) -> list[dict[str, str]]:
         """The public keys, as RFC 7517 has them."""
@@ -86,6 +98,14 @@ def load_keys(settings: Settings) -> SigningKeys:
         private_key=private_key,
         verification={key.kid: key for key in verification},
     )
+
+
+def _bytes_of(secret: Any) -> bytes:
+    if isinstance(secret, str):
+        return secret.encode()
+    form, no_password = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    written: bytes = secret.private_bytes(serialization.Encoding.DER, form, no_password)
+    return written
 
 
 def _shared_key(secret: str) -> VerificationKey:

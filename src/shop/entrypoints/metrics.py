@@ -5,6 +5,7 @@ several workers share files, even those have no more series than there is room f
 """
 
 import collections
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -23,6 +24,7 @@ from shop.adapters.background import BackgroundObserver
 from shop.adapters.intake import IntakeObserver
 from shop.adapters.shared_reads import ReadObserver
 from shop.adapters.sql.errors import kind_of
+from shop.adapters.sql.replicas import ReplicaObserver
 from shop.adapters.sql.statements import StatementObserver
 from shop.adapters.work import work_under_way
 from shop.domain.events import Event
@@ -118,7 +120,7 @@ class _Family:
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
 
-class Metrics(IntakeObserver, BackgroundObserver, StatementObserver):
+class Metrics(IntakeObserver, BackgroundObserver, StatementObserver, ReplicaObserver):
     """One for a process."""
 
     def __init__(self, *, version: str = "", python: str = "") -> None:
@@ -131,6 +133,7 @@ class Metrics(IntakeObserver, BackgroundObserver, StatementObserver):
         self._of_intake(family)
         self._of_reads(family)
         self._of_database(family)
+        self._of_replicas(family)
         self._of_background(family)
         self._of_shop(family)
         self._of_process(family)
@@ -316,6 +319,40 @@ class Metrics(IntakeObserver, BackgroundObserver, StatementObserver):
     def pool_is(self, name: str, *, in_use: int, size: int, awaited: int) -> None:
         for figure, number in {"_in_use": in_use, "_max": size, "_awaited": awaited}.items():
             self._pool[figure].labels(name).set(number)
+
+    # Replicas of the database
+
+    def _of_replicas(self, family: _Family) -> None:
+        self._replica_reads = family.counter(
+            "shop_replica_reads_total",
+            "Reads that a replica may serve, by who served them: `replica`, or the primary, since "
+            "no replica had what the caller had seen (`behind`), none may serve (`unfit`), or one "
+            "failed just then (`failed`).",
+            "served",
+        )
+        self._replica_fit = _Series(
+            family.gauge(
+                "shop_replica_fit",
+                "1 if a replica may serve reads, or is the primary, by the last look; else 0.",
+                "replica",
+                of="livemostrecent",
+            ).labels
+        )
+        self._replica_lag = _Series(
+            family.gauge(
+                "shop_replica_lag_seconds",
+                "How late a replica is, about; NaN while that is not known.",
+                "replica",
+                of="livemostrecent",
+            ).labels
+        )
+
+    def read_served(self, by: str) -> None:
+        self._replica_reads.labels(by).inc()
+
+    def replica_is(self, name: str, *, fit: bool, lag: float | None) -> None:
+        self._replica_fit(name).set(fit)
+        self._replica_lag(name).set(math.nan if lag is None else lag)
 
     # Work in the background
 

@@ -62,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
 
+    database_read_url: str = ""
+    database_read_lag_max: Seconds = 5.0
     database_pool_size: Annotated[int, Meta(ge=1, le=1_000)] = 10
     database_read_pool_size: Annotated[int, Meta(ge=1, le=1_000)] = 4
     database_pool_timeout: Seconds = 5.0
@@ -151,6 +153,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return _STORES[scheme]
 
     @property
+    def has_replicas(self) -> bool:
+        return bool(self.database_read_url)
+
+    @property
     def shared_read_deadline(self) -> float:
         """Behind that of the requests that wait for it: when both are over, theirs says why."""
         return self.request_deadline + 1.0
@@ -225,7 +231,8 @@ def _settings_of(variables: Mapping[str, str]) -> Settings:
             raise SettingsError(_unknown(name))
         _check_text(name, value)
     settings = _convert(values)
-    _check_database_url(settings.database_url)
+    _check_database_url("database_url", settings.database_url)
+    _check_replicas(settings)
     _check_demo(settings)
     _check_secrets(settings)
     try:
@@ -321,11 +328,24 @@ def _unknown(name: str) -> str:
     return f"{variable(name)} is not a setting; {hint}"
 
 
-def _check_database_url(url: str) -> None:
+def _check_database_url(field: str, url: str) -> None:
     try:
         parse_url(url)
     except WrongUrl as error:
-        raise SettingsError(f"SHOP_DATABASE_URL is wrong: {error}.") from None
+        raise SettingsError(f"{variable(field)} is wrong: {error}.") from None
+
+
+def _check_replicas(settings: Settings) -> None:
+    if not settings.has_replicas:
+        return
+    _check_database_url("database_read_url", settings.database_read_url)
+    for field in ("database_url", "database_read_url"):
+        url = getattr(settings, field)
+        if not url.startswith("postgresql+asyncpg:"):
+            raise SettingsError(
+                f"SHOP_DATABASE_READ_URL is set, and {variable(field)} is no PostgreSQL: only that "
+                "has replicas."
+            )
 
 
 def _check_demo(settings: Settings) -> None:

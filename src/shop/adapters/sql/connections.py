@@ -11,6 +11,9 @@ from sqlalchemy.util import greenlet_spawn
 
 from shop.adapters.sql.drivers import Driver
 from shop.adapters.sql.servers import Servers, opened_of
+from shop.adapters.work import Seen
+
+_HAS = "shop_has_seen"
 
 
 class PooledConnection:
@@ -58,6 +61,17 @@ class PooledConnection:
         if isinstance(driver, aiosqlite.Connection) or servers is None or self.opened is None:
             return True
         return servers.is_current(self.opened) and not driver.is_closed()
+
+    def has(self, seen: Seen) -> bool:
+        """Whether it is known that its server has what was seen; see `note_has`."""
+        known: Seen | None = self._pooled.info.get(_HAS)
+        return (
+            known is not None and known.history == seen.history and known.position >= seen.position
+        )
+
+    def note_has(self, seen: Seen) -> None:
+        """Its server does: what it has it keeps, and the session is with no other server."""
+        self._pooled.info[_HAS] = seen
 
     def detach(self) -> None:
         """Let the pool have another in its place; this one is closed when it is given back."""

@@ -1,6 +1,6 @@
 """What many ask for at once by ids, in SQL: one statement for each kind, through the driver."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from itertools import groupby
 from operator import itemgetter
 from uuid import UUID
@@ -11,6 +11,8 @@ from shop.adapters.sql import tables
 from shop.adapters.sql.drivers import Driver, ReadByIds
 from shop.adapters.sql.orders import LINE_COLUMNS, order_from
 from shop.adapters.sql.products import product_from, select_products
+from shop.adapters.sql.rows import ReadRow
+from shop.adapters.work import Seen
 from shop.domain.orders import Order
 from shop.domain.ports import DetailRepository
 from shop.domain.products import Product
@@ -28,12 +30,36 @@ _read_orders = ReadByIds(
 
 
 class SqlDetailRepository(DetailRepository):
-    def __init__(self, driver: Driver) -> None:
+    """`seen` is what the server is to have, if that is not known.
+
+    What is read tells it: `at_replica` is called if it has, else `at_primary` leads to who has.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        seen: Seen | None = None,
+        at_primary: Callable[[], Awaitable[Driver]] | None = None,
+        at_replica: Callable[[], None] = lambda: None,
+    ) -> None:
         self._driver = driver
+        self._seen = seen
+        self._at_primary = at_primary
+        self._at_replica = at_replica
 
     async def products(self, ids: Collection[int]) -> dict[int, Product]:
-        rows = await _read_products(self._driver, list(ids))
+        rows = await self._read_products(list(ids))
         return {row["id"]: product_from(row) for row in rows}
+
+    async def _read_products(self, ids: list[int]) -> Sequence[ReadRow]:
+        if self._seen is not None and self._at_primary is not None:
+            rows = await _read_products.if_seen(self._driver, ids, self._seen)
+            if rows is not None:
+                self._at_replica()
+                return rows
+            self._driver = await self._at_primary()
+        return await _read_products(self._driver, ids)
 
     async def orders(self, ids: Collection[UUID]) -> dict[UUID, Order]:
         rows = await _read_orders(self._driver, list(ids))

@@ -15,6 +15,8 @@ import aiosqlite
 import asyncpg
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
+    Boolean,
     Column,
     ColumnElement,
     Dialect,
@@ -26,11 +28,15 @@ from sqlalchemy import (
     func,
     make_url,
     select,
+    text,
+    true,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
+from shop.adapters.sql.marks import HAS_SEEN
 from shop.adapters.sql.rows import Columns, ReadRow
+from shop.adapters.work import Seen
 
 # A string: asyncpg's class is generic for type checkers only.
 Driver: TypeAlias = "asyncpg.Connection[asyncpg.Record] | aiosqlite.Connection"
@@ -133,8 +139,31 @@ class ReadByIds:
         self._of_sqlite = statement.where(key.in_(select(given.c.value)))
         is_one: ColumnElement[bool] = key == any_(ids)
         self._of_postgresql = statement.where(is_one)
+        self._of_replica = _if_seen(self._of_postgresql)
 
     async def __call__(self, driver: Driver, ids: Sequence[Any]) -> Sequence[ReadRow]:
         is_sqlite = isinstance(driver, aiosqlite.Connection)
         statement = self._of_sqlite if is_sqlite else self._of_postgresql
         return await read_from(driver, statement, {"ids": ids})
+
+    async def if_seen(
+        self, driver: Driver, ids: Sequence[Any], seen: Seen
+    ) -> Sequence[ReadRow] | None:
+        """None if the server lacks what was seen: both are of one moment."""
+        given = {"ids": ids, **{f"seen_{name}": value for name, value in seen._asdict().items()}}
+        rows = await read_from(driver, self._of_replica, given)
+        if not rows[0]["has_seen"]:
+            return None
+        return [row for row in rows if row["is_found"]]
+
+
+def _if_seen(statement: Select[Any]) -> Select[Any]:
+    """One row at least, which says whether the server has what was seen; if not, no other."""
+    names = [f"seen_{name}" for name in Seen._fields]
+    question = text(f"SELECT {HAS_SEEN.format(*(f':{name}' for name in names))} AS has_seen")
+    typed = question.bindparams(*(bindparam(name, type_=BigInteger) for name in names))
+    asked = typed.columns(has_seen=Boolean).subquery("asked")
+    found = statement.add_columns(true().label("is_found")).subquery("found")
+    return select(asked.c.has_seen, *found.columns).select_from(
+        asked.outerjoin(found, asked.c.has_seen)
+    )

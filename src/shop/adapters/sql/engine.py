@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from shop.adapters.sql.connections import PooledConnection
 from shop.adapters.sql.files import make_private
+from shop.adapters.sql.marks import MARKING
 from shop.adapters.sql.servers import Servers, set_up_in_transaction
 from shop.adapters.sql.statements import StatementObserver, observe_statements
 from shop.adapters.sql.urls import parse_url, read_only_url, split_options, sqlite_file
@@ -43,6 +44,8 @@ class DatabaseOptions:
     application_name: str = "shop"
     pgbouncer: bool = False
     """Whether connections go through PgBouncer in transaction mode."""
+    marking: bool = False
+    """Whether changes say how far the database has come with them, for who reads from replicas."""
     inspecting: bool = False
     """Whether the database is only looked at: no file is made or changed, and nobody writes."""
 
@@ -92,6 +95,8 @@ class Engines:
     pool and giving it back costs as much as a statement."""
     servers: Servers | None = None
     """None of SQLite."""
+    marking: bool = False
+    """See `DatabaseOptions`."""
     abandoned: set["asyncio.Task[None]"] = field(default_factory=set)
     """The COMMITs nobody waits for any more."""
     awaited: Counter[AsyncEngine] = field(default_factory=Counter)
@@ -145,12 +150,12 @@ class Engines:
 
 
 def create_engines(
-    url: str,
+    url: str | URL,
     options: DatabaseOptions | None = None,
     *,
     observers: Sequence[StatementObserver] = (),
 ) -> Engines:
-    parsed = parse_url(url)
+    parsed = parse_url(url) if isinstance(url, str) else url
     options = options or DatabaseOptions()
     is_sqlite = parsed.get_backend_name() == "sqlite"
     if options.inspecting and not is_sqlite:
@@ -202,7 +207,9 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
             set_up_in_transaction(made)
         return made
 
-    def pooled(settings: Mapping[str, str], timeout: float, size: int) -> AsyncEngine:
+    def pooled(
+        settings: Mapping[str, str], timeout: float, size: int, **others: Any
+    ) -> AsyncEngine:
         return engine(
             settings,
             timeout,
@@ -210,6 +217,7 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
             max_overflow=0,
             pool_timeout=options.pool_timeout,
             pool_use_lifo=True,
+            **others,
         )
 
     def begin(settings: Mapping[str, str]) -> str:
@@ -217,8 +225,9 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
 
     intake = pooled(batching, options.statement_timeout, INTAKE_CONNECTIONS)
     look_up = pooled(reading, options.read_statement_timeout, LOOK_UP_CONNECTIONS)
+    marks = {"execution_options": {MARKING: True}} if options.marking else {}
     return Engines(
-        write=pooled(writing, options.statement_timeout, options.pool_size),
+        write=pooled(writing, options.statement_timeout, options.pool_size, **marks),
         intake=intake,
         read=pooled(reading, options.read_statement_timeout, options.read_pool_size),
         look_up=look_up,
@@ -233,6 +242,7 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         commit_seconds_max=options.statement_timeout,
         reading=_turns(options),
         servers=servers,
+        marking=options.marking,
     )
 
 

@@ -32,7 +32,8 @@ _Interrupted = asyncpg.InternalClientError
 _LOCK_NOT_AVAILABLE = "55P03"
 # query_canceled (the statement timeout), read_only_sql_transaction (a failover);
 # and whole classes: connection, resources, operator intervention, system.
-_AWAY = frozenset({"57014", "25006"})
+_QUERY_CANCELED = "57014"
+_AWAY = frozenset({_QUERY_CANCELED, "25006"})
 _AWAY_CLASSES = frozenset({"08", "53", "57", "58"})
 # admin_shutdown, crash_shutdown, cannot_connect_now, read_only_sql_transaction.
 _SESSION_ENDS = frozenset({"57P01", "57P02", "57P03", "25006"})
@@ -173,6 +174,19 @@ def ends_session(error: BaseException) -> bool:
     if state is not None:
         return state in _SESSION_ENDS or state[:2] == "08"
     return isinstance(cause, TimeoutError | ConnectionError | _Interrupted)
+
+
+def may_work_elsewhere(error: BaseException) -> bool:
+    """Whether another server of the same data may do what failed on this one.
+
+    Not what took too long: it would there, too.
+    """
+    cause = driver_error(error)
+    if isinstance(cause, asyncpg.PostgresError):
+        return cause.sqlstate != _QUERY_CANCELED
+    return isinstance(error, PendingRollbackError) or isinstance(
+        cause, (OSError, TimeoutError, asyncpg.InterfaceError, _Interrupted)
+    )
 
 
 def is_missing_table(error: DBAPIError) -> bool:

@@ -6,6 +6,7 @@ from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.marks import mark_of, note_mark
 from shop.adapters.sql.rows import insert_into, read_row
 from shop.domain.keys import KeyedAnswer, KeyedRequest
 from shop.domain.ports import KeyRepository
@@ -44,11 +45,18 @@ class SqlKeyRepository(KeyRepository):
         return taken is not None
 
     async def _find(self, request: KeyedRequest) -> KeyedAnswer | None:
+        mark = mark_of(self._connection)
         row = await read_row(
             self._connection,
-            select(_keys).where(_keys.c.user_id == request.user_id, _keys.c.key == request.key),
+            select(_keys, *mark).where(
+                _keys.c.user_id == request.user_id, _keys.c.key == request.key
+            ),
         )
-        return None if row is None else KeyedAnswer(**row)
+        if row is None:
+            return None
+        if mark:
+            note_mark(row)
+        return KeyedAnswer(**{column.name: row[column.name] for column in _keys.columns})
 
     async def store(self, answer: KeyedAnswer) -> None:
         await self._connection.execute(

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.lengths import ORDERS
+from shop.adapters.sql.marks import lock_row
 from shop.adapters.sql.pages import (
     Bound,
     SqlList,
@@ -30,7 +31,7 @@ from shop.adapters.sql.pages import (
     read_counted_list,
     read_list,
 )
-from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_rows, written
+from shop.adapters.sql.rows import ReadRow, Row, read_rows, written
 from shop.domain.errors import OrderNotFound, PaymentReferenceTaken
 from shop.domain.money import Money
 from shop.domain.orders import Order, OrderLine, OrderQuery

@@ -17,6 +17,7 @@ from sqlalchemy import Column, LargeBinary, Table, make_url
 from shop.adapters.sql import tables
 from shop.adapters.sql.drivers import Driver
 from shop.adapters.sql.errors import refusing
+from shop.adapters.sql.marks import MARK, note_mark
 from shop.adapters.sql.orders import line_rows, order_row
 from shop.adapters.sql.products import (
     CHANGED_COLUMNS,
@@ -119,16 +120,22 @@ WITH locked AS MATERIALIZED (
     ORDER BY product_id
     FOR NO KEY UPDATE {{skip}}
 )
-SELECT known.order_ids, known.disabled, {", ".join(map(str, PRODUCT_COLUMNS))}
+SELECT known.*, {", ".join(map(str, PRODUCT_COLUMNS))}
 FROM (
-    SELECT
+    SELECT {{mark}}
         known_orders($1::uuid[], (SELECT count(*) FROM locked)) AS order_ids,
         ARRAY(SELECT id FROM users WHERE id = ANY($3::bigint[]) AND disabled) AS disabled
 ) AS known
 LEFT JOIN products ON products.id = ANY($2::bigint[])
 LEFT JOIN locked AS stock ON stock.product_id = products.id
 """  # noqa: S608
-_LOCK_ALL, _LOCK_FREE = _LOCK.format(skip=""), _LOCK.format(skip="SKIP LOCKED")
+_LOCKS = {
+    (skips, marking): _LOCK.format(
+        skip="SKIP LOCKED" if skips else "", mark=f"{MARK}," if marking else ""
+    )
+    for skips in (False, True)
+    for marking in (False, True)
+}
 
 # Balances are an array: its length is guessed low enough for a plan that looks rows up by key.
 # Who changes a product locks its stock first. That is locked here by now, so products stay as this
@@ -192,10 +199,15 @@ class PostgresBatch(BatchRepository):
     ) -> Batch:
         if wait_for:
             await self._driver.fetch(_WAIT, list(wait_for))
-        statement = _LOCK_ALL if wait_for is None else _LOCK_FREE
+        marking = self._unit_of_work.is_marking
         rows = await self._driver.fetch(
-            statement, list(order_ids), list(product_ids), list(user_ids)
+            _LOCKS[wait_for is not None, marking],
+            list(order_ids),
+            list(product_ids),
+            list(user_ids),
         )
+        if marking:
+            note_mark(rows[0])
         known = rows[0]["order_ids"]
         found = [row for row in rows if row["id"] is not None]
         return Batch(

@@ -1,5 +1,6 @@
 """What `shop doctor` looks at in PostgreSQL and on the way to it; nothing of it is changed."""
 
+import asyncio
 import ipaddress
 import time
 
@@ -10,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shop.adapters.findings import Finding, danger, note, ok
 from shop.adapters.sql.drivers import driver_of
 from shop.adapters.sql.engine import Engines
+from shop.adapters.sql.replicas import FIT, Replicas
 from shop.adapters.sql.tables import metadata
 
 VERSION_MIN = 12
@@ -142,6 +144,55 @@ async def connections(connection: AsyncConnection, *, of_worker: int, workers: i
     if wanted > room * CONNECTIONS_SHARE_MAX:
         return note(found, advice)
     return ok(found)
+
+
+LOOK_PAUSE = 1.0
+"""Seconds between two looks: how late a replica is, is told by what the primary wrote meanwhile."""
+
+# By its state: what is so, and what to do.
+_UNFIT = {
+    "unknown": ("is compared with a primary that does not answer", "See database."),
+    "away": ("does not answer", "Start it, or take it out of SHOP_DATABASE_READ_URL."),
+    "promoted": (
+        "is no standby any more: what it has is its own",
+        "Make it a standby of the primary again, or take it out of SHOP_DATABASE_READ_URL.",
+    ),
+    "foreign": (
+        "is a copy of another database",
+        "Name standbys of the primary in SHOP_DATABASE_READ_URL.",
+    ),
+    "other_timeline": (
+        "does not follow this primary, or does not say so yet",
+        "Look at pg_stat_wal_receiver there. If it follows, CHECKPOINT makes it say so, and for "
+        "good GRANT pg_read_all_stats to the shop's role.",
+    ),
+    "other_schema": ("lacks a migration", "Wait until it has caught up."),
+    "late": (
+        "is later than SHOP_DATABASE_READ_LAG_MAX",
+        "Look at pg_stat_replication at the primary, and at the disk of the replica.",
+    ),
+}
+
+
+async def replicas(replicas: Replicas, *, lag_max: float) -> Finding:
+    """Whether each may serve reads; those that may not cost speed, and no promise."""
+    for _ in range(2):
+        await replicas.look()
+        if not any(replica.state == "late" for replica in replicas):
+            break
+        await asyncio.sleep(LOOK_PAUSE)
+    fit = [replica for replica in replicas if replica.state == FIT]
+    wrong = [replica for replica in replicas if not replica.is_well]
+    if wrong:
+        said = [f"{each.name} {_UNFIT[each.state][0]}" for each in wrong]
+        advice = dict.fromkeys(_UNFIT[each.state][1] for each in wrong)
+        return note(f"The primary serves in their place: {'; '.join(said)}.", " ".join(advice))
+    if not fit:
+        return note(
+            "SHOP_DATABASE_READ_URL names the primary alone.", "Name its standbys, or nothing."
+        )
+    lags = ", ".join(f"{each.name} ({each.lag or 0.0:.1f} s late)" for each in fit)
+    return ok(f"Reads are served by {lags}; {lag_max:g} s are allowed.")
 
 
 async def pooler(engines: Engines, *, is_set: bool) -> Finding:

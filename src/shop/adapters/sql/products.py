@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.lengths import IN_STOCK, PRODUCTS, SOLD_OUT
+from shop.adapters.sql.marks import lock_row, mark_of, note_mark
 from shop.adapters.sql.pages import (
     Bound,
     SqlList,
@@ -21,7 +22,7 @@ from shop.adapters.sql.pages import (
     read_counted_list,
     read_list,
 )
-from shop.adapters.sql.rows import ReadRow, Row, lock_row, read_row, read_rows
+from shop.adapters.sql.rows import ReadRow, Row, read_row, read_rows
 from shop.adapters.sql.search import RANGES, SORT_COLUMNS, Search, Terms, filters
 from shop.adapters.windows import cut_window
 from shop.domain.errors import ProductNotFound, SkuTaken
@@ -134,11 +135,15 @@ class SqlProductRepository(ProductRepository):
         if not products:
             return []
         with refusing(SkuTaken(products[0].sku if len(products) == 1 else None)):
-            rows = await self._connection.execute(
-                insert(_products).returning(_products.c.id, sort_by_parameter_order=True),
+            mark = mark_of(self._connection)
+            added = await self._connection.execute(
+                insert(_products).returning(_products.c.id, *mark, sort_by_parameter_order=True),
                 [product_row(product) for product in products],
             )
-        ids = rows.scalars().all()
+        rows = added.mappings().all()
+        if mark:
+            note_mark(rows[0])
+        ids = [row["id"] for row in rows]
         await self._connection.execute(
             insert(_stock), [{"product_id": product_id, "on_hand": 0} for product_id in ids]
         )

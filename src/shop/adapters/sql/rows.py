@@ -18,7 +18,6 @@ from sqlalchemy import (
     RowMapping,
     Table,
     literal_column,
-    select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -109,12 +108,3 @@ async def read_rows(
 async def read_row(connection: AsyncConnection, statement: Executable) -> RowMapping | None:
     """The only row there can be, if it is there."""
     return (await connection.execute(statement)).mappings().one_or_none()
-
-
-async def lock_row(connection: AsyncConnection, column: ColumnElement[Any], value: object) -> bool:
-    """Lock a row until the transaction ends; False if there is none.
-
-    With NO KEY UPDATE, so that the foreign-key checks of others need not wait for it.
-    """
-    statement = select(column).where(column == value).with_for_update(key_share=True)
-    return await connection.scalar(statement) is not None

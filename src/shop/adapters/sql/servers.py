@@ -54,6 +54,10 @@ class Servers:
         if opened.generation == self._generation:
             self._generation += 1
 
+    def end_all(self) -> None:
+        """Whatever is open by now is replaced."""
+        self._generation += 1
+
     def commit_is_held(self, opened: Opened) -> None:
         """A COMMIT of this connection takes too long, until `commit_has_ended`."""
         self._held[opened.host] += 1

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.marks import lock_rows
 from shop.adapters.sql.pages import SqlList, parameter, read_counted_list, read_list
 from shop.adapters.sql.products import product_from, select_products
 from shop.adapters.sql.rows import ReadRow, read_rows, row_maker, written
@@ -65,12 +66,7 @@ class SqlStockRepository(StockRepository):
         # a circle. SQLite has one writer at a time anyway. The products are read when the locks are
         # held: a join could see some from before the wait.
         are_these = _stock.c.product_id.in_(product_ids)
-        await self._connection.execute(
-            select(_stock.c.product_id)
-            .where(are_these)
-            .order_by(_stock.c.product_id)
-            .with_for_update(key_share=True)
-        )
+        await lock_rows(self._connection, _stock.c.product_id, are_these)
         rows = await read_rows(
             self._connection, select_products().where(are_these).order_by(_stock.c.product_id)
         )

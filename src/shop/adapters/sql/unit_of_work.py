@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shop.adapters.listeners import RecordedEvents
 from shop.adapters.sql.attempts import SqlAttemptRepository
@@ -18,6 +18,7 @@ from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import (
     driver_error,
     ends_session,
+    may_work_elsewhere,
     translated,
     translating,
     was_refused,
@@ -29,10 +30,12 @@ from shop.adapters.sql.lengths import SqlLengthRepository
 from shop.adapters.sql.moving import SqlMovingRepository
 from shop.adapters.sql.orders import SqlOrderRepository
 from shop.adapters.sql.products import SqlProductRepository
+from shop.adapters.sql.replicas import Replica, Replicas
 from shop.adapters.sql.sessions import SqlSessionRepository
 from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.users import SqlUserRepository
-from shop.domain.errors import OutcomeUnknown, StoreUnavailable
+from shop.adapters.work import Seen, work_under_way
+from shop.domain.errors import OutcomeUnknown, StoreUnavailable, WriteConflict
 from shop.domain.events import Event
 from shop.domain.keys import KeyedRequest
 from shop.domain.ports import IN_COMMIT, BatchRepository, EventListener, UnitOfWork
@@ -60,14 +63,22 @@ class SqlUnitOfWork(UnitOfWork):
         caller: Caller | None = None,
         batch: bool = False,
         key: KeyedRequest | None = None,
+        may_lag: bool = False,
+        replicas: Replicas | None = None,
     ) -> None:
         self._engines = engines
+        self._replicas = replicas if may_lag and replicas else None
+        self._replica: Replica | None = None
+        """The one that serves, if it is not the primary."""
+        self._seen: Seen | None = None
+        self._primary = engines
         self._events = RecordedEvents(listeners)
         self._read_only = read_only
         self._key = key
         self._begin: str | None
+        self._is_look_up = batch
         if read_only:
-            self._engine = engines.look_up if batch else engines.read
+            self._engine = self._reader_of(engines)
             self._begin = engines.begin_reading
         elif batch:
             self._engine, self._begin = engines.intake, engines.begin_briefly
@@ -87,16 +98,77 @@ class SqlUnitOfWork(UnitOfWork):
             self._turn = await engines.reading.take(self._reader)
         try:
             with translating():
-                self._lent = await engines.connect(self._engine)
-                if self._begin:
-                    await self._begin_or_end(self._begin)
-                    self._in_transaction = True
+                if self._replicas is None or not await self._enter_replica(self._replicas):
+                    await self._open_on(engines, self._engine, self._begin)
         except BaseException:
             self._end_turn()
             raise
         if self._key is not None:
             await self._claim(self._key)
         return self
+
+    async def _open_on(self, engines: Engines, engine: AsyncEngine, begin: str | None) -> None:
+        self._engines = engines
+        self._lent = await engines.connect(engine)
+        if begin:
+            await self._begin_or_end(begin)
+            self._in_transaction = True
+
+    async def _enter_replica(self, replicas: Replicas) -> bool:
+        """Whether a replica serves this; if not, the primary is to."""
+        replica = replicas.choose()
+        if replica is None:
+            replicas.observer.read_served("unfit")
+            return False
+        work = work_under_way.get()
+        self._seen = work.seen if work is not None else None
+        # It belongs to who reads, at whichever server.
+        turn, self._turn = self._turn, None
+        try:
+            engines = replica.engines
+            await self._open_on(engines, self._reader_of(engines), engines.begin_reading)
+            if self._seen is not None and self._open.has(self._seen):
+                self._seen = None
+            # What is looked up is asked for in the same statement.
+            has_seen = (
+                self._seen is None or self._is_look_up or await replica.has(self.driver, self._seen)
+            )
+        except BaseException as error:
+            await self._close(error)
+            if not may_work_elsewhere(error):
+                raise
+            replica.fail(error)
+            replicas.observer.read_served("failed")
+            return False
+        finally:
+            self._turn = turn
+        self._replica = replica
+        if not has_seen:
+            await self._leave_replica()
+        elif not self._is_look_up:
+            self._note_seen()
+        return has_seen
+
+    def _note_seen(self) -> None:
+        """The replica has it. Through PgBouncer the next transaction may reach another one."""
+        if self._seen is not None and not self._in_transaction:
+            self._open.note_has(self._seen)
+
+    async def _leave_replica(self) -> None:
+        """It lacks what was seen."""
+        turn, self._turn = self._turn, None
+        try:
+            await self._close(None)
+        finally:
+            self._turn = turn
+        self._replica = None
+        if self._replicas is not None:
+            self._replicas.observer.read_served("behind")
+
+    async def _at_primary(self) -> Driver:
+        await self._leave_replica()
+        await self._open_on(self._primary, self._engine, self._begin)
+        return self.driver
 
     async def _claim(self, key: KeyedRequest) -> None:
         try:
@@ -111,16 +183,27 @@ class SqlUnitOfWork(UnitOfWork):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if exc is not None and ends_session(exc):
+        await self._close(exc)
+        if self._replica is not None and self._replicas is not None:
+            failed = exc is not None and may_work_elsewhere(exc)
+            self._replicas.observer.read_served("failed" if failed else "replica")
+            if exc is not None and failed:
+                # To be tried again: there are others, and the primary.
+                self._replica.fail(exc)
+                raise WriteConflict("A replica has failed.") from driver_error(exc)
+        if exc is not None and (known := translated(exc)) is not None:
+            raise known from driver_error(exc)
+
+    async def _close(self, error: BaseException | None) -> None:
+        if error is not None and ends_session(error):
             # There is nobody to take a ROLLBACK, or nothing that a sound connection would do.
-            await asyncio.shield(asyncio.create_task(self._drop(exc)))
+            await asyncio.shield(asyncio.create_task(self._drop(error)))
         elif self._in_transaction:
             # Shielded, so that a caller who is cancelled meanwhile does not leave it half closed.
             await asyncio.shield(asyncio.create_task(self._roll_back()))
         else:
             await self._give_back()
-        if exc is not None and (known := translated(exc)) is not None:
-            raise known from driver_error(exc)
+        self._in_transaction = False
 
     async def commit(self, result: object = None) -> None:
         assert self._in_transaction, "use it inside `async with`, and commit once"
@@ -221,6 +304,14 @@ class SqlUnitOfWork(UnitOfWork):
     def record(self, event: Event) -> None:
         self._events.add(event)
 
+    def _reader_of(self, engines: Engines) -> AsyncEngine:
+        return engines.look_up if self._is_look_up else engines.read
+
+    @property
+    def is_marking(self) -> bool:
+        """Whether this change says how far the database has come with it."""
+        return self._engines.marking
+
     @property
     def _open(self) -> PooledConnection:
         assert self._lent is not None, "use it inside `async with`"
@@ -253,7 +344,11 @@ class SqlUnitOfWork(UnitOfWork):
 
     @property
     def details(self) -> SqlDetailRepository:
-        return SqlDetailRepository(self.driver)
+        if self._replica is None:
+            return SqlDetailRepository(self.driver)
+        return SqlDetailRepository(
+            self.driver, seen=self._seen, at_primary=self._at_primary, at_replica=self._note_seen
+        )
 
     @property
     def keys(self) -> SqlKeyRepository:

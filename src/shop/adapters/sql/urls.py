@@ -226,6 +226,18 @@ def split_options(url: URL) -> tuple[URL, dict[str, Any]]:
     return url.difference_update_query(moved), options
 
 
+def each_host(url: URL) -> list[URL]:
+    """The same for each of several hosts, by itself."""
+    hosts, ports = _addresses(url)
+    if len(hosts) < 2:
+        return [url]
+    alone = url.difference_update_query(["host", "port"])
+    return [
+        alone.update_query_dict({"host": host, "port": str(port)})
+        for host, port in zip(hosts, ports, strict=True)
+    ]
+
+
 def sqlite_file(url: URL) -> Path:
     """The database's file, by its whole path."""
     return Path(str(url.database)).absolute()

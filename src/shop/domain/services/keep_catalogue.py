@@ -27,7 +27,7 @@ class ListProducts:
         """The same for every caller, but that archived ones are for staff. Raises `StaffOnly`."""
         if query.archived:
             caller.require_staff()
-        async with self.unit_of_work(read_only=True, caller=caller) as uow:
+        async with self.unit_of_work(read_only=True, caller=caller, may_lag=True) as uow:
             return await read_page(uow.products, query, window, count=count)
 
 

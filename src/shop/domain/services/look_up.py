@@ -20,7 +20,9 @@ class LookUpProducts:
 
     @retrying
     async def __call__(self, ids: Sequence[int]) -> Sequence[Product | None]:
-        async with self.unit_of_work(read_only=True, caller=OPERATOR, batch=True) as uow:
+        async with self.unit_of_work(
+            read_only=True, caller=OPERATOR, batch=True, may_lag=True
+        ) as uow:
             found = await uow.details.products(set(ids))
         return [found.get(product_id) for product_id in ids]
 

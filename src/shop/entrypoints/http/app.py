@@ -28,7 +28,15 @@ from shop.entrypoints.logs import log_uncaught_of_loop
 
 # What a page of another origin may read beside the body: without them it could not amend an order,
 # nor know when to come again.
-EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-ID", "Allow", "traceresponse"]
+EXPOSED_HEADERS = [
+    "ETag",
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+    "X-Shop-Seen",
+    "Allow",
+    "traceresponse",
+]
 
 
 def build_app(container: Container) -> ASGIApp:
@@ -70,6 +78,7 @@ def build_app(container: Container) -> ASGIApp:
         body_seconds_max=settings.request_timeout,
         for_origins=bool(settings.origins),
         traces=container.traces(),
+        marks=container.seen_marks() if settings.has_replicas else None,
     )
 
 
@@ -98,6 +107,7 @@ async def _running(container: Container, _app: Litestar) -> AsyncIterator[None]:
             await make_demo(container)
         else:
             stopping.push_async_callback(container.engines().dispose)
+            stopping.push_async_callback(container.replicas().dispose)
         stopping.push_async_callback(container.intake().close)
         stopping.push_async_callback(container.background().stop)
         container.background().start()

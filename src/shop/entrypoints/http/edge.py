@@ -28,6 +28,7 @@ from shop.entrypoints.health import Drain
 from shop.entrypoints.http.access import is_public
 from shop.entrypoints.http.access_log import AccessLog
 from shop.entrypoints.http.errors import BodyTooSlow
+from shop.entrypoints.marks import SeenMarks
 from shop.entrypoints.metrics import Metrics
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
@@ -92,7 +93,9 @@ class Edge:
     """Gives every request an id, which its answer and its log lines carry; counts and logs it.
 
     A body must arrive within `body_seconds_max`: a slow client is refused. HEAD is answered as GET
-    is, without the body. `for_origins` says that answers differ by the origin that asks.
+    is, without the body. `for_origins` says that answers differ by the origin that asks. `marks`
+    are there where the store has replicas: what a client has seen comes with its request, and goes
+    with the answer.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Edge:
         body_seconds_max: float,
         for_origins: bool = False,
         traces: RequestTraces | None = None,
+        marks: SeenMarks | None = None,
     ) -> None:
         self._app = app
         self._metrics = metrics
@@ -112,6 +116,7 @@ class Edge:
         self._access_log = access_log
         self._for_origins = for_origins
         self._traces = traces
+        self._marks = marks
         self._body_seconds_max = body_seconds_max
         self._bodies = TimeLimits("the body came too slowly", BodyTooSlow)
 
@@ -131,6 +136,8 @@ class Edge:
             traces.request_began(
                 work, method=known, scheme=scope["scheme"], headers=scope["headers"]
             )
+        if (marks := self._marks) is not None:
+            work.seen = marks.sent_in(scope["headers"])
         if is_head := method == "HEAD":
             scope["method"] = "GET"
 
@@ -144,6 +151,7 @@ class Edge:
                     (b"x-request-id", request_id.encode()),
                     *self._headers(scope, headers),
                     *(traces.response_headers(work) if traces and work.trace else ()),
+                    *(marks.of(work) if marks is not None else ()),
                 ]
             elif message["type"] == "http.response.body":
                 if is_head:
