@@ -20,6 +20,7 @@ from shop.adapters.sql.urls import parse_url, place_of, sqlite_file
 from shop.domain.errors import ShopError, StoreTooNew, StoreUnavailable, StoreUnfit
 from shop.domain.ports import SchemaState
 from shop.entrypoints.container import Container, build_container
+from shop.entrypoints.files.sources import FileRefused
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
 
 logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("shop.cli")
@@ -92,7 +93,7 @@ class ShopGroup(click.RichGroup):
         except StoreUnavailable as error:
             reason = f" ({error.__cause__})" if error.__cause__ else ""
             raise click.ClickException(f"{error}{reason}") from error
-        except (SettingsError, ShopError) as error:
+        except (SettingsError, FileRefused, ShopError) as error:
             raise click.ClickException(str(error)) from error
 
 
