@@ -1,5 +1,6 @@
 """Products: what the catalogue offers, at which price, and how many are there."""
 
+import re
 import unicodedata
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -25,6 +26,10 @@ NO_MAX = 0
 SKU_LENGTH_MAX = 64
 SKU_SIGNS = " -_./+#&()"
 """What a SKU may have beside letters, digits and marks of any script."""
+# Of ASCII, with a letter or a digit at both ends.
+_PLAIN_SKU = re.compile(
+    rf"[A-Za-z0-9](?:[A-Za-z0-9{re.escape(SKU_SIGNS)}]{{0,{SKU_LENGTH_MAX - 2}}}[A-Za-z0-9])?"
+)
 # Unicode's letters, marks and numbers.
 _SKU_KINDS = {"L", "M", "N"}
 _SKU_KINDS_NEEDED = {"L", "N"}
@@ -140,6 +145,9 @@ def clean_sku(sku: str) -> str:
     Raises `InvalidField` unless it is made of letters, digits and `SKU_SIGNS`; of the first two it
     has at least one.
     """
+    if _PLAIN_SKU.fullmatch(sku):
+        # Most are: all that follows is about others.
+        return sku
     sku = unicodedata.normalize("NFC", sku).strip()
     sku = "".join(" " if unicodedata.category(each) == "Zs" else each for each in sku)
     # A full-width sign is as good as the one that it stands for.
