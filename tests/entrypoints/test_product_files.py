@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import stat
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shop.domain.bulk import ROWS_MAX
+from shop.domain.services.save_products import SaveProducts
+from shop.entrypoints.cli import importing
 from shop.entrypoints.cli.main import main
 from shop.entrypoints.settings import Settings, variable
 from tests.concurrency.servers import words_of
@@ -22,10 +25,10 @@ from tests.concurrency.servers import words_of
 PRODUCTS = Path("products.csv")
 
 
-def run(command: str, *, stdin: str | bytes | None = None) -> Result:
+def run(command: str, *, stdin: str | bytes | None = None, **variables: str) -> Result:
     own: dict[str, str | None] = {variable(name): None for name in Settings.__struct_fields__}
     wide = {"COLUMNS": "300", "TERMINAL_WIDTH": "300"}
-    return CliRunner().invoke(main, words_of(command), input=stdin, env=own | wide)
+    return CliRunner().invoke(main, words_of(command), input=stdin, env=own | wide | variables)
 
 
 @pytest.fixture
@@ -248,6 +251,40 @@ def test_differences_without_a_key_are_refused(delivered: Any) -> None:
     assert stocks() == {"A": 5, "B": 5}
 
 
+ROWS = "sku,name,price\n" + "".join(f"M-{number},x,1.00\n" for number in range(2_500))
+
+
+def test_how_far_it_is_comes_in_lines_where_there_is_no_terminal(shop: Any) -> None:
+    told = imported(ROWS).stderr.splitlines()
+    assert re.fullmatch(r"2,[05]00 rows, [0-9]+%, [0-9,]+ a second, 0:00:[0-9]{2} left", told[-1])
+    assert not any(line.startswith("1,000 rows") for line in told)
+
+
+def test_how_far_it_is_comes_as_a_bar_on_a_terminal(shop: Any) -> None:
+    PRODUCTS.write_text(ROWS + "?,x,1\n")
+    told = run(f"products import {PRODUCTS}", FORCE_COLOR="1", TERM="xterm").stderr
+    assert re.search("rows .*━.*%.* a second", told)
+    # Beside the bar, and whole.
+    assert "Line 2502, sku: '?' must be 1 to 64 letters" in told
+
+
+def test_rows_that_are_huge_come_in_smaller_batches(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "BATCH_LENGTH_MAX", 10_000)
+    saved: list[int] = []
+    save = SaveProducts.__call__
+
+    async def noted(self: SaveProducts, **options: Any) -> Any:
+        saved.append(len(options["rows"]))
+        return await save(self, **options)
+
+    monkeypatch.setattr(SaveProducts, "__call__", noted)
+    huge = "".join(f"A-{number},x,1,{'y' * 4_000}\n" for number in range(5))
+    assert imported(f"sku,name,price,description\n{huge}").exit_code == 0
+    assert saved == [3, 2]
+
+
 def test_the_reason_goes_into_the_ledger(shop: Any) -> None:
     imported("sku,name,price,stock\nA,Tea,1,5\n")
     imported("sku,stock\nA,3\n", '--reason "spring count"')
@@ -267,6 +304,7 @@ def test_the_reason_goes_into_the_ledger(shop: Any) -> None:
         ("--map Artikelnr=colour", "ours are sku, name"),
         ("--encoding klingon", "is no encoding"),
         ("--encoding rot13", "is no encoding"),
+        ("--encoding utf-7", "is no encoding"),
         ("--delimiter ,;", "neither comma, semicolon, tab"),
         ("--key ''", "must have 1 to 200 characters"),
         ("--reason ''", "must have 1 to 200 characters"),

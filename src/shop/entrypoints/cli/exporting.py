@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar
 import rich_click as click
 
 from shop.entrypoints.cli.progress import Through, progress_through
+from shop.entrypoints.cli.running import FULL
 from shop.entrypoints.files.cells import COMMA, POINT
 from shop.entrypoints.files.exports import Exported, Writing
 from shop.entrypoints.files.sources import STDIN, Format
@@ -101,7 +102,7 @@ async def export(
     file: str,
     writing: Writing,
     what: str,
-    total: int,
+    total: int | None,
     count: Callable[[T], int],
 ) -> None:
     """Write all steps; a file is there whole, or as it was before."""
@@ -111,14 +112,14 @@ async def export(
         async for step in steps:
             write(step)
             number += count(step)
-            through.advance(number, min(number, total))
+            through.advance(number, number if total is None else min(number, total))
     click.echo(f"Wrote {number:,} {what}.", err=True)
 
 
 @contextmanager
-def _progress(file: str, what: str, total: int) -> Iterator[Through]:
+def _progress(file: str, what: str, total: int | None) -> Iterator[Through]:
     # On the terminal the bar would stand between the rows.
-    if total and not (file == STDIN and sys.stdout.isatty()):
+    if not (file == STDIN and sys.stdout.isatty()):
         with progress_through(what, total) as through:
             yield through
     else:
@@ -144,7 +145,9 @@ def _written(file: str) -> Iterator[BinaryIO]:
             yield target
         partial.replace(path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise click.ClickException(f"{file} could not be written ({reason}).") from error
+        # What concerns neither is of the database.
+        if error.filename is None and error.errno not in FULL:
+            raise
+        raise click.ClickException(f"{file} could not be written ({error.strerror}).") from error
     finally:
         partial.unlink(missing_ok=True)

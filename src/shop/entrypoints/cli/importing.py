@@ -3,9 +3,8 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TypeAlias
 
 import msgspec
@@ -22,6 +21,7 @@ from shop.domain.errors import (
     StockChanged,
 )
 from shop.domain.keys import KeyedRequest
+from shop.domain.products import SKU_FOLDED_LENGTH_MAX
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.progress import Through
 from shop.entrypoints.container import Container
@@ -31,6 +31,8 @@ from shop.entrypoints.files.repeats import SeenSkus
 
 AT_ONCE = 2
 """Batches: while the database stores one, the next is read."""
+BATCH_LENGTH_MAX = 4 << 20
+"""In characters: a thousand rows with a megabyte each are several batches."""
 KEY_LENGTH_MAX = 200
 ROUTE = "shop products import"
 
@@ -115,13 +117,12 @@ class Import:
             ) from None
 
     def _batches(self) -> Iterator[list[FileRow]]:
-        rows = iter(self.file)
-        while batch := list(islice(rows, ROWS_MAX)):
+        for batch in _batched(self.file):
             self._refuse_repeated(batch)
             yield batch
 
     def _refuse_repeated(self, batch: Sequence[FileRow]) -> None:
-        by_line = {row.line: row for row in batch if row.sku}
+        by_line = {row.line: row for row in batch if 0 < len(row.sku) <= SKU_FOLDED_LENGTH_MAX}
         for line, first in self.seen.note(
             [(row.sku, line) for line, row in by_line.items()]
         ).items():
@@ -181,6 +182,20 @@ class Import:
     def saved(self) -> int:
         """Rows that are as the file has them."""
         return self.counts.total() - self.counts[Outcome.REFUSED]
+
+
+def _batched(rows: Iterable[FileRow]) -> Iterator[list[FileRow]]:
+    """Which rows come together depends on the file alone: under a key they are known again."""
+    batch: list[FileRow] = []
+    length = 0
+    for row in rows:
+        batch.append(row)
+        length += row.length
+        if len(batch) == ROWS_MAX or length >= BATCH_LENGTH_MAX:
+            yield batch
+            batch, length = [], 0
+    if batch:
+        yield batch
 
 
 def _rows_of(batch: Sequence[FileRow]) -> Rows:

@@ -86,12 +86,18 @@ def _columns(
     return columns
 
 
+# Of Python's for other purposes: some make halves of characters, which are no text.
+_NO_ENCODINGS = {"utf-7", "unicode-escape", "raw-unicode-escape", "idna", "punycode", "undefined"}
+
+
 def _encoding(text: str | None) -> str | None:
     if text is None:
         return None
     try:
         codec = codecs.lookup(text)
         "".encode(text)
+        if codec.name in _NO_ENCODINGS:
+            raise LookupError
     except (LookupError, UnicodeError):
         raise click.BadParameter(
             f"{text!r} is no encoding that is known here, such as windows-1252 or utf-16."

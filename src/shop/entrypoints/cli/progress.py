@@ -20,6 +20,8 @@ from rich.progress import (
 SHOWN_FROM = 2_000
 """Fewer take no time worth showing."""
 LINES = 20
+TOLD_EACH = 100_000
+"""There is a line for so many where it is not known how many come."""
 
 
 def bar() -> Progress:
@@ -58,7 +60,7 @@ def _lines(what: str, total: int) -> Callable[[int], None]:
 
 @dataclass(frozen=True, slots=True)
 class Through:
-    """Goes through something whose size is known, such as a file in bytes."""
+    """Goes through something, such as a file in bytes."""
 
     advance: Callable[[int, int], None]
     """Told how many things there were until now, and how far that is."""
@@ -67,8 +69,8 @@ class Through:
 
 
 @contextmanager
-def progress_through(what: str, size: int) -> Iterator[Through]:
-    """With the rate and the time that is left, as soon as there is something to show."""
+def progress_through(what: str, size: int | None) -> Iterator[Through]:
+    """With the rate, and the time that is left if the size is known."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Through(_lines_through(what, size), lambda line: click.echo(line, err=True))
@@ -93,14 +95,18 @@ def progress_through(what: str, size: int) -> Iterator[Through]:
         )
 
 
-def _lines_through(what: str, size: int) -> Callable[[int, int], None]:
+def _lines_through(what: str, size: int | None) -> Callable[[int, int], None]:
     began, told = time.monotonic(), 0
 
     def advance(number: int, place: int) -> None:
         nonlocal told
-        if number < SHOWN_FROM or place * LINES // size <= told:
+        part = number // TOLD_EACH if size is None else place * LINES // size
+        if number < SHOWN_FROM or part <= told:
             return
-        told = place * LINES // size
+        told = part
+        if size is None:
+            click.echo(f"{number:,} {what}, {_rate(number, began):,} a second", err=True)
+            return
         left = (time.monotonic() - began) * (size - place) / place
         click.echo(
             f"{number:,} {what}, {place * 100 // size}%, {_rate(number, began):,} a second, "

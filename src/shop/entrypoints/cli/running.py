@@ -47,7 +47,7 @@ NOBODY_READS = 128 + 13
 """The exit code when the reader hangs up, as `head` does: that of who dies of SIGPIPE."""
 
 # A file that is full, for now or for good; what else a write may tell is nobody's fault here.
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def _output() -> Iterator[None]:
         raise Exit(NOBODY_READS) from None
     except OSError as error:
         # One that names a file came from elsewhere.
-        if error.errno not in _FULL or error.filename is not None:
+        if error.errno not in FULL or error.filename is not None:
             raise
         _print_no_more()
         raise click.ClickException(

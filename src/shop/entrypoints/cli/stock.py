@@ -129,7 +129,7 @@ async def export_ledger(file: str, writing: Writing) -> None:
             file=file,
             writing=writing,
             what="movements",
-            total=0,
+            total=None,
             count=lambda step: len(step.movements),
         )
 

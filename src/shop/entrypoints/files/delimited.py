@@ -116,6 +116,11 @@ class DelimitedText:
             raise FileRefused("The header has a quote that does not end.")
         raise FileRefused("There is nothing in it: the first line must name the columns.")
 
+    @property
+    def record_length(self) -> int:
+        """Of the last record, in characters."""
+        return self._lines.record_length
+
     def __iter__(self) -> Iterator[Record]:
         """The records after the header; those of which all cells are empty are left out."""
         lines = self._lines

@@ -68,6 +68,8 @@ class Problem:
 class FileRow:
     line: int
     given: Given
+    length: int = 0
+    """In characters, of what was given."""
     sku: str = ""
     """As it is in the file."""
     row: ProductRow | None = None
@@ -197,7 +199,7 @@ class ProductFile:
             if isinstance(cells, Unread):
                 yield _unread(line, "", cells.reason)
                 continue
-            row = FileRow(line=line, given=cells)
+            row = FileRow(line=line, given=cells, length=self._text.record_length)
             if len(cells) != width and not _is_padded(cells, width):
                 row.problems = [_wrong_width(line, cells, width)]
                 yield row
@@ -235,7 +237,7 @@ class ProductFile:
             except msgspec.DecodeError as error:
                 yield _unread(lines.number, line, f"is no JSON object: {error}")
                 continue
-            row = FileRow(line=lines.number, given=given)
+            row = FileRow(line=lines.number, given=given, length=lines.record_length)
             texts, wrong = self._texts_of(given)
             if wrong:
                 row.sku = texts.get("sku", "")

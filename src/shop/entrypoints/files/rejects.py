@@ -25,7 +25,8 @@ def opened_rejects(path: str | None, file: ProductFile, *, raw: bool) -> Iterato
         yield lambda row: None
         return
     try:
-        target = open(path, "wb")  # noqa: PTH123, SIM115 - a path as it was typed
+        # Unbuffered: what was told is there, whatever becomes of the run.
+        target = open(path, "wb", buffering=0)  # noqa: PTH123, SIM115 - a path as it was typed
     except OSError as error:
         raise FileRefused(f"{path} cannot be written: {error.strerror}.") from error
     with target:

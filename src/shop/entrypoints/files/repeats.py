@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from shop.domain.text import folded
+from shop.entrypoints.files.sources import FileRefused
 
 
 class SeenSkus:
@@ -23,7 +24,12 @@ class SeenSkus:
         """Note SKUs with their lines; of those that were there before, the line of the first."""
         rows = [(folded(sku), line) for sku, line in skus]
         before = self._connection.total_changes
-        self._connection.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", rows)
+        try:
+            self._connection.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", rows)
+        except sqlite3.OperationalError as error:
+            raise FileRefused(
+                f"The temporary file of SKUs could not be written ({error})."
+            ) from error
         if self._connection.total_changes - before == len(rows):
             return {}
         return {line: first for sku, line in rows if (first := self._first(sku)) != line}

@@ -114,7 +114,12 @@ def _plain_file(path: str, stdin: BinaryIO) -> Iterator[io.BufferedReader]:
 def _spooled(stream: BinaryIO) -> Iterator[io.BufferedReader]:
     with tempfile.TemporaryFile(buffering=0) as raw:
         with io.FileIO(os.dup(raw.fileno()), "w") as copy:
-            shutil.copyfileobj(stream, copy, _CHUNK)
+            try:
+                shutil.copyfileobj(stream, copy, _CHUNK)
+            except OSError as error:
+                raise FileRefused(
+                    f"What came could not be kept in a temporary file ({error.strerror})."
+                ) from error
         with io.FileIO(os.dup(raw.fileno()), "r") as plain:
             yield io.BufferedReader(plain)
 
