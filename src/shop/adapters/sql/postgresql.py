@@ -146,13 +146,31 @@ WHERE stock.product_id = new.product_id
 # For the lock and its order see `SqlStockRepository.lock`. A statement of its own reads the
 # products when all locks are held, and by their ids: one that has another SKU by then is not to be
 # taken for what was looked for, nor one that has got the SKU meanwhile for one that is locked.
+# Each SKU is looked up by itself, by an index (OFFSET keeps it so), and ids are joined, not
+# compared with an array: a table of which PostgreSQL has no statistics yet it takes for a small one,
+# reads all of it, and compares each row with each of a thousand values.
 _LOCK_ALIKE = """
+WITH alike AS MATERIALIZED (
+    SELECT found.id FROM unnest($1::text[]) AS given (sku_folded)
+    CROSS JOIN LATERAL (
+        SELECT id FROM products WHERE products.sku_folded = given.sku_folded OFFSET 0
+    ) AS found
+    UNION
+    SELECT found.id FROM unnest($2::text[]) AS given (sku)
+    CROSS JOIN LATERAL (SELECT id FROM products WHERE products.sku = given.sku OFFSET 0) AS found
+)
 SELECT stock.product_id
-FROM products JOIN stock ON stock.product_id = products.id
-WHERE products.sku_folded = ANY($1::text[]) OR products.sku = ANY($2::text[])
+FROM alike JOIN stock ON stock.product_id = alike.id
 ORDER BY stock.product_id
 FOR NO KEY UPDATE OF stock
 """
+_READ_LOCKED = f"""
+SELECT {", ".join(map(str, PRODUCT_COLUMNS))}
+FROM unnest($1::bigint[]) WITH ORDINALITY AS locked (id, place)
+JOIN products ON products.id = locked.id
+JOIN stock ON stock.product_id = locked.id
+ORDER BY locked.place
+"""  # noqa: S608
 
 _CHANGE_PRODUCTS = f"""
 WITH changed_products AS (
@@ -236,8 +254,8 @@ class PostgresBatch(BatchRepository):
     async def lock_alike(self, skus: Collection[str]) -> Sequence[Product]:
         keys = {folded(sku) for sku in skus}
         locked = await self._driver.fetch(_LOCK_ALIKE, list(keys), list(skus))
-        products = await self._unit_of_work.details.products([row[0] for row in locked])
-        return alike(keys, (products[row[0]] for row in locked))
+        rows = await self._driver.fetch(_READ_LOCKED, [row[0] for row in locked])
+        return alike(keys, map(product_from, rows))
 
     async def change_products(
         self, products: Sequence[Product], movements: Sequence[StockMovement]
