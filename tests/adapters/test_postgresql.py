@@ -17,7 +17,7 @@ async def test_no_row_of_a_new_table_is_compared_with_each_of_many_values(
 ) -> None:
     url = make_url(postgresql_url)
     connection = await asyncpg.connect(
-        host=url.query["host"],
+        host=str(url.query["host"]),
         user="shop",
         database=url.database,
         # As the shop's own connections plan.

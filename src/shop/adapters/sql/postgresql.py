@@ -147,8 +147,8 @@ WHERE stock.product_id = new.product_id
 # products when all locks are held, and by their ids: one that has another SKU by then is not to be
 # taken for what was looked for, nor one that has got the SKU meanwhile for one that is locked.
 # Each SKU is looked up by itself, by an index (OFFSET keeps it so), and ids are joined, not
-# compared with an array: a table of which PostgreSQL has no statistics yet it takes for a small one,
-# reads all of it, and compares each row with each of a thousand values.
+# compared with an array: PostgreSQL takes a table of which it has no statistics yet for a small
+# one, reads all of it, and compares each row with each of a thousand values.
 _LOCK_ALIKE = """
 WITH alike AS MATERIALIZED (
     SELECT found.id FROM unnest($1::text[]) AS given (sku_folded)
