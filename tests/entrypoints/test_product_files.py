@@ -15,7 +15,9 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.bulk import ROWS_MAX
+from shop.domain.errors import WriteConflict
 from shop.domain.services.save_products import SaveProducts
 from shop.entrypoints.cli import importing
 from shop.entrypoints.cli.main import main
@@ -197,6 +199,28 @@ def test_what_the_shop_refuses_undoes_an_atomic_import(shop: Any) -> None:
     assert result.exit_code == 1
     assert "not the expected 4" in result.stderr
     assert stocks() == {"A": 5}
+
+
+def test_an_atomic_import_that_lost_a_race_begins_anew(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first command claims the shop's currency, by a COMMIT of its own.
+    run("products list")
+    commit, races = SqlUnitOfWork.commit, [WriteConflict("lost"), WriteConflict("lost")]
+
+    async def losing(self: SqlUnitOfWork, result: object = None) -> None:
+        if races:
+            raise races.pop()
+        await commit(self, result)
+
+    monkeypatch.setattr(SqlUnitOfWork, "commit", losing)
+    # UTF-16, whose mark is to be passed over each time.
+    PRODUCTS.write_bytes("sku;name;price\nA;Tea;1.00\nB;Grün;1.00\n".encode("utf-16"))
+    result = run(f"products import {PRODUCTS} --atomic")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "2 rows: 2 created, 0 changed, 0 unchanged.\n"
+    assert result.stderr.count("once more from the first row") == 2
+    assert not races
 
 
 DELIVERY = "sku,delta\nA,3\nB,-1\n?,2\nA-3,1\n"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from shop.domain.bulk import Outcome, Policy, ProductRow, RefusedRow, RowAnswer
 from shop.domain.keys import KeyedRequest
 from shop.domain.ports import Clock, UnitOfWorkFactory
+from shop.domain.services.retrying import retrying
 from shop.domain.services.save_products import decide_rows, write_rows
 from shop.domain.users import Caller
 
@@ -18,24 +19,25 @@ class ImportProducts:
     clock: Clock
     currency: str
 
+    @retrying
     async def __call__(
         self,
         *,
         caller: Caller,
-        batches: Iterable[Sequence[ProductRow | RefusedRow]],
+        batches: Callable[[], Iterable[Sequence[ProductRow | RefusedRow]]],
         answered: Callable[[Sequence[RowAnswer]], None],
         key: KeyedRequest | None = None,
     ) -> bool:
         """Whether all are saved: none was refused. Each batch is answered as it is decided.
 
         After the first refusal the others are only looked at. While it runs it holds the locks of
-        all products that it has changed, in the order of the rows. Raises `OperatorOnly`, and
-        `WriteConflict` when that order crossed somebody else's; nothing is saved then.
+        all products that it has changed, in the order of the rows; where that crosses somebody
+        else's order it asks for `batches` anew, from the first. Raises `OperatorOnly`.
         """
         caller.require_operator()
         is_refused = False
         async with self.unit_of_work(key=key) as uow:
-            for rows in batches:
+            for rows in batches():
                 decisions = await decide_rows(
                     uow, rows, caller=caller, clock=self.clock, currency=self.currency
                 )
@@ -46,5 +48,5 @@ class ImportProducts:
                 answered(answers)
             if is_refused:
                 return False
-            await uow.commit()
+            await uow.commit(True)
         return True

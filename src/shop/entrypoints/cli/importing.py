@@ -26,7 +26,7 @@ from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.progress import Through
 from shop.entrypoints.container import Container
 from shop.entrypoints.files.product_rows import FileRow, ProductFile
-from shop.entrypoints.files.rejects import Reject
+from shop.entrypoints.files.rejects import Rejects
 from shop.entrypoints.files.repeats import SeenSkus
 
 AT_ONCE = 2
@@ -67,7 +67,7 @@ class Import:
     through: Through
     position: Callable[[], int]
     """How far the file is read."""
-    reject: Reject
+    rejects: Rejects
     show: Callable[[FileRow, RowAnswer], None]
     """Is told of each row that changes something."""
     dry_run: bool
@@ -95,9 +95,13 @@ class Import:
     async def at_once(self, digest: bytes) -> bool:
         """All is saved in one transaction if no row is refused; whether it is."""
         batch: list[FileRow] = []
+        attempts = 0
 
         def rows() -> Iterator[Rows]:
-            nonlocal batch
+            nonlocal batch, attempts
+            attempts += 1
+            if attempts > 1:
+                self._restart()
             for batch in self._batches():
                 yield _rows_of(batch)
 
@@ -107,7 +111,7 @@ class Import:
         try:
             return await self.container.import_products()(
                 caller=OPERATOR,
-                batches=rows(),
+                batches=rows,
                 answered=answered,
                 key=self._keyed("", digest, lambda _: b"[]"),
             )
@@ -115,6 +119,13 @@ class Import:
             raise click.ClickException(
                 f"This file was imported under the key {self.key!r} before; nothing was changed."
             ) from None
+
+    def _restart(self) -> None:
+        self.through.say("Another change was in the way: once more from the first row.")
+        self.counts.clear()
+        self.seen.forget()
+        self.rejects.restart()
+        self.file.restart()
 
     def _batches(self) -> Iterator[list[FileRow]]:
         for batch in _batched(self.file):
@@ -175,7 +186,7 @@ class Import:
                 row.problems = row.problems or self.file.problems_of(row, each.wrong)
                 for problem in row.problems:
                     self.through.say(str(problem))
-                self.reject(row)
+                self.rejects.take(row)
         self.through.advance(self.counts.total(), self.position())
 
     @property

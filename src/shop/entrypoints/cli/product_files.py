@@ -31,7 +31,7 @@ from shop.entrypoints.files.exports import PRODUCTS, Writing
 from shop.entrypoints.files.product_rows import FIELDS, FileRow, ProductFile, Reading, shown
 from shop.entrypoints.files.rejects import opened_rejects
 from shop.entrypoints.files.repeats import seen_skus
-from shop.entrypoints.files.sources import STDIN, Format, Source, opened_source
+from shop.entrypoints.files.sources import STDIN, FileRefused, Format, Source, opened_source
 from shop.entrypoints.settings import load_settings
 
 LOOKED_OVER_FROM = 1_000
@@ -257,7 +257,7 @@ async def _import(
                 seen=stack.enter_context(seen_skus()),
                 through=through,
                 position=lambda: source.position,
-                reject=stack.enter_context(opened_rejects(rejects, file, raw=raw)),
+                rejects=stack.enter_context(opened_rejects(rejects, file, raw=raw)),
                 show=show,
                 dry_run=dry_run,
                 key=key,
@@ -268,8 +268,9 @@ async def _import(
                     is_saved = await run.at_once(source.digest)
                 else:
                     await run.in_batches()
-            except (Exception, asyncio.CancelledError):
-                through.say(_how_to_go_on(run, atomic=atomic, dry_run=dry_run))
+            except (Exception, asyncio.CancelledError) as error:
+                if run.counts or not isinstance(error, FileRefused):
+                    through.say(_how_to_go_on(run, atomic=atomic, dry_run=dry_run))
                 raise
         if is_saved and run.counts[Outcome.CREATED] >= LOOKED_OVER_FROM:
             await container.schema().look_over()

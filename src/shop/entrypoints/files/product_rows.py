@@ -109,6 +109,12 @@ class ProductFile:
         else:
             self._named = {ours: theirs for theirs, ours in reading.columns.items()}
 
+    def restart(self) -> None:
+        """Read it again from its first row."""
+        self._source.text.seek(0)
+        if self.format is Format.CSV:
+            self._open_delimited()
+
     def __iter__(self) -> Iterator[FileRow]:
         return self._delimited() if self.format is Format.CSV else self._json_lines()
 

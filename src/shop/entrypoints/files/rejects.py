@@ -18,11 +18,38 @@ from shop.entrypoints.files.writing import CsvWriter, JsonLinesWriter
 Reject = Callable[[FileRow], None]
 
 
-@contextmanager
-def opened_rejects(path: str | None, file: ProductFile, *, raw: bool) -> Iterator[Reject]:
+class Rejects:
     """Takes refused rows; they are written as they were, with what is wrong in columns besides."""
+
+    def __init__(self, target: BinaryIO | None, file: ProductFile, *, raw: bool) -> None:
+        self._target = target
+        self._file = file
+        self._raw = raw
+        self.restart()
+
+    def restart(self) -> None:
+        """What was taken until now is forgotten."""
+        self._write: Reject | None = None
+        if self._target is not None:
+            self._target.seek(0)
+            self._target.truncate()
+
+    def take(self, row: FileRow) -> None:
+        if self._target is not None:
+            # With the first one: without any the file stays empty.
+            self._write = self._write or self._writer(self._target)
+            self._write(row)
+
+    def _writer(self, target: BinaryIO) -> Reject:
+        if self._file.format is Format.JSON_LINES:
+            return _to_json_lines(target)
+        return _to_csv(target, self._file, raw=self._raw)
+
+
+@contextmanager
+def opened_rejects(path: str | None, file: ProductFile, *, raw: bool) -> Iterator[Rejects]:
     if path is None:
-        yield lambda row: None
+        yield Rejects(None, file, raw=raw)
         return
     try:
         # Unbuffered: what was told is there, whatever becomes of the run.
@@ -30,21 +57,15 @@ def opened_rejects(path: str | None, file: ProductFile, *, raw: bool) -> Iterato
     except OSError as error:
         raise FileRefused(f"{path} cannot be written: {error.strerror}.") from error
     with target:
-        yield (
-            _to_json_lines(target)
-            if file.format is Format.JSON_LINES
-            else _to_csv(target, file, raw=raw)
-        )
+        yield Rejects(target, file, raw=raw)
 
 
 def _to_csv(target: BinaryIO, file: ProductFile, *, raw: bool) -> Reject:
     kept = [place for place, name in enumerate(file.header) if name not in REJECTED]
     columns = [*(file.header[place] for place in kept), *REJECTED]
-    writer: CsvWriter | None = None
+    writer = CsvWriter(target, columns, texts=(), delimiter=file.delimiter, mark=True)
 
     def reject(row: FileRow) -> None:
-        nonlocal writer
-        writer = writer or CsvWriter(target, columns, texts=(), delimiter=file.delimiter, mark=True)
         cells = [""] * len(kept)
         if isinstance(row.given, list):
             # Too few are filled up, too many are cut off: their row says that they are.

@@ -20,6 +20,9 @@ class SeenSkus:
         connection.execute("PRAGMA journal_mode=OFF")
         connection.execute("CREATE TABLE seen (sku TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
 
+    def forget(self) -> None:
+        self._connection.execute("DELETE FROM seen")
+
     def note(self, skus: Sequence[tuple[str, int]]) -> dict[int, int]:
         """Note SKUs with their lines; of those that were there before, the line of the first."""
         rows = [(folded(sku), line) for sku, line in skus]
