@@ -20,7 +20,7 @@ from tests.postgresql import TEMPLATE, PostgresServer, unused_name
 from tests.stores import sql_store
 from tests.use_cases import UseCases
 
-BATCHES = 6
+BATCHES = 12
 ROWS = BATCHES * ROWS_MAX
 SECONDS_MAX = 120.0
 
