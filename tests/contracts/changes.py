@@ -10,7 +10,7 @@ from shop.domain.keys import KeyedRequest
 from shop.domain.orders import Order, OrderStatus
 from shop.domain.products import Product
 from shop.domain.stock import StockChange
-from shop.domain.users import Caller
+from shop.domain.users import OPERATOR, Caller
 from tests.builders import NOON, items, money
 from tests.stores import Store
 from tests.use_cases import UseCases
@@ -110,6 +110,15 @@ CHANGES: dict[str, Change] = {
         policy=Policy.ALL,
         key=key,
     ),
+    "import rows": lambda s, key: s.shop.import_products(
+        caller=OPERATOR,
+        batches=lambda: [
+            [ProductRow(sku="NEW", name="New", price=money(), stock=_FIVE_MORE)],
+            [ProductRow(sku=s.teapot.sku, price=money(5))],
+        ],
+        answered=lambda answers: None,
+        key=key,
+    ),
     "stock rows": lambda s, key: s.shop.change_stocks(
         caller=s.boss,
         rows=[StockRow(sku=s.teapot.sku, stock=_FIVE_MORE)],
@@ -118,7 +127,7 @@ CHANGES: dict[str, Change] = {
     ),
 }
 
-MORE_EACH_TIME = ("return", "stock", "save rows", "stock rows")
+MORE_EACH_TIME = ("return", "stock", "save rows", "import rows", "stock rows")
 """Those that do more when they are done again, where the others notice by themselves."""
 
 

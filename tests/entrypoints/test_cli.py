@@ -47,10 +47,13 @@ COMMANDS = [
     "products create",
     "products change",
     "products archive",
+    "products import",
+    "products export",
     "stock",
     "stock verify",
     "stock history",
     "stock adjust",
+    "stock export",
     "orders",
     "orders list",
     "orders show",
@@ -61,6 +64,7 @@ COMMANDS = [
     "orders deliver",
     "orders cancel",
     "orders return",
+    "orders export",
     "products restore",
     "import-django",
     "export",
@@ -810,7 +814,7 @@ def test_an_order_that_is_not_there_is_refused(shop: Shop, command: str) -> None
 
 
 def test_every_command_about_an_order_is_in_the_list() -> None:
-    assert {*ORDER_COMMANDS, "list", "cancel-unpaid"} == set(orders.commands)
+    assert {*ORDER_COMMANDS, "list", "cancel-unpaid", "export"} == set(orders.commands)
 
 
 @pytest.mark.usefixtures("order")

@@ -33,7 +33,8 @@ STAFF = """
 OPERATORS = """
     create_user set_password disable_user enable_user set_role list_users
     cancel_unpaid add_products verify_stock sample_stock repair_stock purge_sessions purge_attempts
-    purge_keys count_lists make_searchable count_stock record_differences move_in
+    purge_keys count_lists make_searchable count_stock record_differences
+    import_products export_products export_orders export_ledger move_in
 """
 # No use cases of their own: the intake calls the first with what `place_order` asked for, shared
 # reads the next two with what many want to see, the metrics tell what the next has read; the last
@@ -44,6 +45,7 @@ INSIDE = "decide_orders look_up_orders look_up_products read_counts throttle_sig
 READS = """
     read_order list_orders read_history list_products read_product find_product read_movements
     read_user list_users list_sessions check_user verify_stock sample_stock read_counts
+    export_products export_orders export_ledger
 """
 
 ENTRYPOINTS = Path(shop.entrypoints.__file__).parent

@@ -132,6 +132,10 @@ class ProductRepository(Listable[ProductQuery, Product], Protocol):
         """
         ...
 
+    async def list_all(self, *, after: int, limit: int) -> Sequence[Product]:
+        """The next products by id, archived or not."""
+        ...
+
     async def make_searchable(self, *, limit: int) -> int:
         """Make products searchable that an older program stored; how many these were.
 
@@ -156,6 +160,10 @@ class StockRepository(Listable[MovementQuery, StockMovement], Protocol):
 
         The products must have been locked, or added, in this transaction.
         """
+        ...
+
+    async def list_all(self, *, after: int, limit: int) -> Sequence[StockMovement]:
+        """The next movements of the whole ledger, the oldest first."""
         ...
 
     async def audit(
@@ -196,6 +204,10 @@ class OrderRepository(Listable[OrderQuery, Order], Protocol):
 
     async def lock(self, order_id: UUID) -> Order:
         """Like `get`, and nobody else changes the order until the transaction ends."""
+        ...
+
+    async def list_all(self, *, after: UUID | None, limit: int) -> Sequence[Order]:
+        """The next orders by id."""
         ...
 
     async def save(self, order: Order) -> None:

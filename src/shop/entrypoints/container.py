@@ -34,6 +34,8 @@ from shop.domain.services.check_user import CheckUser
 from shop.domain.services.count_lists import CountLists
 from shop.domain.services.count_stock import CountStock, ReadCounts, RecordDifferences
 from shop.domain.services.decide_orders import DecideOrders, mark_lost
+from shop.domain.services.export import ExportLedger, ExportOrders, ExportProducts
+from shop.domain.services.import_products import ImportProducts
 from shop.domain.services.keep_catalogue import (
     AddProducts,
     ArchiveProduct,
@@ -193,6 +195,7 @@ class Container(containers.DeclarativeContainer):
         SharedReads, look_up_orders, orders_limits, observer=metrics.provided.reads.call("orders")
     )
     read_order = providers.Singleton(ReadOrder, look_up=shared_orders)
+    export_orders = providers.Singleton(ExportOrders, **_reading)
     list_orders = providers.Singleton(ListOrders, **_reading)
 
     # Whole answers, which only http/ knows.
@@ -231,8 +234,11 @@ class Container(containers.DeclarativeContainer):
     change_stock = providers.Singleton(ChangeStock, **_writing)
     _rows: ClassVar = {**_writing, "currency": settings.provided.currency}
     save_products = providers.Singleton(SaveProducts, **_rows)
+    import_products = providers.Singleton(ImportProducts, **_rows)
     change_stocks = providers.Singleton(ChangeStocks, **_rows)
     count_lists = providers.Singleton(CountLists, **_reading)
+    export_products = providers.Singleton(ExportProducts, **_reading)
+    export_ledger = providers.Singleton(ExportLedger, **_reading)
     read_movements = providers.Singleton(ReadMovements, **_reading)
     verify_stock = providers.Singleton(VerifyStock, **_reading)
     sample_stock = providers.Singleton(SampleStock, **_reading)

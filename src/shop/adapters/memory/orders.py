@@ -33,6 +33,10 @@ class MemoryOrderRepository(OrderRepository):
     ) -> tuple[Sequence[Order], Count]:
         return await self.read_window(query, window), Count(len(self._matching(query)))
 
+    async def list_all(self, *, after: UUID | None, limit: int) -> Sequence[Order]:
+        ids = sorted(id_ for id_ in self._orders if after is None or id_ > after)
+        return [self._orders[id_] for id_ in ids[:limit]]
+
     async def save(self, order: Order) -> None:
         reference = order.payment_reference
         if reference is not None and any(

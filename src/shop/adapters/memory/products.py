@@ -67,6 +67,10 @@ class MemoryProductRepository(ProductRepository):
     def _folded_skus(self) -> set[str]:
         return {folded(product.sku) for product in self._products.values()}
 
+    async def list_all(self, *, after: int, limit: int) -> Sequence[Product]:
+        ids = sorted(id_ for id_ in self._products if id_ > after)
+        return [self._products[id_] for id_ in ids[:limit]]
+
     async def make_searchable(self, *, limit: int) -> int:
         """There is no older program here."""
         return 0

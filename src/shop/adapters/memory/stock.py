@@ -50,6 +50,10 @@ class MemoryStockRepository(StockRepository):
     ) -> tuple[Sequence[StockMovement], Count]:
         return await self.read_window(query, window), Count(len(self._ledger(query.product_id)))
 
+    async def list_all(self, *, after: int, limit: int) -> Sequence[StockMovement]:
+        ids = sorted(id_ for id_ in self._movements if id_ > after)
+        return [self._movements[id_] for id_ in ids[:limit]]
+
     async def audit(
         self, start: LedgerPosition, *, products: int, movements: int
     ) -> tuple[Sequence[StockAudit], LedgerPosition | None]:

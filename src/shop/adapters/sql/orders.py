@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.drivers import driver_of, read_from
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.lengths import ORDERS
 from shop.adapters.sql.marks import lock_row
@@ -40,6 +41,22 @@ from shop.domain.ports import OrderRepository
 
 _orders, _lines = tables.orders, tables.order_lines
 LINE_COLUMNS = [column for column in _lines.columns if column.name != "order_id"]
+
+
+_BEFORE_ALL = UUID(int=0)
+
+
+@lru_cache
+def _next_orders(limit: int) -> Select[Any]:
+    is_next = _orders.c.id > parameter("after", _orders.c.id)
+    ids = select(_orders.c.id).where(is_next).order_by(_orders.c.id).limit(written(limit))
+    part = ids.subquery("part")
+    return (
+        select(*_orders.columns, *LINE_COLUMNS)
+        .join_from(part, _orders, _orders.c.id == part.c.id)
+        .join(_lines, _lines.c.order_id == part.c.id)
+        .order_by(_orders.c.id)
+    )
 
 
 class SqlOrderRepository(OrderRepository):
@@ -70,6 +87,11 @@ class SqlOrderRepository(OrderRepository):
     ) -> tuple[Sequence[Order], Count]:
         rows, count = await read_counted_list(self._connection, *_listed(query), window)
         return _orders_from(rows), count
+
+    async def list_all(self, *, after: UUID | None, limit: int) -> Sequence[Order]:
+        values = {"after": after or _BEFORE_ALL}
+        rows = await read_from(driver_of(self._connection), _next_orders(limit), values)
+        return _orders_from(rows)
 
     async def save(self, order: Order) -> None:
         with refusing(PaymentReferenceTaken(str(order.payment_reference))):

@@ -153,19 +153,35 @@ WHERE stock.product_id = new.product_id
 # For the lock and its order see `SqlStockRepository.lock`. A statement of its own reads the
 # products when all locks are held, and by their ids: one that has another SKU by then is not to be
 # taken for what was looked for, nor one that has got the SKU meanwhile for one that is locked.
-# SKUs are looked for in a query within: after a wait PostgreSQL checks each row again by what
-# stands beside the lock, and would go through all SKUs for each.
+# Each SKU is looked up by itself, by an index (OFFSET keeps it so), and ids are joined, not
+# compared with an array: PostgreSQL takes a table of which it has no statistics yet for a small
+# one, reads all of it, and compares each row with each of a thousand values. So it would for each
+# row that it has waited for, if they stood beside the lock.
 _LOCK_ALIKE = """
-SELECT stock.product_id
-FROM (
-    SELECT id FROM products WHERE sku_folded = ANY($1::text[])
+WITH alike AS MATERIALIZED (
+    SELECT found.id FROM unnest($1::text[]) AS given (sku_folded)
+    CROSS JOIN LATERAL (
+        SELECT id FROM products WHERE products.sku_folded = given.sku_folded OFFSET 0
+    ) AS found
     UNION
-    SELECT id FROM products WHERE sku = ANY($2::text[])
-) AS wanted
-JOIN stock ON stock.product_id = wanted.id
+    SELECT found.id FROM unnest($2::text[]) AS given (sku)
+    CROSS JOIN LATERAL (SELECT id FROM products WHERE products.sku = given.sku OFFSET 0) AS found
+)
+SELECT stock.product_id
+FROM alike JOIN stock ON stock.product_id = alike.id
 ORDER BY stock.product_id
 FOR NO KEY UPDATE OF stock
 """
+_READ_LOCKED = {
+    marking: f"""
+SELECT {f"{MARK}," if marking else ""} {", ".join(map(str, PRODUCT_COLUMNS))}
+FROM unnest($1::bigint[]) WITH ORDINALITY AS locked (id, place)
+JOIN products ON products.id = locked.id
+JOIN stock ON stock.product_id = locked.id
+ORDER BY locked.place
+"""  # noqa: S608
+    for marking in (False, True)
+}
 
 _CHANGE_PRODUCTS = f"""
 WITH changed_products AS (
@@ -180,9 +196,11 @@ FROM unnest($3::bigint[], $4::bigint[]) AS new (product_id, balance)
 WHERE stock.product_id = new.product_id
 """  # noqa: S608
 
-_NEW_PRODUCT_IDS = (
-    "SELECT nextval(pg_get_serial_sequence('products', 'id')) FROM generate_series(1, $1::int)"
-)
+_NEW_PRODUCT_IDS = {
+    marking: "SELECT nextval(pg_get_serial_sequence('products', 'id')) AS new_id "
+    f"{f', {MARK}' if marking else ''} FROM generate_series(1, $1::int)"  # noqa: S608
+    for marking in (False, True)
+}
 
 
 class PostgresBatch(BatchRepository):
@@ -241,7 +259,11 @@ class PostgresBatch(BatchRepository):
             raise StaleProducts
 
     async def new_product_ids(self, count: int) -> Sequence[int]:
-        return [row[0] for row in await self._driver.fetch(_NEW_PRODUCT_IDS, count)]
+        marking = self._unit_of_work.is_marking
+        rows = await self._driver.fetch(_NEW_PRODUCT_IDS[marking], count)
+        if marking and rows:
+            note_mark(rows[0])
+        return [row["new_id"] for row in rows]
 
     async def add_products(
         self, products: Sequence[Product], movements: Sequence[StockMovement]
@@ -254,8 +276,11 @@ class PostgresBatch(BatchRepository):
     async def lock_alike(self, skus: Collection[str]) -> Mapping[str, Sequence[Product]]:
         keys = {folded(sku) for sku in skus}
         locked = await self._driver.fetch(_LOCK_ALIKE, list(keys), list(skus))
-        products = await self._unit_of_work.details.products([row[0] for row in locked])
-        return by_folded_sku(products[row[0]] for row in locked)
+        marking = self._unit_of_work.is_marking
+        rows = await self._driver.fetch(_READ_LOCKED[marking], [row[0] for row in locked])
+        if marking and rows:
+            note_mark(rows[0])
+        return by_folded_sku(map(product_from, rows))
 
     async def change_products(
         self, products: Sequence[Product], movements: Sequence[StockMovement]

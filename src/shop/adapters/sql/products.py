@@ -11,6 +11,7 @@ from sqlalchemy import Select, Subquery, bindparam, case, insert, or_, select, u
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.drivers import driver_of, read_from
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.lengths import IN_STOCK, PRODUCTS, SOLD_OUT
 from shop.adapters.sql.marks import lock_row, mark_of, note_mark
@@ -22,7 +23,7 @@ from shop.adapters.sql.pages import (
     read_counted_list,
     read_list,
 )
-from shop.adapters.sql.rows import ReadRow, Row, read_row, read_rows
+from shop.adapters.sql.rows import ReadRow, Row, read_row, read_rows, written
 from shop.adapters.sql.search import RANGES, SORT_COLUMNS, Search, Terms, filters
 from shop.adapters.windows import cut_window
 from shop.domain.errors import ProductNotFound, SkuTaken
@@ -152,6 +153,11 @@ class SqlProductRepository(ProductRepository):
             for product_id, product in zip(ids, products, strict=True)
         ]
 
+    async def list_all(self, *, after: int, limit: int) -> Sequence[Product]:
+        statement = _next_products(limit)
+        rows = await read_from(driver_of(self._connection), statement, {"after": after})
+        return [product_from(row) for row in rows]
+
     async def make_searchable(self, *, limit: int) -> int:
         rows = await read_rows(
             self._connection,
@@ -174,6 +180,12 @@ class SqlProductRepository(ProductRepository):
 def select_products() -> Select[Any]:
     """Products with their stock: what `product_from` reads."""
     return select(*PRODUCT_COLUMNS).join_from(_products, _stock)
+
+
+@lru_cache
+def _next_products(limit: int) -> Select[Any]:
+    is_next = _products.c.id > parameter("after", _products.c.id)
+    return select_products().where(is_next).order_by(_products.c.id).limit(written(limit))
 
 
 def product_from(row: ReadRow) -> Product:

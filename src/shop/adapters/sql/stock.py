@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.drivers import driver_of, read_from
 from shop.adapters.sql.marks import lock_rows
 from shop.adapters.sql.pages import SqlList, parameter, read_counted_list, read_list
 from shop.adapters.sql.products import product_from, select_products
@@ -54,6 +56,12 @@ _LEDGER = SqlList(
         part, _movements, _movements.c.id == part.c.order_0
     ),
 )
+
+
+@lru_cache
+def _next_movements_of_all(limit: int) -> Select[Any]:
+    is_next = _movements.c.id > parameter("after", _movements.c.id)
+    return select(_movements).where(is_next).order_by(_movements.c.id).limit(written(limit))
 
 
 class SqlStockRepository(StockRepository):
@@ -95,6 +103,11 @@ class SqlStockRepository(StockRepository):
     ) -> tuple[Sequence[StockMovement], Count]:
         rows, count = await read_counted_list(self._connection, _LEDGER, asdict(query), window)
         return [_movement_from(row) for row in rows], count
+
+    async def list_all(self, *, after: int, limit: int) -> Sequence[StockMovement]:
+        statement = _next_movements_of_all(limit)
+        rows = await read_from(driver_of(self._connection), statement, {"after": after})
+        return [_movement_from(row) for row in rows]
 
     async def audit(
         self, start: LedgerPosition, *, products: int, movements: int

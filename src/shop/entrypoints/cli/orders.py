@@ -13,18 +13,19 @@ from shop.domain.orders import Order, OrderItem, OrderQuery, OrderStatus, code_f
 from shop.domain.pages import Count, Window
 from shop.domain.services.cancel_unpaid import unpaid
 from shop.domain.users import OPERATOR
+from shop.entrypoints.cli.exporting import export, export_options
 from shop.entrypoints.cli.progress import bar
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import (
     json_option,
     limit_option,
     listing,
-    objects_of,
     show_count,
     show_json,
     show_table,
 )
 from shop.entrypoints.container import Container
+from shop.entrypoints.files.exports import ORDERS, Writing, order_object
 
 # What a database takes for an id; as over HTTP.
 _ID_MAX = 2**53 - 1
@@ -53,6 +54,30 @@ async def list_orders(status: str | None, user: int | None, limit: int, as_json:
         )
     show_table(_ORDERS, map(_row_of, page.items), as_json=as_json)
     show_count(len(page.items), page.count, "orders")
+
+
+@orders.command("export")
+@export_options
+@run_async
+async def export_orders(file: str, writing: Writing) -> None:
+    """Write all orders into FILE, or to standard output: CSV, or JSON Lines.
+
+    CSV has a row for each line of an order, JSON Lines an object for each order. What is ordered
+    meanwhile may be there or not.
+    """
+    async with opened() as container:
+        page = await container.list_orders()(
+            caller=OPERATOR, query=OrderQuery(), window=Window(limit=1)
+        )
+        await export(
+            container.export_orders()(caller=OPERATOR),
+            ORDERS,
+            file=file,
+            writing=writing,
+            what="orders",
+            total=page.count.number,
+            count=len,
+        )
 
 
 _ORDERS = ["Id", "Code", "User", "Status", "Lines", "Total", "Currency", "Created"]
@@ -125,7 +150,7 @@ async def show(order: UUID | str, as_json: bool) -> None:
             caller=OPERATOR, order_id=await _id_of(order, container)
         )
     if as_json:
-        show_json(_as_object(found))
+        show_json(order_object(found))
         return
     click.echo(f"Order {found.id}, code {found.code}, of user {found.user_id}: {found.status}")
     click.echo(f"Placed {found.created_at:%Y-%m-%d %H:%M:%S} UTC")
@@ -135,22 +160,6 @@ async def show(order: UUID | str, as_json: bool) -> None:
         click.echo(f"Without what came back {found.kept_total} {found.currency}")
     if found.payment_reference:
         click.echo(f"Paid by {found.payment_reference}")
-
-
-def _as_object(order: Order) -> Mapping[str, object]:
-    return {
-        "id": order.id,
-        "code": order.code,
-        "user": order.user_id,
-        "status": order.status,
-        "total": str(order.total),
-        "kept_total": str(order.kept_total),
-        "currency": order.currency,
-        "payment_reference": order.payment_reference,
-        "created": order.created_at,
-        "modified": order.modified_at,
-        "lines": objects_of(_LINES, _lines_of(order)),
-    }
 
 
 @orders.command()

@@ -6,6 +6,7 @@ from shop.domain.money import Money
 from shop.domain.pages import Window
 from shop.domain.products import NO_MAX, Product, ProductQuery, ProductSort
 from shop.domain.users import OPERATOR
+from shop.entrypoints.cli.product_files import export_products, import_products
 from shop.entrypoints.cli.progress import progress_of
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import json_option, limit_option, show_count, show_table
@@ -44,6 +45,10 @@ async def add_products(count: int, seed: int) -> None:
 @click.group()
 def products() -> None:
     """Keep the catalogue."""
+
+
+products.add_command(import_products)
+products.add_command(export_products)
 
 
 @products.command("list")

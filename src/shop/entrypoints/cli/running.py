@@ -21,6 +21,7 @@ from shop.adapters.sql.urls import parse_url, place_of, sqlite_file
 from shop.domain.errors import ShopError, StoreTooNew, StoreUnavailable, StoreUnfit
 from shop.domain.ports import SchemaState
 from shop.entrypoints.container import Container, build_container
+from shop.entrypoints.files.sources import FileRefused
 from shop.entrypoints.settings import Settings, SettingsError, load_settings
 
 logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("shop.cli")
@@ -50,7 +51,7 @@ NOBODY_READS = 128 + 13
 """The exit code when the reader hangs up, as `head` does: that of who dies of SIGPIPE."""
 
 # A file that is full, for now or for good; what else a write may tell is nobody's fault here.
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def _output() -> Iterator[None]:
         raise Exit(NOBODY_READS) from None
     except OSError as error:
         # One that names a file came from elsewhere.
-        if error.errno not in _FULL or error.filename is not None:
+        if error.errno not in FULL or error.filename is not None:
             raise
         _print_no_more()
         raise click.ClickException(
@@ -96,7 +97,7 @@ class ShopGroup(click.RichGroup):
         except StoreUnavailable as error:
             reason = f" ({error.__cause__})" if error.__cause__ else ""
             raise click.ClickException(f"{error}{reason}") from error
-        except (SettingsError, ShopError, WrongExport) as error:
+        except (SettingsError, FileRefused, ShopError, WrongExport) as error:
             raise click.ClickException(str(error)) from error
 
 

@@ -12,10 +12,12 @@ from shop.domain.products import ProductQuery
 from shop.domain.services.verify_stock import ProductsChecked
 from shop.domain.stock import OrderAudit, StockAudit
 from shop.domain.users import OPERATOR
+from shop.entrypoints.cli.exporting import export, export_options
 from shop.entrypoints.cli.progress import bar
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import json_option, limit_option, show_count, show_table
 from shop.entrypoints.container import Container
+from shop.entrypoints.files.exports import LEDGER, Writing
 
 # A table of more says no more.
 DIFFERENCES_SHOWN_MAX = 100
@@ -109,6 +111,26 @@ def _show(found: Differences) -> None:
                 [one.order_id, one.product_id, one.taken, one.moved]
                 for one in found.orders[:DIFFERENCES_SHOWN_MAX]
             ),
+        )
+
+
+@stock.command("export")
+@export_options
+@run_async
+async def export_ledger(file: str, writing: Writing) -> None:
+    """Write the whole ledger into FILE, or to standard output: CSV, or JSON Lines.
+
+    The oldest movement comes first. What moves meanwhile may be there or not.
+    """
+    async with opened() as container:
+        await export(
+            container.export_ledger()(caller=OPERATOR),
+            LEDGER,
+            file=file,
+            writing=writing,
+            what="movements",
+            total=None,
+            count=lambda step: len(step.movements),
         )
 
 

@@ -1,0 +1,153 @@
+"""What `shop products export`, `shop orders export` and `shop stock export` have in common."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, BinaryIO, ParamSpec, TypeVar
+
+import rich_click as click
+
+from shop.entrypoints.cli.progress import Through, progress_through
+from shop.entrypoints.cli.running import FULL
+from shop.entrypoints.files.cells import COMMA, POINT
+from shop.entrypoints.files.exports import Exported, Writing
+from shop.entrypoints.files.sources import STDIN, Format
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+SIGNS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t"}
+
+
+def delimiter_of(text: str | None) -> str | None:
+    """The sign that was named or given."""
+    if text is None:
+        return None
+    sign = SIGNS.get(text.lower(), text)
+    if len(sign) != 1 or sign in '"\r\n' or not sign.isascii():
+        raise click.BadParameter(f"{text!r} is neither comma, semicolon, tab nor another sign.")
+    return sign
+
+
+delimiter_option = click.option(
+    "--delimiter", type=delimiter_of, metavar="SIGN", help="comma, semicolon, tab or another sign."
+)
+decimal_option = click.option(
+    "--decimal", type=click.Choice([POINT, COMMA]), help="The decimal sign of prices."
+)
+
+
+def export_options(command: Callable[..., R]) -> Callable[..., R]:
+    """FILE and how it is to be written, which the command is given as `file` and `writing`."""
+
+    @wraps(command)
+    def run(
+        *args: Any,
+        file: str,
+        format_: str | None,
+        delimiter: str | None,
+        decimal: str | None,
+        mark: bool,
+        raw: bool,
+        **kwargs: Any,
+    ) -> R:
+        format_ = format_ or _format_of(file)
+        if format_ == Format.JSON_LINES and (delimiter or decimal or mark or raw):
+            raise click.UsageError("--delimiter, --decimal, --mark and --raw are for CSV.")
+        writing = Writing(
+            format=Format(format_),
+            delimiter=delimiter or ",",
+            decimal=decimal or POINT,
+            mark=mark,
+            raw=raw,
+        )
+        return command(*args, file=file, writing=writing, **kwargs)
+
+    options = [
+        click.argument("file", default=STDIN, type=click.Path(dir_okay=False, allow_dash=True)),
+        click.option(
+            "--format",
+            "format_",
+            type=click.Choice([each.value for each in Format]),
+            help="By default that of FILE's name, or csv.",
+        ),
+        delimiter_option,
+        decimal_option,
+        click.option("--mark", is_flag=True, help="Begin with the mark by which Excel knows UTF-8"),
+        click.option(
+            "--raw",
+            is_flag=True,
+            help="For programs: leave texts such as =1+1 as they are, which a spreadsheet would "
+            "take for formulas.",
+        ),
+    ]
+    for option in reversed(options):
+        run = option(run)
+    return run
+
+
+def _format_of(file: str) -> str:
+    suffix = Path(file).suffix.lower()
+    return Format.JSON_LINES if suffix in (".jsonl", ".ndjson") else Format.CSV
+
+
+async def export(
+    steps: AsyncIterator[T],
+    exported: Exported[T],
+    *,
+    file: str,
+    writing: Writing,
+    what: str,
+    total: int | None,
+    count: Callable[[T], int],
+) -> None:
+    """Write all steps; a file is there whole, or as it was before."""
+    number = 0
+    with _written(file) as target, _progress(file, what, total) as through:
+        write = exported.writer(target, writing)
+        async for step in steps:
+            write(step)
+            number += count(step)
+            through.advance(number, number if total is None else min(number, total))
+    click.echo(f"Wrote {number:,} {what}.", err=True)
+
+
+@contextmanager
+def _progress(file: str, what: str, total: int | None) -> Iterator[Through]:
+    # On the terminal the bar would stand between the rows.
+    if not (file == STDIN and sys.stdout.isatty()):
+        with progress_through(what, total) as through:
+            yield through
+    else:
+        yield Through(lambda number, place: None, lambda line: None)
+
+
+@contextmanager
+def _written(file: str) -> Iterator[BinaryIO]:
+    if file == STDIN:
+        stdout = sys.stdout.buffer
+        yield stdout
+        stdout.flush()
+        return
+    path = Path(file)
+    if path.exists() and not path.is_file():
+        # A device or a pipe cannot be put in place afterwards.
+        with path.open("wb") as target:
+            yield target
+        return
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as target:
+            yield target
+        partial.replace(path)
+    except OSError as error:
+        # What concerns neither is of the database.
+        if error.filename is None and error.errno not in FULL:
+            raise
+        raise click.ClickException(f"{file} could not be written ({error.strerror}).") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Files that people bring and take: CSV and JSON Lines, read and written row by row."""

@@ -1,0 +1,32 @@
+"""How PostgreSQL runs what is written for it alone, on tables of which it has no statistics yet."""
+
+import asyncpg
+import pytest
+from sqlalchemy import make_url
+
+from shop.adapters.sql import postgresql
+
+
+@pytest.mark.parametrize(
+    ("statement", "types"),
+    [(postgresql._LOCK_ALIKE, "text[], text[]"), (postgresql._READ_LOCKED, "bigint[]")],
+    ids=["lock", "read"],
+)
+async def test_no_row_of_a_new_table_is_compared_with_each_of_many_values(
+    postgresql_url: str, statement: str, types: str
+) -> None:
+    url = make_url(postgresql_url)
+    connection = await asyncpg.connect(
+        host=str(url.query["host"]),
+        user="shop",
+        database=url.database,
+        # As the shop's own connections plan.
+        server_settings={"plan_cache_mode": "force_generic_plan"},
+    )
+    try:
+        await connection.execute(f"PREPARE looked_at ({types}) AS {statement}")
+        values = ", ".join(["'{}'"] * types.count("[]"))
+        lines = [row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE looked_at ({values})")]
+    finally:
+        await connection.close()
+    assert not [line for line in lines if "ANY (" in line], "\n".join(lines)
