@@ -12,6 +12,7 @@ from typing import Any, Self
 import pytest
 from dependency_injector import providers
 
+from shop.adapters.intake import IntakeLimits
 from shop.domain.errors import (
     AlreadyDone,
     OutcomeUnknown,
@@ -103,6 +104,7 @@ class Write:
     commit: int = 1
     repeated: type[Exception] | None = AlreadyDone
     more_each_time: bool = False
+    rides_in_batches: bool = False
 
     async def contents(self, store: Store) -> object:
         """All that is stored, but for the attempts of what counts them."""
@@ -113,19 +115,25 @@ class Write:
         for number in range(1, self.commit + 1):
             fine, does_it = [""] * (number - 1), number == self.commit
             yield [*fine, *[LOSE_RACE] * retrying.ATTEMPTS_MAX], WriteConflict
-            yield [*fine, CUT_OFF], StoreUnavailable
+            # The intake tries that again, too.
+            cut_off = [CUT_OFF] * (IntakeLimits().attempts_max if self.rides_in_batches else 1)
+            yield [*fine, *cut_off], StoreUnavailable
             # Of a COMMIT that only counts an attempt it is no matter: the next try is safe.
             yield [*fine, LOSE_BEFORE], OutcomeUnknown if does_it else StoreUnavailable
             if not does_it:
                 yield [*fine, LOSE_AFTER], StoreUnavailable
 
 
-def _under_a_key(change: Change) -> Write:
-    return Write(do=lambda scene: change(scene, keyed()))
+RIDE_IN_BATCHES = {"cancel", "amend", "return", "stock", "cancel_unpaid"}
 
 
-def _without_a_key(row: Unkeyed) -> Write:
+def _under_a_key(name: str, change: Change) -> Write:
+    return Write(do=lambda scene: change(scene, keyed()), rides_in_batches=name in RIDE_IN_BATCHES)
+
+
+def _without_a_key(name: str, row: Unkeyed) -> Write:
     return Write(
+        rides_in_batches=name in RIDE_IN_BATCHES,
         do=row.do,
         open=open_unkeyed_scene,
         commit=row.commit,
@@ -135,8 +143,8 @@ def _without_a_key(row: Unkeyed) -> Write:
 
 
 WRITES = {
-    **{name: _under_a_key(change) for name, change in CHANGES.items()},
-    **{name: _without_a_key(row) for name, row in UNKEYED.items()},
+    **{name: _under_a_key(name, change) for name, change in CHANGES.items()},
+    **{name: _without_a_key(name, row) for name, row in UNKEYED.items()},
 }
 
 

@@ -16,6 +16,7 @@ from shop.domain.money import Money
 from shop.domain.pages import Count, Page, Window, read_page
 from shop.domain.ports import Clock, ProductLookUp, UnitOfWork, UnitOfWorkFactory
 from shop.domain.products import STOCK_MAX, Product, ProductQuery, clean_sku
+from shop.domain.services.books import Books, Change, ChangeIntake
 from shop.domain.services.check_user import require_active
 from shop.domain.services.retrying import retrying
 from shop.domain.stock import NOTE_LENGTH_MAX, MovementQuery, Reason, Shelf, StockMovement
@@ -296,10 +297,8 @@ class ReadMovements:
 class ChangeStock:
     """Change a product's stock by hand: by a difference, or to a quantity if it is as expected."""
 
-    unit_of_work: UnitOfWorkFactory
-    clock: Clock
+    intake: ChangeIntake
 
-    @retrying
     async def __call__(
         self,
         *,
@@ -319,27 +318,50 @@ class ChangeStock:
         caller.require_staff()
         delta = _difference(delta, quantity, expected)
         ledger_reason, note = _reason_and_note(reason, delta, is_count=expected is not None)
-        async with self.unit_of_work(key=key) as uow:
-            shelf = Shelf(await uow.stock.lock([product_id]))
-            await require_active(uow, caller)
-            if product_id not in shelf.products:
-                raise ProductNotFound(product_id)
-            if expected is not None and shelf.on_hand(product_id) != expected:
-                raise StockChanged(expected=expected, actual=shelf.on_hand(product_id))
-            if delta:
-                shelf.move(
-                    product_id,
-                    delta,
-                    ledger_reason,
-                    at=self.clock(),
-                    actor_id=caller.actor_id,
-                    note=note,
-                )
-                await uow.stock.record(shelf.movements)
-                uow.record(_event("stock.changed", caller, product_id, quantity=delta))
-            changed = replace(shelf.products[product_id], stock=shelf.on_hand(product_id))
-            await uow.commit(changed)
-        return changed
+        return await self.intake(
+            StockChange(
+                caller=caller,
+                product_id=product_id,
+                delta=delta,
+                expected=expected,
+                reason=ledger_reason,
+                note=note,
+                key=key,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockChange(Change[Product]):
+    product_id: int
+    delta: int
+    expected: int | None
+    reason: Reason
+    note: str
+
+    @property
+    def product_ids(self) -> Collection[int]:
+        return (self.product_id,)
+
+    def decide(self, books: Books) -> Product:
+        caller, product_id = self.caller, self.product_id
+        shelf = books.shelf_with([product_id])
+        books.require_active(caller)
+        if product_id not in shelf.products:
+            raise ProductNotFound(product_id)
+        if self.expected is not None and shelf.on_hand(product_id) != self.expected:
+            raise StockChanged(expected=self.expected, actual=shelf.on_hand(product_id))
+        if self.delta:
+            shelf.move(
+                product_id,
+                self.delta,
+                self.reason,
+                at=books.now,
+                actor_id=caller.actor_id,
+                note=self.note,
+            )
+            books.events.append(_event("stock.changed", caller, product_id, quantity=self.delta))
+        return replace(shelf.products[product_id], stock=shelf.on_hand(product_id))
 
 
 def _difference(delta: int | None, quantity: int | None, expected: int | None) -> int:
