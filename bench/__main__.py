@@ -16,6 +16,8 @@ import msgspec
 from msgspec.structs import replace
 
 from bench.candidates import SIGNING_IN_CANDIDATE, Case, Measurement, create_world, measure
+from bench.changes import WORKLOADS as CHANGED
+from bench.changes import measure_changing
 from bench.guarding import WORKLOADS as GUARDED
 from bench.guarding import measure_guarding
 from bench.page import write_page
@@ -87,6 +89,7 @@ def _run(options: argparse.Namespace) -> Report:
         if any(text in str(case) for text in wanted)
     ]
     guarded = [each for each in GUARDED if any(text in f"guarding, {each}" for text in wanted)]
+    changed = [each for each in CHANGED if any(text in each for text in wanted)]
     read = [each for each in READ if any(text in f"reading, {each}" for text in wanted)]
     beside = any(text in BESIDE for text in wanted)
     folder = Path(tempfile.mkdtemp(prefix="shop-bench-"))
@@ -100,7 +103,9 @@ def _run(options: argparse.Namespace) -> Report:
                 measurements=[],
             )
             print("Filling the stores", flush=True)
-            world = create_world(postgres, folder, filled=bool(cases or guarded or beside))
+            world = create_world(
+                postgres, folder, filled=bool(cases or guarded or changed or beside)
+            )
             library = Library(world)
             for number in range(1, options.rounds + 1):
                 # To and fro, so that a machine that gets slower favours nobody.
@@ -112,6 +117,12 @@ def _run(options: argparse.Namespace) -> Report:
                     guarding = measure_guarding(world, workload, number=number)
                     report.guarding.append(guarding)
                     print(f"{number}/{options.rounds} {guarding}", flush=True)
+                for workload in changed:
+                    changing = measure_changing(
+                        world, workload, number=number, seconds=options.seconds
+                    )
+                    report.changing.append(changing)
+                    print(f"{number}/{options.rounds} {changing}", flush=True)
                 for name in read if number % 2 else reversed(read):
                     reading = measure_reading(
                         world, library, name, number=number, seconds=options.seconds

@@ -16,11 +16,14 @@ from shop.adapters.intake import IntakeLimits
 from shop.domain.errors import (
     AlreadyDone,
     OutcomeUnknown,
+    OutOfStock,
     ShopError,
     StoreUnavailable,
+    TransitionNotAllowed,
     WriteConflict,
 )
 from shop.domain.orders import OrderItem
+from shop.domain.products import Product
 from shop.domain.services import retrying
 from shop.domain.throttling import LONG_AGO, AttemptKeys
 from tests.builders import items
@@ -273,6 +276,50 @@ async def test_placing_finds_out_by_itself_and_answers_as_the_first_time(
     assert [answer.created for answer in answers] == [True] * 5
     assert len({answer.order.id for answer in answers}) == 5
     assert await scene.shop.stock_of(scene.teapot) == stock - 10
+    assert await scene.shop.differences() == []
+
+
+@pytest.mark.parametrize("fault", [LOSE_BEFORE, LOSE_AFTER])
+async def test_of_a_lost_batch_orders_are_found_and_changes_told_as_unknown(
+    scene: Scene, process: Process, fault: str
+) -> None:
+    """What was refused beside them is decided again."""
+    shop, teapot = process.shop, scene.teapot
+
+    async def restock() -> Product:
+        change = shop.container.change_stock()
+        return await change(
+            caller=scene.boss, product_id=teapot.id, delta=5, reason="restock", key=keyed()
+        )
+
+    process.faults.append(fault)
+    stock = await scene.shop.stock_of(teapot)
+    answers: Any = await asyncio.gather(
+        shop.place_order(caller=scene.owner, items=wanted(scene, 1)),
+        shop.cancel_order(caller=scene.owner, order_id=scene.placed.id),
+        restock(),
+        shop.place_order(caller=scene.owner, items=wanted(scene, 10_000)),
+        shop.return_order(caller=scene.boss, order_id=scene.paid.id),
+        return_exceptions=True,
+    )
+    placed, *others = answers
+    assert placed.created
+    assert [type(answer) for answer in others] == [
+        OutcomeUnknown,
+        OutcomeUnknown,
+        OutOfStock,
+        TransitionNotAllowed,
+    ]
+    done = fault == LOSE_AFTER
+    assert await scene.shop.stock_of(teapot) == stock - 1 + (3 + 5 if done else 0)
+    if done:
+        with pytest.raises(AlreadyDone):
+            await restock()
+    else:
+        await restock()
+    # It notices by itself whether it was done.
+    await shop.cancel_order(caller=scene.owner, order_id=scene.placed.id)
+    assert await scene.shop.stock_of(teapot) == stock - 1 + 3 + 5
     assert await scene.shop.differences() == []
 
 
