@@ -25,12 +25,14 @@ from shop.domain.errors import (
 )
 from shop.domain.orders import Order, OrderStatus, Placed
 from shop.domain.products import STOCK_MAX, Product
+from shop.domain.services.cancel_order import Cancellation
+from shop.domain.services.decide_orders import Request
 from shop.domain.stock import Reason
 from shop.domain.users import OPERATOR, Caller, Role
-from tests.builders import items, order_id
+from tests.builders import items, order_id, request
 from tests.contracts.changes import keyed
 from tests.stores import Store
-from tests.use_cases import UseCases
+from tests.use_cases import UseCases, placed
 
 S = OrderStatus
 
@@ -314,6 +316,25 @@ async def test_what_happened_is_told_in_the_order_in_which_it_did(counter: Count
         ("order.cancelled", {"user": boss.user_id, "order": order.id}),
         ("order.amended", {"user": boss.user_id, "order": other.id}),
     ]
+
+
+async def test_whose_callers_have_given_up_by_then_are_left_out(counter: Counter) -> None:
+    order = await counter.order((counter.plenty.id, 1))
+    asked: list[Request] = [
+        Cancellation(
+            caller=counter.owner, order_id=order.id, restock=True, unpaid_only=False, note=""
+        ),
+        request((counter.last.id, 1), number=8, user_id=counter.owner.user_id),
+        request((counter.last.id, 1), number=9, user_id=counter.owner.user_id),
+    ]
+    decide = counter.shop.container.decide_orders()
+    answers = await decide(asked, still_wanted=lambda: [False, False, True])
+    assert placed(answers[2]).created
+    read = counter.shop.container.read_order()
+    assert await read(caller=counter.owner, order_id=order.id) == order
+    with pytest.raises(OrderNotFound):
+        await read(caller=counter.owner, order_id=order_id(8))
+    assert await counter.shop.differences() == []
 
 
 # --- idempotency keys ---

@@ -112,11 +112,10 @@ class DecideOrders:
         wait_for: WaitFor,
     ) -> Books:
         """With what the requests need locked, as far as nobody else holds it."""
-        changes = [request for request in requests if isinstance(request, Change)]
         orders = [request for request in requests if isinstance(request, OrderRequest)]
         products = {product for order in orders for product in order.wanted}
         users = {order.user_id for order in orders}
-        if not changes:
+        if len(orders) == len(requests):
             batch = await uow.batch.lock(
                 order_ids={order.order_id for order in orders},
                 product_ids=products,
@@ -124,6 +123,7 @@ class DecideOrders:
                 wait_for=wait_for,
             )
             return Books(batch, self.clock())
+        changes = [request for request in requests if isinstance(request, Change)]
         batch = await uow.batch.lock(
             order_ids={order.order_id for order in orders},
             product_ids=products.union(*(change.product_ids for change in changes)),
