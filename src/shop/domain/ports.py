@@ -208,7 +208,7 @@ class Batch:
     """Those of the users who are disabled."""
     busy_orders: Collection[UUID] = ()
     """Of the orders that are to be changed, those that somebody else holds or has just changed."""
-    claimed: Collection[Place] = ()
+    claimed: Collection[Place] = frozenset()
     """The idempotency keys that are this transaction's now."""
     answers: Mapping[Place, KeyedAnswer] = field(default_factory=dict)
     """What is stored under other keys. Somebody else holds those that are in neither."""

@@ -253,7 +253,7 @@ class PostgresBatch(BatchRepository):
     ) -> Batch:
         for held in wait_for or ():
             await self._wait(held)
-        claimed, answers = await self._claim(keys) if keys else ((), {})
+        claimed, answers = await self._claim(keys) if keys else (frozenset(), {})
         ids = (list(order_ids), list(product_ids), list(user_ids))
         if changing is None:
             statement = _LOCK_ALL if wait_for is None else _LOCK_FREE
