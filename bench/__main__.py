@@ -16,6 +16,8 @@ import msgspec
 from msgspec.structs import replace
 
 from bench.candidates import SIGNING_IN_CANDIDATE, Case, Measurement, create_world, measure
+from bench.changes import WORKLOADS as CHANGED
+from bench.changes import measure_changing
 from bench.guarding import WORKLOADS as GUARDED
 from bench.guarding import measure_guarding
 from bench.page import write_page
@@ -89,6 +91,7 @@ def _run(options: argparse.Namespace) -> Report:
         if any(text in str(case) for text in wanted)
     ]
     guarded = [each for each in GUARDED if any(text in f"guarding, {each}" for text in wanted)]
+    changed = [each for each in CHANGED if any(text in each for text in wanted)]
     read = [each for each in READ if any(text in f"reading, {each}" for text in wanted)]
     beside = any(text in BESIDE for text in wanted)
     rows = any(text in ROWS_BESIDE for text in wanted)
@@ -103,7 +106,9 @@ def _run(options: argparse.Namespace) -> Report:
                 measurements=[],
             )
             print("Filling the stores", flush=True)
-            world = create_world(postgres, folder, filled=bool(cases or guarded or beside or rows))
+            world = create_world(
+                postgres, folder, filled=bool(cases or guarded or changed or beside or rows)
+            )
             library = Library(world)
             for number in range(1, options.rounds + 1):
                 # To and fro, so that a machine that gets slower favours nobody.
@@ -115,6 +120,12 @@ def _run(options: argparse.Namespace) -> Report:
                     guarding = measure_guarding(world, workload, number=number)
                     report.guarding.append(guarding)
                     print(f"{number}/{options.rounds} {guarding}", flush=True)
+                for workload in changed:
+                    changing = measure_changing(
+                        world, workload, number=number, seconds=options.seconds
+                    )
+                    report.changing.append(changing)
+                    print(f"{number}/{options.rounds} {changing}", flush=True)
                 for name in read if number % 2 else reversed(read):
                     reading = measure_reading(
                         world, library, name, number=number, seconds=options.seconds

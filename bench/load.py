@@ -13,6 +13,7 @@ from bench.data import LINES_MAX, PASSWORD, PRODUCTS, SIGNING_IN
 TIMEOUT_SECONDS = 60
 SIGNING_IN_SECONDS = 600
 """Longer than any measurement."""
+_CHANGES = Path(__file__).with_name("changes.lua")
 _ORDERS = Path(__file__).with_name("orders.lua")
 _READS = Path(__file__).with_name("reads.lua")
 _ROWS = Path(__file__).with_name("rows.lua")
@@ -47,6 +48,17 @@ def send_orders(
     arguments = [str(tokens), workload, str(PRODUCTS), str(LINES_MAX), str(seed)]
     run = subprocess.run(
         [*_wrk(url, _ORDERS, connections, seconds), *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return msgspec.json.decode(run.stdout.splitlines()[-1], type=Load)
+
+
+def send_changes(url: str, *, tokens: Path, connections: int, seconds: int) -> Load:
+    """Orders are placed, amended and cancelled."""
+    run = subprocess.run(
+        [*_wrk(url, _CHANGES, connections, seconds), str(tokens)],
         check=True,
         capture_output=True,
         text=True,

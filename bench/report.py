@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.candidates import Case, Measurement
+from bench.changes import WORKLOADS as CHANGED
+from bench.changes import Changing
 from bench.guarding import WORKLOADS, Guarding
 from bench.reads import Beside, Reading
 from bench.rows import Rows
@@ -27,6 +29,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     measurements: list[Measurement]
     guarding: list[Guarding] = []
+    changing: list[Changing] = []
     readings: list[Reading] = []
     beside: list[Beside] = []
     rows: list[Rows] = []
@@ -51,6 +54,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             + [
                 f"guarding, {each.workload}, round {each.round}: {problem}"
                 for each in self.guarding
+                for problem in each.problems
+            ]
+            + [
+                f"{each.workload}, round {each.round}: {problem}"
+                for each in self.changing
                 for problem in each.problems
             ]
             + [
@@ -174,10 +182,20 @@ def targets(report: Report) -> list[Target]:
         *(_guard_target(report, workload) for workload in WORKLOADS),
         Target("p99 to p50, hot", 2.5, False, [m.load.p99 / m.load.p50 for m in report.of(hot)]),
         *(_latency_target(report, kind) for kind in ("separate", "cte")),
+        *(
+            Target(
+                f"orders beside {workload}, to orders alone",
+                goal,
+                True,
+                [each.kept for each in report.changing if each.workload == workload],
+            )
+            for workload, goal in _CHANGING_GOALS.items()
+        ),
     ]
     return [target for target in [*found, *_reading_targets(report)] if target.ratios]
 
 
+_CHANGING_GOALS = dict(zip(CHANGED, (0.8, 0.7), strict=True))
 # Of the rate of a bare handler that answers the same bytes as a constant.
 _READING_GOALS = {
     "product detail of 1,000": 0.3,

@@ -17,8 +17,8 @@ from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 from bench.data import LINES_MAX
 from shop.domain.errors import ShopError
 from shop.domain.money import Money
-from shop.domain.orders import Order, OrderItem, OrderLine, OrderRequest, OrderStatus, Placed
-from shop.domain.services.decide_orders import DecideOrders
+from shop.domain.orders import Order, OrderItem, OrderLine, OrderStatus, Placed
+from shop.domain.services.decide_orders import DecideOrders, Request
 from shop.domain.services.place_order import PlaceOrder
 from shop.domain.users import Caller, Role
 from shop.entrypoints.cli.serve import serve
@@ -66,7 +66,7 @@ class OneByOne:
     def __init__(self, decide_orders: DecideOrders) -> None:
         self._decide_orders = decide_orders
 
-    async def __call__(self, request: OrderRequest) -> Placed:
+    async def __call__(self, request: Request) -> Any:
         [answer] = await self._decide_orders([request])
         if isinstance(answer, ShopError):
             raise answer

@@ -33,7 +33,7 @@ PLACING = Way(
         ),
         Step("domain/orders.py", "the request: its lines, and the digest that tells a repeat"),
         Step("adapters/intake.py", "collects all orders that wait into one batch"),
-        Step("domain/services/decide_orders.py", "locks the stock, decides each order, commits"),
+        Step("domain/services/decide_orders.py", "locks the stock, decides each request, commits"),
         Step("adapters/sql/unit_of_work.py", "the transaction; nobody cancels its COMMIT"),
         Step("adapters/sql/sqlite.py", "the statements of a batch (or `postgresql.py`)"),
         Step("domain/stock.py", "the rule: nobody takes more than there is"),

@@ -97,16 +97,58 @@ GUARDS = [
     Guard(
         name="row locks of a batch",
         file=POSTGRES,
-        take="    FOR NO KEY UPDATE {{skip}}\n",
-        put="    {{skip}}\n",
+        take="    FOR NO KEY UPDATE {skip}\n",
+        put="    {skip}\n",
         tests=f"{RACES} tests/contracts/test_locked_products.py -k 'postgresql or locked'",
     ),
     Guard(
         name="the order of a batch's locks",
         file=POSTGRES,
-        take="    ORDER BY product_id\n    FOR NO KEY UPDATE {{skip}}",
-        put="    FOR NO KEY UPDATE {{skip}}",
+        take="    ORDER BY product_id\n    FOR NO KEY UPDATE {skip}",
+        put="    FOR NO KEY UPDATE {skip}",
         tests="tests/contracts/test_lock_order.py",
+    ),
+    Guard(
+        name="who changes an order in a batch locks it",
+        file=POSTGRES,
+        take="    ORDER BY id\n    FOR NO KEY UPDATE SKIP LOCKED\n",
+        put="    ORDER BY id\n",
+        tests="tests/contracts/test_order_races.py -k postgresql",
+    ),
+    Guard(
+        name="an order that somebody has just changed is not decided on as it was",
+        file=POSTGRES,
+        take="held.version IS NOT DISTINCT FROM orders.version",
+        put="held.id IS NOT NULL",
+        tests="tests/contracts/test_locked_orders.py -k just",
+    ),
+    Guard(
+        name="a key that is in use elsewhere holds up nobody else",
+        file=POSTGRES,
+        take="WHERE pg_try_advisory_xact_lock(hashtextextended(key, user_id))\n",
+        put="",
+        tests="tests/contracts/test_locked_orders.py -k key",
+    ),
+    Guard(
+        name="a refused change leaves its key free",
+        file="domain/services/books.py",
+        take="unused=set(self.batch.claimed) - {answer.place for answer in self._answers},",
+        put="unused=(),",
+        tests="tests/contracts/test_changes_in_batches.py -k 'key and sqlite'",
+    ),
+    Guard(
+        name="a refused change leaves no trace in its batch",
+        file="domain/services/books.py",
+        take="                self.orders[each.before.id] = each.before\n",
+        put="                pass\n",
+        tests="tests/services/test_books.py",
+    ),
+    Guard(
+        name="who gives up before the locks are held is not served",
+        file=DECIDE,
+        take="if is_wanted else _GIVEN_UP",
+        put="if True else _GIVEN_UP",
+        tests="tests/entrypoints/http/api/test_idempotency.py -k too_long",
     ),
     Guard(
         name="the order of other locks",
@@ -425,7 +467,7 @@ GUARDS = [
         tests="tests/contracts/test_commit.py tests/adapters/test_sql_errors.py -k 'not sqlite'",
     ),
     Guard(
-        name="cancel locks its order",
+        name="paying and shipping lock their order",
         file="domain/services/change_order.py",
         take="order = await uow.orders.lock(order_id)",
         put="order = await uow.orders.get(order_id)",
@@ -434,8 +476,8 @@ GUARDS = [
     Guard(
         name="cancelling again gives nothing back",
         file="domain/services/cancel_order.py",
-        take="            if order.status is OrderStatus.CANCELLED:\n",
-        put="            if False:\n",
+        take="        if order.status is OrderStatus.CANCELLED:\n",
+        put="        if False:\n",
         tests="tests/services/test_cancel_order.py",
     ),
     Guard(
@@ -469,8 +511,8 @@ GUARDS = [
     Guard(
         name="who is staff no more changes nothing as staff",
         file="domain/services/check_user.py",
-        take="if user.disabled or (caller.is_staff and user.role is not caller.role):",
-        put="if user.disabled:",
+        take="return not (disabled or (caller.is_staff and role is not caller.role))",
+        put="return not disabled",
         tests="tests/contracts/test_disabled_users.py -k memory",
     ),
     Guard(
@@ -526,7 +568,7 @@ GUARDS = [
     Guard(
         name="what is paid meanwhile is not cancelled as unpaid",
         file="domain/services/cancel_order.py",
-        take="caller.is_staff and not unpaid_only",
+        take="caller.is_staff and not self.unpaid_only",
         put="caller.is_staff",
         tests="tests/contracts/test_cancel_unpaid.py -k memory",
     ),

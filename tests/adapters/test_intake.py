@@ -1,7 +1,8 @@
 """The intake alone, with a handler made up for the test: requests are numbers and words."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Sequence
 
 import pytest
 
@@ -18,11 +19,13 @@ from shop.domain.errors import (
     Unavailable,
     WriteConflict,
 )
+from shop.domain.ports import IN_COMMIT
 
 NOW = 0.0001
 """A pause between attempts that no test has to wait for."""
 
-Answers = Sequence[str | ShopError]
+Answers = Sequence[str | Exception]
+StillWanted = Callable[[], Sequence[bool]]
 
 
 class Kitchen:
@@ -38,17 +41,27 @@ class Kitchen:
         """What somebody else holds, by the request that needs it."""
         self.odd_answers: dict[str, list[ShopError]] = {}
         """The first answers to a request."""
-        self.waited_for: list[Collection[int] | None] = []
+        self.waited_for: list[Collection[Hashable] | None] = []
         self.open = asyncio.Event()
         self.open.set()
         self.begun = asyncio.Event()
+        self.waits_for_locks = False
+        """Whether what it is held up by is the locks, or what comes after them."""
+        self.served: list[str] = []
 
     async def __call__(
-        self, requests: Sequence[str], *, wait_for: Collection[int] | None = None
+        self,
+        requests: Sequence[str],
+        *,
+        wait_for: Collection[Hashable] | None,
+        still_wanted: StillWanted,
     ) -> Answers:
         self.batches.append(list(requests))
         self.waited_for.append(wait_for)
         self.begun.set()
+        if self.waits_for_locks:
+            await self.open.wait()
+        wanted = still_wanted()
         await self.open.wait()
         if self.failures:
             raise self.failures.pop(0)
@@ -56,6 +69,7 @@ class Kitchen:
             raise LockTimeout
         if poisonous := self.poison.intersection(requests):
             raise ZeroDivisionError(*poisonous)
+        self.served += itertools.compress(requests, wanted)
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: str) -> str | ShopError:
@@ -135,9 +149,7 @@ async def test_a_lone_call_waits_for_nobody(intake: Intake[str, str], kitchen: K
 async def test_work_knows_its_batch_and_a_batch_is_work_of_its_own() -> None:
     known: list[Work | None] = []
 
-    async def handle(
-        requests: Sequence[str], *, wait_for: Collection[int] | None = None
-    ) -> Sequence[str]:
+    async def handle(requests: Sequence[str], **_: object) -> Sequence[str]:
         known.append(work_under_way.get())
         return requests
 
@@ -265,6 +277,41 @@ async def test_who_gives_up_in_a_batch_leaves_the_neighbours_served(
     assert kitchen.batches == [["a", "b", "c"]]
 
 
+async def test_who_gives_up_before_the_batch_has_its_locks_is_never_served(
+    kitchen: Kitchen,
+) -> None:
+    """And is not told that it may have been done; who gives up later is."""
+    intake = Intake[str, str](handle=kitchen, limits=IntakeLimits(deadline=0.05))
+    kitchen.waits_for_locks = True
+    kitchen.hold()
+    late, cancelled = call(intake, "late", "cancelled")
+    await kitchen.begun.wait()
+    cancelled.cancel()
+    with pytest.raises(Overloaded, match="nothing was done"):
+        await late
+    kitchen.open.set()
+    with pytest.raises(asyncio.CancelledError) as ended:
+        await cancelled
+    assert ended.value.args == ()
+    await intake.close()
+    assert (kitchen.batches, kitchen.served) == ([["late", "cancelled"]], [])
+
+
+async def test_who_is_cancelled_later_is_told_that_it_may_be_done(
+    intake: Intake[str, str], kitchen: Kitchen
+) -> None:
+    kitchen.hold()
+    [cancelled] = call(intake, "cancelled")
+    await kitchen.begun.wait()
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError) as ended:
+        await cancelled
+    assert ended.value.args == (IN_COMMIT,)
+    kitchen.open.set()
+    await intake.close()
+    assert kitchen.served == ["cancelled"]
+
+
 async def test_a_batch_that_lost_a_race_is_tried_in_halves(
     intake: Intake[str, str], kitchen: Kitchen
 ) -> None:
@@ -382,7 +429,7 @@ async def test_who_stops_waiting_for_the_close_does_not_stop_the_work(
 async def test_a_wrong_number_of_answers_fails_the_callers_and_mixes_nothing_up(
     count: int,
 ) -> None:
-    async def confused(requests: Sequence[str], *, wait_for: Collection[int] | None) -> Answers:
+    async def confused(requests: Sequence[str], **_: object) -> Answers:
         return ["X"] * count if len(requests) == 2 or count != 1 else ["X", "Y"]
 
     intake = Intake[str, str](handle=confused)
@@ -444,10 +491,8 @@ async def test_the_observer_is_told_of_every_batch(kitchen: Kitchen) -> None:
 
 
 async def test_a_handler_may_be_any_callable() -> None:
-    def handle(
-        requests: Sequence[int], *, wait_for: Collection[int] | None
-    ) -> Awaitable[Sequence[int | ShopError]]:
-        async def double() -> Sequence[int | ShopError]:
+    def handle(requests: Sequence[int], **_: object) -> Awaitable[Sequence[int | Exception]]:
+        async def double() -> Sequence[int | Exception]:
             return [2 * request for request in requests]
 
         return double()
@@ -540,6 +585,15 @@ async def test_what_may_be_done_is_repeated_until_that_is_known(kitchen: Kitchen
     kitchen.odd_answers = {"a": [OutcomeUnknown()]}
     assert await settled(*call(intake, "a", "b")) == ["AGAIN A", "B"]
     assert kitchen.batches == [["a", "b"], ["again a"]]
+
+
+async def test_what_must_not_be_repeated_is_told_as_unknown(kitchen: Kitchen) -> None:
+    intake = Intake[str, str](handle=kitchen, after_loss=lambda _: None)
+    kitchen.odd_answers = {"a": [OutcomeUnknown()]}
+    lost, other = await settled(*call(intake, "a", "b"))
+    assert isinstance(lost, OutcomeUnknown)
+    assert other == "B"
+    assert kitchen.batches == [["a", "b"]]
 
 
 async def test_it_is_repeated_also_while_the_store_is_away(kitchen: Kitchen) -> None:

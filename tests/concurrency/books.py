@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from shop.adapters.sql import tables
+from shop.domain.stock import Reason
 from tests.stores import sql_store
 
 _orders, _lines, _movements = tables.orders, tables.order_lines, tables.stock_movements
@@ -21,10 +22,19 @@ class StoredOrder:
     """By product."""
     moved: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     """What its movements took (below zero) and gave back, by product."""
+    amended: set[int] = field(default_factory=set)
+    """The products of which movements are from amending it."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether its movements are exactly those of its lines: none is missing, none is double."""
+        """Whether its movements are exactly those of its lines: none is missing, none is double.
+
+        Of what was amended their sum counts.
+        """
+        if self.amended:
+            left = {} if self.status == "cancelled" else self.quantities
+            sums = {product: -sum(moved) for product, moved in self.moved.items()}
+            return bool(self.quantities) and {p: n for p, n in sums.items() if n} == left
         expected = {product: [-quantity] for product, quantity in self.quantities.items()}
         if self.status == "cancelled":
             expected = {product: [-n, n] for product, n in self.quantities.items()}
@@ -86,5 +96,8 @@ async def read_books(database_url: str, product_ids: Collection[int]) -> Books:
         for row in await connection.execute(ledger.order_by(_movements.c.id)):
             movements[row.product_id].append((row.quantity, row.balance))
             if row.order_id is not None:
-                orders[row.order_id].moved[row.product_id].append(row.quantity)
+                order = orders[row.order_id]
+                order.moved[row.product_id].append(row.quantity)
+                if row.reason is Reason.AMEND:
+                    order.amended.add(row.product_id)
     return Books(orders=orders, on_hand=on_hand, movements=movements)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
+from shop.domain.users import Caller
 from tests.concurrency.books import Books
 from tests.concurrency.deployment import Deployment, basket, order_path, quantities, until
 from tests.concurrency.servers import ShopServer
@@ -124,6 +125,82 @@ async def _buy(
             if answer.code != "outcome_unknown":
                 load.not_done.append(order_id)
             await asyncio.sleep(pause)
+
+
+# --- who changes what they ordered ---
+
+State: TypeAlias = tuple[str, int]
+"""Where an order stands, and how many pieces are on it."""
+
+
+@dataclass(kw_only=True)
+class Changes:
+    """Orders that are placed, amended and cancelled, one step after the other."""
+
+    answered: dict[UUID, State] = field(default_factory=dict)
+    """What was answered last."""
+    under_way: dict[UUID, State] = field(default_factory=dict)
+    """What it is if the request under way is done."""
+    number: int = 0
+    """How many steps were answered."""
+    stopping: bool = False
+
+    async def have_been_made(self, number: int) -> None:
+        """Wait until this many more are answered."""
+        goal = self.number + number
+        await until(lambda: self.number >= goal, within=PROGRESS_SECONDS_MAX)
+
+    async def check(self, deployment: Deployment, caller: Caller) -> None:
+        """Every order is as it was answered last, or as the request under way was to make it."""
+        with deployment.clients(1, caller) as [client]:
+            for order_id in self.answered.keys() | self.under_way.keys():
+                answer = await client.get(order_path(order_id))
+                stored = None if answer.status == 404 else _state_of(answer.body)
+                before = self.answered.get(order_id)
+                assert stored in (before, self.under_way.get(order_id, before))
+
+
+def _state_of(order: dict[str, Any]) -> State:
+    return order["status"], sum(quantities(order).values())
+
+
+@asynccontextmanager
+async def changing(
+    deployment: Deployment, caller: Caller, product: int, *, clients: int = 8
+) -> AsyncIterator[Changes]:
+    """Clients of this caller change what they have ordered, as long as the block lasts.
+
+    One whose connection ends stops.
+    """
+    changes = Changes()
+    with deployment.clients(clients, caller) as opened:
+        async with asyncio.TaskGroup() as group:
+            for client in opened:
+                group.create_task(_change(client, changes, product))
+            try:
+                yield changes
+            finally:
+                changes.stopping = True
+
+
+async def _change(client: Client, changes: Changes, product: int) -> None:
+    while not changes.stopping:
+        order_id = uuid4()
+        for method, path, body, state in (
+            ("POST", order_path(order_id), basket((product, 1)), ("placed", 1)),
+            ("PATCH", order_path(order_id), basket((product, 3)), ("placed", 3)),
+            ("POST", order_path(order_id, "cancel"), None, ("cancelled", 3)),
+        ):
+            changes.under_way[order_id] = state
+            try:
+                answer = await client.ask(method, path, body)
+            except Gone:
+                return
+            assert answer.status in (200, 201), answer
+            assert _state_of(answer.body) == state
+            del changes.under_way[order_id]
+            changes.answered[order_id] = state
+            changes.number += 1
 
 
 # --- through a balancer ---

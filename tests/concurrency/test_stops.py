@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.concurrency.deployment import Deployment, all_at_once, basket, order_path, until
-from tests.concurrency.load import loaded
+from tests.concurrency.load import changing, loaded
 from tests.concurrency.wire import Gone
 from tests.stores import sql_store
 
@@ -41,6 +41,28 @@ async def test_killing_every_process_in_mid_load_loses_no_answered_order(
             for order_id in load.sent.keys() - load.placed.keys() - books.orders.keys():
                 answer = await client.post(order_path(order_id), load.sent[order_id])
                 assert answer.status == 201
+    await durable.verify_stock()
+
+
+async def test_killing_every_process_in_mid_load_loses_no_answered_change(
+    durable: Deployment, effort: Callable[[int, int], int]
+) -> None:
+    """They ride in the batches of the orders beside them."""
+    products = await durable.given_products(4, stock=PLENTY)
+    [server], [buyer] = durable.servers, durable.customers[:1]
+    for _ in range(effort(2, 20)):
+        async with (
+            loaded(durable, products) as load,
+            changing(durable, buyer, products[0]) as changes,
+        ):
+            await load.has_placed(60)
+            await changes.have_been_made(60)
+            server.kill()
+        await asyncio.to_thread(server.start)
+        assert not load.refused
+        books = await load.check(durable, products)
+        await changes.check(durable, buyer)
+        assert all(books.on_hand[p] + books.taken(p) == PLENTY for p in products)
     await durable.verify_stock()
 
 

@@ -12,14 +12,18 @@ from typing import Any, Self
 import pytest
 from dependency_injector import providers
 
+from shop.adapters.intake import IntakeLimits
 from shop.domain.errors import (
     AlreadyDone,
     OutcomeUnknown,
+    OutOfStock,
     ShopError,
     StoreUnavailable,
+    TransitionNotAllowed,
     WriteConflict,
 )
 from shop.domain.orders import OrderItem
+from shop.domain.products import Product
 from shop.domain.services import retrying
 from shop.domain.throttling import LONG_AGO, AttemptKeys
 from tests.builders import items
@@ -103,6 +107,7 @@ class Write:
     commit: int = 1
     repeated: type[Exception] | None = AlreadyDone
     more_each_time: bool = False
+    rides_in_batches: bool = False
 
     async def contents(self, store: Store) -> object:
         """All that is stored, but for the attempts of what counts them."""
@@ -113,19 +118,25 @@ class Write:
         for number in range(1, self.commit + 1):
             fine, does_it = [""] * (number - 1), number == self.commit
             yield [*fine, *[LOSE_RACE] * retrying.ATTEMPTS_MAX], WriteConflict
-            yield [*fine, CUT_OFF], StoreUnavailable
+            # The intake tries that again, too.
+            cut_off = [CUT_OFF] * (IntakeLimits().attempts_max if self.rides_in_batches else 1)
+            yield [*fine, *cut_off], StoreUnavailable
             # Of a COMMIT that only counts an attempt it is no matter: the next try is safe.
             yield [*fine, LOSE_BEFORE], OutcomeUnknown if does_it else StoreUnavailable
             if not does_it:
                 yield [*fine, LOSE_AFTER], StoreUnavailable
 
 
-def _under_a_key(change: Change) -> Write:
-    return Write(do=lambda scene: change(scene, keyed()))
+RIDE_IN_BATCHES = {"cancel", "amend", "return", "stock", "cancel_unpaid"}
 
 
-def _without_a_key(row: Unkeyed) -> Write:
+def _under_a_key(name: str, change: Change) -> Write:
+    return Write(do=lambda scene: change(scene, keyed()), rides_in_batches=name in RIDE_IN_BATCHES)
+
+
+def _without_a_key(name: str, row: Unkeyed) -> Write:
     return Write(
+        rides_in_batches=name in RIDE_IN_BATCHES,
         do=row.do,
         open=open_unkeyed_scene,
         commit=row.commit,
@@ -135,8 +146,8 @@ def _without_a_key(row: Unkeyed) -> Write:
 
 
 WRITES = {
-    **{name: _under_a_key(change) for name, change in CHANGES.items()},
-    **{name: _without_a_key(row) for name, row in UNKEYED.items()},
+    **{name: _under_a_key(name, change) for name, change in CHANGES.items()},
+    **{name: _without_a_key(name, row) for name, row in UNKEYED.items()},
 }
 
 
@@ -265,6 +276,50 @@ async def test_placing_finds_out_by_itself_and_answers_as_the_first_time(
     assert [answer.created for answer in answers] == [True] * 5
     assert len({answer.order.id for answer in answers}) == 5
     assert await scene.shop.stock_of(scene.teapot) == stock - 10
+    assert await scene.shop.differences() == []
+
+
+@pytest.mark.parametrize("fault", [LOSE_BEFORE, LOSE_AFTER])
+async def test_of_a_lost_batch_orders_are_found_and_changes_told_as_unknown(
+    scene: Scene, process: Process, fault: str
+) -> None:
+    """What was refused beside them is decided again."""
+    shop, teapot = process.shop, scene.teapot
+
+    async def restock() -> Product:
+        change = shop.container.change_stock()
+        return await change(
+            caller=scene.boss, product_id=teapot.id, delta=5, reason="restock", key=keyed()
+        )
+
+    process.faults.append(fault)
+    stock = await scene.shop.stock_of(teapot)
+    answers: Any = await asyncio.gather(
+        shop.place_order(caller=scene.owner, items=wanted(scene, 1)),
+        shop.cancel_order(caller=scene.owner, order_id=scene.placed.id),
+        restock(),
+        shop.place_order(caller=scene.owner, items=wanted(scene, 10_000)),
+        shop.return_order(caller=scene.boss, order_id=scene.paid.id),
+        return_exceptions=True,
+    )
+    placed, *others = answers
+    assert placed.created
+    assert [type(answer) for answer in others] == [
+        OutcomeUnknown,
+        OutcomeUnknown,
+        OutOfStock,
+        TransitionNotAllowed,
+    ]
+    done = fault == LOSE_AFTER
+    assert await scene.shop.stock_of(teapot) == stock - 1 + (3 + 5 if done else 0)
+    if done:
+        with pytest.raises(AlreadyDone):
+            await restock()
+    else:
+        await restock()
+    # It notices by itself whether it was done.
+    await shop.cancel_order(caller=scene.owner, order_id=scene.placed.id)
+    assert await scene.shop.stock_of(teapot) == stock - 1 + 3 + 5
     assert await scene.shop.differences() == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from shop.domain.bulk import Policy, ProductRow
 from shop.domain.ports import UnitOfWork
 from shop.domain.users import OPERATOR
-from tests.builders import NOON, money, product
+from tests.builders import NOON, items, money, order_id, product
 from tests.stores import sql_store
 from tests.use_cases import UseCases
 
@@ -23,6 +23,16 @@ async def of_a_batch(uow: UnitOfWork, ids: list[int]) -> object:
     return await uow.batch.lock(order_ids=[], product_ids=ids, user_ids=[])
 
 
+async def of_changes(uow: UnitOfWork, ids: list[int]) -> object:
+    return await uow.batch.lock(order_ids=[], product_ids=ids, user_ids=[], changing=[])
+
+
+async def of_changed_orders(uow: UnitOfWork, ids: list[int]) -> object:
+    """The products are those that are on the orders."""
+    orders = [order_id(number) for number in range(1, len(ids) // 100 + 1)]
+    return await uow.batch.lock(order_ids=[], product_ids=[], user_ids=[], changing=orders)
+
+
 async def of_others(uow: UnitOfWork, ids: list[int]) -> object:
     return await uow.stock.lock(ids)
 
@@ -32,7 +42,7 @@ async def of_rows(uow: UnitOfWork, ids: list[int]) -> object:
     return await uow.batch.lock_alike([skus[id_] for id_ in ids])
 
 
-@pytest.mark.parametrize("lock", [of_a_batch, of_others, of_rows])
+@pytest.mark.parametrize("lock", [of_a_batch, of_changes, of_changed_orders, of_others, of_rows])
 async def test_locks_are_taken_by_id(postgresql_url: str, lock: Lock) -> None:
     """The rows are stored in disorder: without an order of their own, locks would be, too."""
     connection = await _connected(postgresql_url)
@@ -43,10 +53,14 @@ async def test_locks_are_taken_by_id(postgresql_url: str, lock: Lock) -> None:
     async with sql_store(postgresql_url) as store:
         shop = UseCases(store.unit_of_work)
         added = await shop.add_products(
-            caller=OPERATOR, products=[product(0, sku=f"S-{n}") for n in range(PRODUCTS)]
+            caller=OPERATOR, products=[product(0, sku=f"S-{n}", stock=9) for n in range(PRODUCTS)]
         )
         ids = [one.id for one in added]
         Random(1).shuffle(ids)  # noqa: S311
+        buyer = await shop.given_customer()
+        for number in range(1, PRODUCTS // 100 + 1):
+            some = items(*((id_, 1) for id_ in ids[100 * (number - 1) : 100 * number]))
+            await shop.place_order(caller=buyer, items=some, order_id=order_id(number))
         connection = await _connected(postgresql_url)
         # A rewritten row goes to the end of the table.
         for product_id in ids:

@@ -202,9 +202,9 @@ async def test_orders_that_two_servers_get_at_once_do_not_break_their_batches_up
     for process in (shop, other):
         real = process.container.decide_orders()
 
-        async def counting(requests: Any, *, wait_for: Any, real: Any = real) -> Any:
+        async def counting(requests: Any, *, real: Any = real, **options: Any) -> Any:
             decided.append(len(requests))
-            return await real(requests, wait_for=wait_for)
+            return await real(requests, **options)
 
         process.intake._handle = counting
     rounds = 5

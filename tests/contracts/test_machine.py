@@ -53,6 +53,7 @@ from shop.domain.orders import (
     keyed_order_id,
 )
 from shop.domain.pages import Window
+from shop.domain.products import Product
 from shop.domain.stock import LedgerPosition, OrderAudit, StockAudit
 from shop.domain.users import OPERATOR, Caller
 from tests.builders import items, money, order_id
@@ -95,6 +96,58 @@ attempts = st.builds(
     id_number=st.none() | st.integers(1, 6),
     key=st.none() | st.sampled_from(["k", "l"]),
 )
+
+
+@dataclass(frozen=True)
+class OnOrder:
+    """A change of one of the orders that there are."""
+
+    choice: int
+
+
+@dataclass(frozen=True)
+class Amendment(OnOrder):
+    who: int
+    basket: Basket
+
+
+@dataclass(frozen=True)
+class Cancellation(OnOrder):
+    who: int
+    restock: bool
+
+
+@dataclass(frozen=True)
+class Return(OnOrder):
+    basket: Basket
+    restock: bool
+
+
+@dataclass(frozen=True)
+class Restock:
+    number: int
+    delta: int
+
+
+Hand = Attempt | Amendment | Cancellation | Return | Restock
+
+choices = st.integers(0, 99)
+people = st.integers(0, USERS)
+amendments = st.builds(Amendment, choice=choices, who=people, basket=small_baskets)
+cancellations = st.builds(Cancellation, choice=choices, who=people, restock=st.booleans())
+returns = st.builds(Return, choice=choices, basket=small_baskets, restock=st.booleans())
+restocks = st.builds(Restock, number=st.integers(0, 2), delta=st.integers(-4, 6).filter(bool))
+
+
+hands = attempts | amendments | cancellations | returns | restocks
+
+
+async def answered(work: Awaitable[T]) -> T | ShopError:
+    """The answer, or the error that refuses it."""
+    try:
+        return await work
+    except ShopError as error:
+        return error
 
 
 class ModelOrder:
@@ -191,15 +244,7 @@ class Trade(RuleBasedStateMachine):
     @rule(number=st.integers(0, 2), delta=st.integers(-4, 6).filter(bool))
     def stock_is_changed(self, number: int, delta: int) -> None:
         product_id = self.product(number)
-        change = self.shop.change_stock(
-            caller=self.boss, product_id=product_id, delta=delta, reason="lorry"
-        )
-        if self.stock[product_id] + delta < 0:
-            with pytest.raises(OutOfStock):
-                self.run(change)
-        else:
-            assert self.run(change).stock == self.stock[product_id] + delta
-            self.stock[product_id] += delta
+        self.expect_restocked(product_id, delta, self.answer(self.restock(product_id, delta)))
 
     @rule(number=st.integers(0, 2), quantity=st.integers(0, 6), expected=st.integers(0, 6))
     def stock_is_counted(self, number: int, quantity: int, expected: int) -> None:
@@ -323,50 +368,52 @@ class Trade(RuleBasedStateMachine):
     ) -> None:
         restock = restock or not caller.is_staff
         move = self.move(self.shop, caller, order, to, restock=restock)
+        self.expect_moved(order, caller, to, self.answer(move), restock=restock)
+
+    def expect_moved(
+        self, order: ModelOrder, caller: Caller, to: OrderStatus, answer: object, *, restock: bool
+    ) -> None:
         if to is not OrderStatus.CANCELLED and not caller.is_staff:
-            with pytest.raises(StaffOnly):
-                self.run(move)
+            assert isinstance(answer, StaffOnly)
         elif caller.user_id != order.user_id and not caller.is_staff:
-            with pytest.raises(OrderNotFound):
-                self.run(move)
+            assert isinstance(answer, OrderNotFound)
         elif order.status is to:
-            assert self.run(move).version == order.version
+            assert isinstance(answer, Order)
+            assert answer.version == order.version
         elif to in (TRANSITIONS if caller.is_staff else OWNER_TRANSITIONS).get(order.status, ()):
-            self.follow(order, self.run(move), restock=restock)
+            assert isinstance(answer, Order)
+            self.follow(order, answer, restock=restock)
             assert order.status is to
         else:
-            with pytest.raises(TransitionNotAllowed):
-                self.run(move)
+            assert isinstance(answer, TransitionNotAllowed)
 
     @precondition(lambda self: self.orders)
     @rule(choice=st.integers(0, 99), who=st.integers(0, USERS), basket=small_baskets)
     def an_order_is_amended(self, choice: int, who: int, basket: Basket) -> None:
         order, caller = self.order(choice), self.people[who]
+        amend = self.amend(caller, order, basket)
+        self.expect_amended(order, caller, basket, self.answer(amend))
+
+    def expect_amended(
+        self, order: ModelOrder, caller: Caller, basket: Basket, answer: object
+    ) -> None:
         wanted = self.wanted(basket)
-        amend = self.shop.amend_order(
-            caller=caller, order_id=order.id, items=items(*wanted.items())
-        )
         more = {p: n for p, n in wanted.items() if n > order.out.get(p, 0)}
         if caller.user_id != order.user_id and not caller.is_staff:
-            with pytest.raises(OrderNotFound):
-                self.run(amend)
+            assert isinstance(answer, OrderNotFound)
         elif order.status is not OrderStatus.PLACED:
-            with pytest.raises(NotAmendable):
-                self.run(amend)
+            assert isinstance(answer, NotAmendable)
         elif self.not_for_sale(more):
-            with pytest.raises(InvalidFields):
-                self.run(amend)
+            assert isinstance(answer, InvalidFields)
         elif short := {
             p: there for p, n in more.items() if n > (there := self.stock[p] + order.out.get(p, 0))
         }:
-            with pytest.raises(OutOfStock) as refused:
-                self.run(amend)
-            assert {
-                x["product_id"]: x["available"] for x in refused.value.context["lines"]
-            } == short
+            assert isinstance(answer, OutOfStock)
+            assert {x["product_id"]: x["available"] for x in answer.context["lines"]} == short
         else:
+            assert isinstance(answer, Order)
             before = order.pieces()
-            self.follow(order, self.run(amend))
+            self.follow(order, answer)
             assert order.out == wanted
             for product_id, pieces in order.pieces().items():
                 kept = before.get(product_id, [])[: len(pieces)]
@@ -386,20 +433,65 @@ class Trade(RuleBasedStateMachine):
         self.try_to_give_back(order, {product_id: 1}, restock=restock)
 
     def try_to_give_back(self, order: ModelOrder, wanted: dict[int, int], *, restock: bool) -> None:
-        give_back = self.shop.return_order(
-            caller=self.boss, order_id=order.id, items=items(*wanted.items()), restock=restock
-        )
+        give_back = self.give_back(order, wanted, restock=restock)
+        self.expect_given_back(order, wanted, self.answer(give_back), restock=restock)
+
+    def expect_given_back(
+        self, order: ModelOrder, wanted: dict[int, int], answer: object, *, restock: bool
+    ) -> None:
         if OrderStatus.RETURNED not in TRANSITIONS[order.status]:
-            with pytest.raises(TransitionNotAllowed):
-                self.run(give_back)
+            assert isinstance(answer, TransitionNotAllowed)
         elif any(n > order.out.get(p, 0) for p, n in wanted.items()):
-            with pytest.raises(NotOut):
-                self.run(give_back)
+            assert isinstance(answer, NotOut)
         else:
+            assert isinstance(answer, Order)
             left = Counter(order.out)
             left.subtract(wanted)
-            self.follow(order, self.run(give_back), restock=restock)
+            self.follow(order, answer, restock=restock)
             assert order.out == {p: n for p, n in left.items() if n}
+
+    @precondition(lambda self: self.orders)
+    @rule(several=st.lists(hands, min_size=2, max_size=8))
+    def orders_and_changes_arrive_at_one_process(self, several: list[Hand]) -> None:
+        """They are one batch, and each finds what those before it have left."""
+        # Those that are placed meanwhile are not among them.
+        orders = {hand: self.order(hand.choice) for hand in several if isinstance(hand, OnOrder)}
+
+        async def lay(hand: Hand) -> object:
+            match hand:
+                case Attempt():
+                    return await self.place(self.shop, hand)
+                case Restock():
+                    return await self.restock(self.product(hand.number), hand.delta)
+                case Amendment():
+                    return await self.amend(self.people[hand.who], orders[hand], hand.basket)
+                case Cancellation():
+                    caller = self.people[hand.who]
+                    to, restock = OrderStatus.CANCELLED, hand.restock or not caller.is_staff
+                    return await self.move(self.shop, caller, orders[hand], to, restock=restock)
+                case Return():
+                    wanted = self.wanted(hand.basket)
+                    return await self.give_back(orders[hand], wanted, restock=hand.restock)
+
+        async def all_at_once() -> list[object]:
+            return await asyncio.gather(*(answered(lay(hand)) for hand in several))
+
+        for hand, answer in zip(several, self.run(all_at_once()), strict=True):
+            match hand:
+                case Attempt():
+                    assert isinstance(answer, Placed | ShopError)
+                    self.expect(hand, answer)
+                case Restock():
+                    self.expect_restocked(self.product(hand.number), hand.delta, answer)
+                case Amendment():
+                    self.expect_amended(orders[hand], self.people[hand.who], hand.basket, answer)
+                case Cancellation():
+                    caller = self.people[hand.who]
+                    to, restock = OrderStatus.CANCELLED, hand.restock or not caller.is_staff
+                    self.expect_moved(orders[hand], caller, to, answer, restock=restock)
+                case Return():
+                    wanted = self.wanted(hand.basket)
+                    self.expect_given_back(orders[hand], wanted, answer, restock=hand.restock)
 
     @precondition(lambda self: self.orders)
     @rule(
@@ -544,18 +636,22 @@ class Trade(RuleBasedStateMachine):
             return keyed_order_id(self.caller(attempt).user_id, attempt.key)
         return None
 
+    def place(self, process: UseCases, attempt: Attempt) -> Awaitable[Placed]:
+        place_order = process.container.place_order()
+        return place_order(
+            caller=self.caller(attempt),
+            items=items(*self.lines(attempt.basket)),
+            order_id=None if attempt.id_number is None else order_id(attempt.id_number),
+            idempotency_key=attempt.key,
+        )
+
     async def send(
         self, several: list[Attempt], processes: list[UseCases]
     ) -> list[Placed | ShopError]:
         """All at once, to the processes by turns; in the order of arrival at each."""
         answers = await asyncio.gather(
             *(
-                processes[n % len(processes)].place_order(
-                    caller=self.caller(attempt),
-                    items=items(*self.lines(attempt.basket)),
-                    order_id=None if attempt.id_number is None else order_id(attempt.id_number),
-                    idempotency_key=attempt.key,
-                )
+                self.place(processes[n % len(processes)], attempt)
                 for n, attempt in enumerate(several)
             ),
             return_exceptions=True,
@@ -564,6 +660,34 @@ class Trade(RuleBasedStateMachine):
             if not isinstance(answer, (Placed, ShopError)):
                 raise answer
         return [answer for answer in answers if isinstance(answer, (Placed, ShopError))]
+
+    def answer(self, work: Awaitable[T]) -> T | ShopError:
+        return self.run(answered(work))
+
+    def restock(self, product_id: int, delta: int) -> Awaitable[Product]:
+        change = self.shop.container.change_stock()
+        return change(caller=self.boss, product_id=product_id, delta=delta, reason="lorry")
+
+    def expect_restocked(self, product_id: int, delta: int, answer: object) -> None:
+        if self.stock[product_id] + delta < 0:
+            assert isinstance(answer, OutOfStock)
+        else:
+            assert isinstance(answer, Product)
+            self.stock[product_id] += delta
+            assert answer.stock == self.stock[product_id]
+
+    def amend(self, caller: Caller, order: ModelOrder, basket: Basket) -> Awaitable[Order]:
+        wanted = items(*self.wanted(basket).items())
+        amend = self.shop.container.amend_order()
+        return amend(caller=caller, order_id=order.id, items=wanted)
+
+    def give_back(
+        self, order: ModelOrder, wanted: dict[int, int], *, restock: bool
+    ) -> Awaitable[Order]:
+        return_order = self.shop.container.return_order()
+        return return_order(
+            caller=self.boss, order_id=order.id, items=items(*wanted.items()), restock=restock
+        )
 
     def expect(self, attempt: Attempt, answer: Placed | ShopError) -> None:
         """The model says what the answer must be, and follows it."""

@@ -98,8 +98,11 @@ async def test_it_is_known_for_which_use_case_a_statement_was(
     # The intake works for many, not for this request.
     assert told.use_cases == {"decide_orders"}
     assert request.use_case is None
+    told.all.clear()
+    await shop.cancel_order(caller=buyer, order_id=placed.order.id)
+    assert told.use_cases == {"decide_orders"}
     for use_case, arguments in {
-        "cancel_order": {"order_id": placed.order.id},
+        "read_history": {"order_id": placed.order.id, "window": Window(limit=1)},
         "list_orders": {"query": OrderQuery(), "window": Window(limit=1)},
     }.items():
         told.all.clear()

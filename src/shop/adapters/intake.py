@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -20,14 +20,14 @@ from shop.adapters.lines import Call, Line
 from shop.adapters.work import Work, work_under_way
 from shop.domain.backoff import growing
 from shop.domain.errors import (
+    Busy,
     LockTimeout,
     OutcomeUnknown,
     Overloaded,
-    ShopError,
-    StockBusy,
     Unavailable,
     WriteConflict,
 )
+from shop.domain.ports import IN_COMMIT
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -39,14 +39,18 @@ class Handler(Protocol[Q_contra, A_co]):
     """Answers each request of a batch, in order; or raises, and then it has done nothing.
 
     It waits for the locks of these ids only, before it takes any other; None waits for all, and
-    raises `LockTimeout` soon. A request that needs what is locked is answered with `StockBusy`, one
-    whose COMMIT was lost with `OutcomeUnknown`, one that has to be decided again with
-    `WriteConflict`.
+    raises `LockTimeout` soon. When it has them it asks which requests are `still_wanted`, and
+    leaves out the others. A request that needs what is locked is answered with `Busy`, one whose
+    COMMIT was lost with `OutcomeUnknown`, one that has to be decided again with `WriteConflict`.
     """
 
     def __call__(
-        self, requests: Sequence[Q_contra], *, wait_for: Collection[int] | None
-    ) -> Awaitable[Sequence[A_co | ShopError]]: ...
+        self,
+        requests: Sequence[Q_contra],
+        *,
+        wait_for: Collection[Hashable] | None,
+        still_wanted: Callable[[], Sequence[bool]],
+    ) -> Awaitable[Sequence[A_co | Exception]]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +120,10 @@ class IntakeObservers(IntakeObserver):
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Call(Call[Q, A]):
     under_way: bool = False
-    """Whether a batch with it may be committed at any moment."""
+    """Whether a batch with it has its locks, and may be committed at any moment."""
     lost: bool = False
     """Whether a COMMIT for it was lost, which may have been done."""
-    waits_for: int | None = None
+    waits_for: Hashable = None
     """What somebody else held locked when it was last tried."""
 
     def fail(self, error: BaseException) -> None:
@@ -139,14 +143,15 @@ class Intake(Generic[Q, A]):
     """Call it with a request; the handler is given the requests of a batch and answers each.
 
     Requests of a batch that failed as a whole are tried again in halves, so that one of them cannot
-    fail its neighbours. `after_loss` makes of a request the one to repeat when its COMMIT was lost.
+    fail its neighbours. `after_loss` makes of a request the one to repeat when its COMMIT was lost,
+    or None of one that must not be: its caller is told that nobody knows.
     """
 
     def __init__(
         self,
         *,
         handle: Handler[Q, A],
-        after_loss: Callable[[Q], Q] = lambda request: request,
+        after_loss: Callable[[Q], Q | None] = lambda request: request,
         limits: IntakeLimits | None = None,
         observer: IntakeObserver | None = None,
     ) -> None:
@@ -164,10 +169,11 @@ class Intake(Generic[Q, A]):
         self._batch_ids = map(f"{os.urandom(4).hex()}-{{}}".format, itertools.count(1))
 
     async def __call__(self, request: Q) -> A:
-        """The handler's answer. Raises its `ShopError`, `Overloaded`, or `OutcomeUnknown`.
+        """The handler's answer. Raises its error, `Overloaded`, or `OutcomeUnknown`.
 
-        A caller that is cancelled or runs into the deadline while still queued is never served;
-        once its batch has begun, it is served whole and the answer is dropped.
+        A caller that is cancelled or runs into the deadline before its batch has all locks is never
+        served; later it is served whole and the answer is dropped. Who is cancelled then gets a
+        `CancelledError` with the message `IN_COMMIT`.
         """
         if self._closed or self.is_full:
             self._observer.rejected("closed" if self._closed else "full")
@@ -178,6 +184,10 @@ class Intake(Generic[Q, A]):
         self._deadlines.watch(call, call.since + self._limits.deadline)
         try:
             return await call.answer
+        except asyncio.CancelledError:
+            if call.lost or call.under_way:
+                raise asyncio.CancelledError(IN_COMMIT) from None
+            raise
         finally:
             self._deadlines.forget(call)
 
@@ -240,7 +250,7 @@ class Intake(Generic[Q, A]):
             # Nobody got on: what is free for a moment only is to be met at another moment.
             await self._pause(1)
 
-    async def _wait_on(self, batch: list[_Call[Q, A]], *, wait_for: Collection[int]) -> None:
+    async def _wait_on(self, batch: list[_Call[Q, A]], *, wait_for: Collection[Hashable]) -> None:
         try:
             await self._attempt(batch, wait_for=wait_for)
         except LockTimeout:
@@ -301,19 +311,27 @@ class Intake(Generic[Q, A]):
     async def _pause(self, attempts: int) -> None:
         await asyncio.sleep(growing(self._limits.backoff, attempts))
 
-    async def _attempt(self, batch: list[_Call[Q, A]], *, wait_for: Collection[int] | None) -> None:
+    async def _attempt(
+        self, batch: list[_Call[Q, A]], *, wait_for: Collection[Hashable] | None
+    ) -> None:
         batch_id = next(self._batch_ids)
         work = Work(batch_id=batch_id)
         work_under_way.set(work)
         carried = [call.work for call in batch if call.work is not None]
         for each in carried:
             each.batch_id = batch_id
-        for call in batch:
-            call.under_way = True
         failure: BaseException | None = None
+
+        def still_wanted() -> list[bool]:
+            for call in batch:
+                call.under_way = not call.answer.done()
+            return [call.under_way for call in batch]
+
         try:
             self._observer.attempt_began(work, carried)
-            answers = await self._handle([call.request for call in batch], wait_for=wait_for)
+            answers = await self._handle(
+                [call.request for call in batch], wait_for=wait_for, still_wanted=still_wanted
+            )
             if len(answers) != len(batch):
                 raise RuntimeError(f"{len(answers)} answers to {len(batch)} requests")
         except BaseException as error:
@@ -331,18 +349,22 @@ class Intake(Generic[Q, A]):
             call.under_way = False
             self._take(call, answer)
 
-    def _take(self, call: _Call[Q, A], answer: A | ShopError) -> None:
+    def _take(self, call: _Call[Q, A], answer: A | Exception) -> None:
         match answer:
             case OutcomeUnknown():
                 call.lost = True
-                call.request = self._after_loss(call.request)
-                self._waiting.add(call)
-            case StockBusy():
-                call.waits_for = answer.product_id
+                repeat = self._after_loss(call.request)
+                if repeat is None:
+                    call.fail(answer)
+                else:
+                    call.request = repeat
+                    self._waiting.add(call)
+            case Busy():
+                call.waits_for = answer.held
                 self._waiting.add(call)
             case WriteConflict():
                 self._waiting.add(call)
-            case ShopError():
+            case Exception():
                 call.fail(answer)
             case _:
                 call.succeed(answer)

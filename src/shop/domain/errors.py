@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
+from uuid import UUID
 
 
 class ShopError(Exception):
@@ -101,7 +102,14 @@ class LockTimeout(StoreUnavailable):
         super().__init__("Another change holds what this one needs; try again shortly.")
 
 
-class StockBusy(Unavailable):
+class Busy(Unavailable):
+    """Somebody else holds just now what this needs."""
+
+    held: int | UUID | tuple[int, str]
+    """A product or an order by its id, or a user's idempotency key."""
+
+
+class StockBusy(Busy):
     """Somebody else holds the stock of this product just now."""
 
     code = "stock_busy"
@@ -109,7 +117,29 @@ class StockBusy(Unavailable):
 
     def __init__(self, product_id: int) -> None:
         super().__init__(f"The stock of product {product_id} is being changed; try again shortly.")
-        self.product_id = product_id
+        self.held = product_id
+
+
+class OrderBusy(Busy):
+    """Somebody else changes this order just now."""
+
+    code = "order_busy"
+    title = "The order is being changed"
+
+    def __init__(self, order_id: UUID) -> None:
+        super().__init__(f"The order {order_id} is being changed; try again shortly.")
+        self.held = order_id
+
+
+class KeyBusy(Busy):
+    """The same request, or another under the same idempotency key, is under way elsewhere."""
+
+    code = "key_busy"
+    title = "The idempotency key is in use"
+
+    def __init__(self, place: tuple[int, str]) -> None:
+        super().__init__("A request under this Idempotency-Key is under way; try again shortly.")
+        self.held = place
 
 
 class StoreUnfit(StoreUnavailable):

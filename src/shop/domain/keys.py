@@ -6,9 +6,12 @@ Placing an order needs none of this: there the key is an order id in disguise (`
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from shop.domain.errors import AlreadyDone, IdempotencyKeyReused
+
+Place: TypeAlias = tuple[int, str]
+"""A user and their key: another user's same key is another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,10 @@ class KeyedAnswer:
     answer: bytes
     at: datetime
 
+    @property
+    def place(self) -> Place:
+        return self.user_id, self.key
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyedRequest:
@@ -37,6 +44,10 @@ class KeyedRequest:
     at: datetime
     render: Callable[[Any], bytes] = field(compare=False, repr=False)
     """Makes the answer of what the use case returns."""
+
+    @property
+    def place(self) -> Place:
+        return self.user_id, self.key
 
     def answered(self, result: object) -> KeyedAnswer:
         return KeyedAnswer(

@@ -1,7 +1,7 @@
 """Orders: what was bought at which price, and where it stands."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -184,6 +184,10 @@ def add_up(items: Sequence[OrderItem]) -> dict[int, int]:
             raise InvalidField(f"items.{position}.quantity", f"must be from 1 to {QUANTITY_MAX}")
         wanted[item.product_id] = wanted.get(item.product_id, 0) + item.quantity
     return wanted
+
+
+def products_on(orders: "Iterable[Order]") -> set[int]:
+    return {line.product_id for order in orders for line in order.lines}
 
 
 def keyed_order_id(user_id: int, key: str) -> UUID:

@@ -6,7 +6,7 @@ Any operation of a unit of work may raise `StoreUnavailable` (the store is away 
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import Protocol, Self, TypeVar
 from uuid import UUID
 
 from shop.domain.events import Event
-from shop.domain.keys import KeyedAnswer, KeyedRequest
+from shop.domain.keys import KeyedAnswer, KeyedRequest, Place
 from shop.domain.moving import (
     IdRange,
     MovedProduct,
@@ -44,7 +44,7 @@ from shop.domain.stock import (
     StockMovement,
 )
 from shop.domain.throttling import Attempts
-from shop.domain.users import Caller, User
+from shop.domain.users import Caller, Role, User
 
 # What a `CancelledError` says, if it is not that a caller has hung up.
 IN_COMMIT = "cancelled in COMMIT: whether it was done is unknown"
@@ -214,14 +214,10 @@ class OrderRepository(Listable[OrderQuery, Order], Protocol):
         """Store a locked order but for its lines. Raises `PaymentReferenceTaken`."""
         ...
 
-    async def save_lines(self, order: Order) -> None:
-        """Store a locked order's lines in place of those it had."""
-        ...
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What a batch of orders is decided on."""
+    """What a batch of orders, and of changes of orders and stock, is decided on."""
 
     orders: Mapping[UUID, Order]
     """As of after the locks were taken: who had them before has been seen."""
@@ -231,6 +227,29 @@ class Batch:
     """The products that there are, and that somebody else holds."""
     disabled: Collection[int] = ()
     """Those of the users who are disabled."""
+    busy_orders: Collection[UUID] = ()
+    """Of the orders that are to be changed, those that somebody else holds or has just changed."""
+    claimed: Collection[Place] = frozenset()
+    """The idempotency keys that are this transaction's now."""
+    answers: Mapping[Place, KeyedAnswer] = field(default_factory=dict)
+    """What is stored under other keys. Somebody else holds those that are in neither."""
+    roles: Mapping[int, Role] = field(default_factory=dict)
+    """Of the users, where there are changes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What a batch writes besides new orders and movements."""
+
+    orders: Sequence[Order] = ()
+    """Locked ones, as they are from now on."""
+    relined: Sequence[Order] = ()
+    """Those of them that have other lines than before."""
+    history: Sequence[HistoryEntry] = ()
+    answers: Sequence[KeyedAnswer] = ()
+    """Under keys that were claimed in this transaction."""
+    unused: Collection[Place] = ()
+    """The places of claimed keys that have no answer, since what they were for was refused."""
 
 
 class BatchRepository(Protocol):
@@ -242,12 +261,18 @@ class BatchRepository(Protocol):
         order_ids: Collection[UUID],
         product_ids: Collection[int],
         user_ids: Collection[int],
-        wait_for: Collection[int] | None = None,
+        changing: Collection[UUID] | None = None,
+        keys: Collection[KeyedRequest] = (),
+        wait_for: Collection[int | UUID | Place] | None = None,
     ) -> Batch:
         """The products, locked as by `StockRepository.lock`, and then those orders that exist.
 
-        None waits for all locks; otherwise only for these products', before any other is taken, and
-        without those that somebody else holds.
+        `changing` are orders to be changed, or None where nothing is, which costs less. First these
+        keys are claimed, then these orders locked, and then the products, with those that are on
+        these orders. Keys and orders that somebody else holds are not waited for.
+
+        `wait_for` None waits for all products; otherwise only for what it names, before anything
+        else is taken, and without what somebody else holds.
         """
         ...
 
@@ -257,11 +282,13 @@ class BatchRepository(Protocol):
         movements: Sequence[StockMovement],
         *,
         products: Mapping[int, Product],
+        changes: Changes | None = None,
     ) -> None:
         """Store new orders with their lines, and record movements as `StockRepository.record` does.
 
-        Raises `StaleProducts` when one of the products moved is not as it was read any more,
-        `WriteConflict` when an id or code is taken, `InvalidToken` when a user is unknown.
+        And `changes`, of what was locked by the same batch. Raises `StaleProducts` when one of the
+        products moved is not as it was read any more, `WriteConflict` when an id or code is taken,
+        `InvalidToken` when a user is unknown.
         """
         ...
 
@@ -310,10 +337,10 @@ class DetailRepository(Protocol):
 class KeyRepository(Protocol):
     """Idempotency keys of changes, see `keys`."""
 
-    async def claim(self, request: KeyedRequest) -> KeyedAnswer | None:
-        """Take the key for this transaction, or the answer that is stored under it.
+    async def claim(self, requests: Collection[KeyedRequest]) -> Mapping[Place, KeyedAnswer]:
+        """Take these keys for this transaction, but for those that have answers; these, by place.
 
-        Waits for another transaction that has taken it.
+        Waits for other transactions that have taken one, key by key in one order.
         """
         ...
 

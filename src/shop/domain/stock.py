@@ -128,6 +128,12 @@ class Shelf:
             if not restock:
                 move(-quantity, Reason.WRITE_OFF)
 
+    def take_back(self, number: int) -> None:
+        """Forget all movements but so many, the first, as if they had not been made."""
+        while len(self.movements) > number:
+            movement = self.movements.pop()
+            self._on_hand[movement.product_id] -= movement.quantity
+
     def move(
         self,
         product_id: int,

@@ -179,12 +179,12 @@ class Container(containers.DeclarativeContainer):
     )
     order_limit = providers.Singleton(PerMinute, settings.provided.orders_per_minute)
     place_order = providers.Singleton(PlaceOrder, intake=intake, new_id=new_id, limit=order_limit)
-    cancel_order = providers.Singleton(CancelOrder, **_writing)
+    cancel_order = providers.Singleton(CancelOrder, intake=intake)
     cancel_unpaid = providers.Singleton(CancelUnpaid, **_reading, cancel_order=cancel_order)
-    amend_order = providers.Singleton(AmendOrder, **_writing)
+    amend_order = providers.Singleton(AmendOrder, intake=intake)
     advance_order = providers.Singleton(AdvanceOrder, **_writing)
     pay_order = providers.Singleton(PayOrder, **_writing)
-    return_order = providers.Singleton(ReturnOrder, **_writing)
+    return_order = providers.Singleton(ReturnOrder, intake=intake)
     read_history = providers.Singleton(ReadHistory, **_reading)
     look_up_orders = providers.Singleton(LookUpOrders, **_reading)
     # An order may have a hundred lines.
@@ -231,7 +231,7 @@ class Container(containers.DeclarativeContainer):
     restore_product = providers.Singleton(
         RestoreProduct, **_writing, currency=settings.provided.currency
     )
-    change_stock = providers.Singleton(ChangeStock, **_writing)
+    change_stock = providers.Singleton(ChangeStock, intake=intake)
     _rows: ClassVar = {**_writing, "currency": settings.provided.currency}
     save_products = providers.Singleton(SaveProducts, **_rows)
     import_products = providers.Singleton(ImportProducts, **_rows)

@@ -205,18 +205,18 @@ class Metrics(IntakeObserver, BackgroundObserver, StatementObserver, ReplicaObse
 
     def _of_intake(self, family: _Family) -> None:
         self._batch_size = family.histogram(
-            "shop_intake_batch_orders", "Orders in a batch.", buckets=_SIZES
+            "shop_intake_batch_orders", "Orders and changes in a batch.", buckets=_SIZES
         )
         self._batch_seconds = family.histogram(
             "shop_intake_batch_seconds", "Time to decide and commit a batch."
         )
         self._wait_seconds = family.histogram(
-            "shop_intake_wait_seconds", "Time an order waited for its batch to begin."
+            "shop_intake_wait_seconds", "Time an order or a change waited for its batch to begin."
         )
         self._rejected = _Series(
             family.counter(
                 "shop_intake_rejected_total",
-                "Orders turned away: too many waited (full), or for too long (late, locked).",
+                "Requests turned away: too many waited (full), or for too long (late, locked).",
                 "reason",
             ).labels
         )
@@ -225,7 +225,9 @@ class Metrics(IntakeObserver, BackgroundObserver, StatementObserver, ReplicaObse
         self._retries = family.counter(
             "shop_intake_retries_total", "Batches, or halves of them, that were tried again."
         )
-        self._queue = family.gauge("shop_intake_waiting", "Orders that wait for a batch.")
+        self._queue = family.gauge(
+            "shop_intake_waiting", "Orders and changes that wait for a batch."
+        )
 
     def batch_done(self, *, size: int, seconds: float) -> None:
         self._batch_size.observe(size)

@@ -6,10 +6,13 @@ from dataclasses import replace
 from uuid import UUID
 
 from shop.adapters.memory.database import Tables
+from shop.adapters.memory.history import MemoryHistoryRepository
+from shop.adapters.memory.keys import MemoryKeyRepository
 from shop.adapters.memory.stock import MemoryStockRepository
 from shop.domain.errors import SkuTaken, WriteConflict
-from shop.domain.orders import Order
-from shop.domain.ports import Batch, BatchRepository
+from shop.domain.keys import KeyedRequest, Place
+from shop.domain.orders import Order, products_on
+from shop.domain.ports import Batch, BatchRepository, Changes
 from shop.domain.products import Product
 from shop.domain.stock import StockMovement
 from shop.domain.text import folded
@@ -22,6 +25,8 @@ class MemoryBatchRepository(BatchRepository):
         self._products = tables.products
         self._product_ids = tables.ids["products"]
         self._stock = MemoryStockRepository(tables)
+        self._history = MemoryHistoryRepository(tables)
+        self._keys = MemoryKeyRepository(tables)
 
     async def lock(
         self,
@@ -29,14 +34,23 @@ class MemoryBatchRepository(BatchRepository):
         order_ids: Collection[UUID],
         product_ids: Collection[int],
         user_ids: Collection[int],
-        wait_for: Collection[int] | None = None,
+        changing: Collection[UUID] | None = None,
+        keys: Collection[KeyedRequest] = (),
+        wait_for: Collection[int | UUID | Place] | None = None,
     ) -> Batch:
         """There is nothing to wait for: one transaction is open at a time."""
         users = [self._users[id_] for id_ in user_ids if id_ in self._users]
+        ids = {*order_ids, *(changing or ())}
+        orders = {id_: self._orders[id_] for id_ in ids if id_ in self._orders}
+        given_back = products_on(orders[id_] for id_ in changing or () if id_ in orders)
+        answers = await self._keys.claim(keys)
         return Batch(
-            orders={id_: self._orders[id_] for id_ in order_ids if id_ in self._orders},
-            products=await self._stock.lock(product_ids),
+            orders=orders,
+            claimed={key.place for key in keys} - answers.keys(),
+            answers=answers,
+            products=await self._stock.lock({*product_ids, *given_back}),
             disabled=[user.id for user in users if user.disabled],
+            roles={user.id: user.role for user in users},
         )
 
     async def add(
@@ -45,6 +59,7 @@ class MemoryBatchRepository(BatchRepository):
         movements: Sequence[StockMovement],
         *,
         products: Mapping[int, Product],
+        changes: Changes | None = None,
     ) -> None:
         """Products cannot have changed: one transaction is open at a time."""
         codes = {order.code for order in self._orders.values()}
@@ -53,6 +68,12 @@ class MemoryBatchRepository(BatchRepository):
                 raise WriteConflict("Another request was faster; try again.")
             codes.add(order.code)
             self._orders[order.id] = order
+        if changes is not None:
+            self._orders.update({order.id: order for order in changes.orders})
+            for entry in changes.history:
+                await self._history.add(entry)
+            for answer in changes.answers:
+                await self._keys.store(answer)
         await self._stock.record(movements)
 
     async def new_product_ids(self, count: int) -> Sequence[int]:

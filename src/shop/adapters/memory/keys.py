@@ -1,9 +1,10 @@
 """Idempotency keys in memory."""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from shop.adapters.memory.database import Tables
-from shop.domain.keys import KeyedAnswer, KeyedRequest
+from shop.domain.keys import KeyedAnswer, KeyedRequest, Place
 from shop.domain.ports import KeyRepository
 
 
@@ -11,12 +12,13 @@ class MemoryKeyRepository(KeyRepository):
     def __init__(self, tables: Tables) -> None:
         self._keys = tables.keys
 
-    async def claim(self, request: KeyedRequest) -> KeyedAnswer | None:
-        """One transaction is open at a time: nobody else can have it."""
-        return self._keys.get((request.user_id, request.key))
+    async def claim(self, requests: Collection[KeyedRequest]) -> Mapping[Place, KeyedAnswer]:
+        """One transaction is open at a time: nobody else can have one."""
+        places = (request.place for request in requests)
+        return {place: self._keys[place] for place in places if place in self._keys}
 
     async def store(self, answer: KeyedAnswer) -> None:
-        self._keys[answer.user_id, answer.key] = answer
+        self._keys[answer.place] = answer
 
     async def purge(self, before: datetime, *, limit: int) -> int:
         old = [place for place, answer in self._keys.items() if answer.at < before][:limit]

@@ -46,9 +46,6 @@ class MemoryOrderRepository(OrderRepository):
             raise PaymentReferenceTaken(reference)
         self._orders[order.id] = replace(order, lines=self._orders[order.id].lines)
 
-    async def save_lines(self, order: Order) -> None:
-        self._orders[order.id] = replace(self._orders[order.id], lines=order.lines)
-
     def _matching(self, query: OrderQuery) -> Sequence[Order]:
         return [
             order

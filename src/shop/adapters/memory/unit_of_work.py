@@ -52,7 +52,8 @@ class MemoryUnitOfWork(UnitOfWork):
         self._staged = self._database.tables.staged()
         if self._key is not None:
             try:
-                self._key.check(await self.keys.claim(self._key))
+                stored = await self.keys.claim([self._key])
+                self._key.check(stored.get(self._key.place))
             except BaseException:
                 self._leave()
                 raise

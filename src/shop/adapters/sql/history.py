@@ -14,7 +14,7 @@ from shop.domain.pages import Count, Window
 from shop.domain.ports import HistoryRepository
 
 _events = tables.order_events
-_event_row = row_maker(_events)
+event_row = row_maker(_events)
 
 
 _HISTORY = SqlList(
@@ -41,10 +41,10 @@ class SqlHistoryRepository(HistoryRepository):
         return [_entry_from(row) for row in rows], count
 
     async def add(self, event: HistoryEntry) -> None:
-        await self._connection.execute(insert(_events).values(_event_row(event)))
+        await self._connection.execute(insert(_events).values(event_row(event)))
 
     async def add_all(self, events: Sequence[HistoryEntry]) -> None:
-        await self._connection.execute(insert(_events), list(map(_event_row, events)))
+        await self._connection.execute(insert(_events), list(map(event_row, events)))
 
 
 def _entry_from(row: ReadRow) -> HistoryEntry:

@@ -12,8 +12,6 @@ from sqlalchemy import (
     FromClause,
     Select,
     Subquery,
-    delete,
-    insert,
     select,
     update,
 )
@@ -98,10 +96,6 @@ class SqlOrderRepository(OrderRepository):
             await self._connection.execute(
                 update(_orders).where(_orders.c.id == order.id).values(order_row(order))
             )
-
-    async def save_lines(self, order: Order) -> None:
-        await self._connection.execute(delete(_lines).where(_lines.c.order_id == order.id))
-        await self._connection.execute(insert(_lines), list(line_rows(order)))
 
     async def _read(self, *conditions: ColumnElement[bool]) -> list[Order]:
         """Orders with their lines in one statement: both are of one moment."""

@@ -72,9 +72,13 @@ class Columns:
         # By position: SQLite's driver takes several times as long for parameters by name.
         values_of = itemgetter(*self.names)
         for row in rows:
-            for name, convert in self._storing:
-                row[name] = convert(row[name])
-            yield values_of(row)
+            yield values_of(self.store_row(row))
+
+    def store_row(self, row: Row) -> Row:
+        """The same row, with values as the driver takes them."""
+        for name, convert in self._storing:
+            row[name] = convert(row[name])
+        return row
 
     def read(self, rows: Iterable[Iterable[Any]]) -> Iterator[Row]:
         for values in rows:

@@ -15,6 +15,7 @@ from sqlalchemy.dialects import sqlite
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.errors import refusing
+from shop.adapters.sql.history import event_row
 from shop.adapters.sql.orders import line_rows, order_row
 from shop.adapters.sql.products import (
     CHANGED_COLUMNS,
@@ -29,11 +30,13 @@ from shop.adapters.sql.rows import Columns, Row, types_of, written_columns
 from shop.adapters.sql.stock import last_balances, movement_row
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.errors import InvalidToken, SkuTaken
-from shop.domain.orders import Order
-from shop.domain.ports import Batch, BatchRepository
+from shop.domain.keys import KeyedRequest, Place
+from shop.domain.orders import Order, products_on
+from shop.domain.ports import Batch, BatchRepository, Changes
 from shop.domain.products import Product
 from shop.domain.stock import StockMovement
 from shop.domain.text import folded
+from shop.domain.users import Role
 
 
 class SqliteUnitOfWork(SqlUnitOfWork):
@@ -60,7 +63,7 @@ _PRODUCT = Columns(types_of(PRODUCT_COLUMNS), sqlite.dialect())
 # The transaction holds the only write lock there is from its start. The left join gives a row even
 # if no product is there.
 _LOCK = f"""
-SELECT known.order_ids, known.disabled, p.*
+SELECT known.order_ids, known.users, p.*
 FROM (
     SELECT
         (
@@ -68,9 +71,9 @@ FROM (
             WHERE id IN (SELECT value FROM json_each(?))
         ) AS order_ids,
         (
-            SELECT json_group_array(id) FROM users
-            WHERE id IN (SELECT value FROM json_each(?)) AND disabled
-        ) AS disabled
+            SELECT json_group_array(json_array(id, role, disabled)) FROM users
+            WHERE id IN (SELECT value FROM json_each(?))
+        ) AS users
 ) AS known
 LEFT JOIN (
     SELECT {", ".join(map(str, PRODUCT_COLUMNS))}
@@ -93,6 +96,17 @@ _ADD_ORDERS = _Insert(tables.orders)
 _ADD_LINES = _Insert(tables.order_lines)
 _SET_STOCK = "UPDATE stock SET on_hand = ? WHERE product_id = ?"
 _ADD_MOVEMENTS = _Insert(tables.stock_movements)
+_ADD_EVENTS = _Insert(tables.order_events)
+_CHANGED = Columns(
+    types_of([tables.orders.c[name] for name in ("status", "version", "modified_at", "id")]),
+    sqlite.dialect(),
+)
+_CHANGE_ORDER = "UPDATE orders SET status = ?, version = ?, modified_at = ? WHERE id = ?"
+_DROP_LINES = "DELETE FROM order_lines WHERE order_id = ?"
+_KEEP_ANSWER = (
+    "UPDATE idempotency_keys SET route = ?, digest = ?, answer = ? WHERE user_id = ? AND key = ?"
+)
+_DROP_KEY = "DELETE FROM idempotency_keys WHERE user_id = ? AND key = ?"
 _ADD_PRODUCTS = _Insert(tables.products, tables.products.columns)
 _ADD_STOCK = _Insert(tables.stock)
 
@@ -107,18 +121,28 @@ class SqliteBatch(BatchRepository):
         order_ids: Collection[UUID],
         product_ids: Collection[int],
         user_ids: Collection[int],
-        wait_for: Collection[int] | None = None,
+        changing: Collection[UUID] | None = None,
+        keys: Collection[KeyedRequest] = (),
+        wait_for: Collection[int | UUID | Place] | None = None,
     ) -> Batch:
         """There is nothing to wait for: the transaction has the only write lock."""
-        ids = ([order_id.hex for order_id in order_ids], list(user_ids), list(product_ids))
+        answers = await self._unit_of_work.keys.claim(keys) if keys else {}
+        changed = await self._unit_of_work.details.orders(changing) if changing else {}
+        products = {*product_ids, *products_on(changed.values())}
+        ids = ([order_id.hex for order_id in order_ids], list(user_ids), list(products))
         rows = list(await self._driver.execute_fetchall(_LOCK, [json.dumps(each) for each in ids]))
         known = [UUID(order_id) for order_id in json.loads(rows[0][0])]
+        users = json.loads(rows[0][1])
         found = [row[2:] for row in rows if row[2] is not None]
+        # Nearly always there is none: only repeated requests have one.
+        repeated = await self._unit_of_work.orders.find(known) if known else {}
         return Batch(
-            # Nearly always there is none: only repeated requests have one.
-            orders=await self._unit_of_work.orders.find(known) if known else {},
+            orders=repeated | changed,
+            claimed={key.place for key in keys} - answers.keys(),
+            answers=answers,
             products={row["id"]: product_from(row) for row in _PRODUCT.read(found)},
-            disabled=json.loads(rows[0][1]),
+            disabled=[user_id for user_id, _, disabled in users if disabled],
+            roles={user_id: Role(role) for user_id, role, _ in users},
         )
 
     async def add(
@@ -127,14 +151,35 @@ class SqliteBatch(BatchRepository):
         movements: Sequence[StockMovement],
         *,
         products: Mapping[int, Product],
+        changes: Changes | None = None,
     ) -> None:
         """Products cannot have changed: the transaction has the only write lock."""
         # Each is awaited before the next: when the disk is full SQLite gives the transaction up by
         # itself, and a statement that is on its way then would stand alone and be committed.
-        with refusing(InvalidToken()):
-            await self._insert(_ADD_ORDERS, map(order_row, orders))
-        await self._insert(_ADD_LINES, (row for order in orders for row in line_rows(order)))
+        if orders:
+            with refusing(InvalidToken()):
+                await self._insert(_ADD_ORDERS, map(order_row, orders))
+            await self._insert(_ADD_LINES, (row for order in orders for row in line_rows(order)))
         await self._record(movements)
+        if changes is not None:
+            await self._change(changes)
+
+    async def _change(self, changes: Changes) -> None:
+        """Of each kind only what there is: every statement is a trip to the connection's thread."""
+        if changes.orders:
+            rows = map(order_row, changes.orders)
+            await self._driver.executemany(_CHANGE_ORDER, _CHANGED.store(rows))
+            await self._insert(_ADD_EVENTS, map(event_row, changes.history))
+        if relined := changes.relined:
+            await self._driver.executemany(_DROP_LINES, [(order.id.hex,) for order in relined])
+            await self._insert(_ADD_LINES, (row for order in relined for row in line_rows(order)))
+        if changes.answers:
+            await self._driver.executemany(
+                _KEEP_ANSWER,
+                [(a.route, a.digest, a.answer, a.user_id, a.key) for a in changes.answers],
+            )
+        if changes.unused:
+            await self._driver.executemany(_DROP_KEY, list(changes.unused))
 
     async def new_product_ids(self, count: int) -> Sequence[int]:
         # Nobody else adds products until the transaction ends.

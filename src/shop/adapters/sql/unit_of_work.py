@@ -172,7 +172,7 @@ class SqlUnitOfWork(UnitOfWork):
 
     async def _claim(self, key: KeyedRequest) -> None:
         try:
-            key.check(await self.keys.claim(key))
+            key.check((await self.keys.claim([key])).get(key.place))
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise

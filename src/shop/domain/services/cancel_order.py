@@ -5,19 +5,16 @@ from uuid import UUID
 
 from shop.domain.keys import KeyedRequest
 from shop.domain.orders import Order, OrderStatus
-from shop.domain.ports import Clock, UnitOfWorkFactory
-from shop.domain.services.change_order import clean_note, give_back, lock_order, record_change
-from shop.domain.services.retrying import retrying
+from shop.domain.services.books import Books, Change, ChangeIntake
+from shop.domain.services.change_order import clean_note
 from shop.domain.stock import Reason
 from shop.domain.users import Caller
 
 
 @dataclass(frozen=True, kw_only=True)
 class CancelOrder:
-    unit_of_work: UnitOfWorkFactory
-    clock: Clock
+    intake: ChangeIntake
 
-    @retrying
     async def __call__(
         self,
         *,
@@ -34,30 +31,44 @@ class CancelOrder:
         a paid order is refused to staff, too. Raises `OrderNotFound` (also for somebody else's
         order), `TransitionNotAllowed`, `StaffOnly`.
         """
-        note = clean_note(note)
-        async with self.unit_of_work(key=key) as uow:
-            order = await lock_order(uow, order_id, caller)
-            if not restock:
-                caller.require_staff()
-            if order.status is OrderStatus.CANCELLED:
-                await uow.commit(order)
-                return order
-            cancelled = order.advanced(
-                OrderStatus.CANCELLED,
-                at=self.clock(),
-                by_staff=caller.is_staff and not unpaid_only,
-            )
-            await record_change(
-                uow, order, cancelled, name="order.cancelled", caller=caller, note=note
-            )
-            await give_back(
-                uow,
-                order.out,
-                Reason.CANCEL,
-                order=cancelled,
+        return await self.intake(
+            Cancellation(
                 caller=caller,
+                order_id=order_id,
                 restock=restock,
-                note=note,
+                unpaid_only=unpaid_only,
+                note=clean_note(note),
+                key=key,
             )
-            await uow.commit(cancelled)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancellation(Change[Order]):
+    order_id: UUID
+    restock: bool
+    unpaid_only: bool
+    note: str
+
+    def decide(self, books: Books) -> Order:
+        caller = self.caller
+        order = books.order_for(caller, self.order_id)
+        if not self.restock:
+            caller.require_staff()
+        if order.status is OrderStatus.CANCELLED:
+            return order
+        cancelled = order.advanced(
+            OrderStatus.CANCELLED,
+            at=books.now,
+            by_staff=caller.is_staff and not self.unpaid_only,
+        )
+        books.change_order(order, cancelled, name="order.cancelled", caller=caller, note=self.note)
+        books.give_back(
+            order.out,
+            Reason.CANCEL,
+            order=cancelled,
+            caller=caller,
+            restock=self.restock,
+            note=self.note,
+        )
         return cancelled

@@ -1,19 +1,45 @@
-"""What all changes of an order have in common: finding it, recording them, giving stock back."""
+"""What all changes of orders have in common: their notes, their history and their events."""
 
-from collections.abc import Mapping
 from uuid import UUID
 
 from shop.domain.events import Event
 from shop.domain.orders import HistoryEntry, Order, OrderItem
 from shop.domain.ports import UnitOfWork
 from shop.domain.services.check_user import require_active
-from shop.domain.stock import NOTE_LENGTH_MAX, Reason, Shelf
+from shop.domain.stock import NOTE_LENGTH_MAX
 from shop.domain.text import clean
 from shop.domain.users import Caller
 
 
 def clean_note(note: str) -> str:
     return clean("note", note, length_max=NOTE_LENGTH_MAX)
+
+
+def history_of(
+    before: Order,
+    after: Order,
+    *,
+    caller: Caller,
+    note: str,
+    returned: tuple[OrderItem, ...] = (),
+) -> HistoryEntry:
+    return HistoryEntry(
+        order_id=after.id,
+        from_status=before.status,
+        to_status=after.status,
+        actor_id=caller.actor_id,
+        note=note,
+        at=after.modified_at,
+        returned=returned,
+    )
+
+
+def event_of(order: Order, *, name: str, caller: Caller) -> Event:
+    """What staff do to orders is a security event; what owners do to their own is not."""
+    return Event(name=name, by=caller, about={"order": order.id}, security=caller.is_staff)
+
+
+# --- where nothing but the order changes: it needs no batch ---
 
 
 async def lock_order(uow: UnitOfWork, order_id: UUID, caller: Caller) -> Order:
@@ -25,55 +51,9 @@ async def lock_order(uow: UnitOfWork, order_id: UUID, caller: Caller) -> Order:
 
 
 async def record_change(
-    uow: UnitOfWork,
-    before: Order,
-    after: Order,
-    *,
-    name: str,
-    caller: Caller,
-    note: str,
-    returned: tuple[OrderItem, ...] = (),
+    uow: UnitOfWork, before: Order, after: Order, *, name: str, caller: Caller, note: str
 ) -> None:
-    """Store the changed order, the line of its history, and the event of that name.
-
-    What staff do to orders is a security event; what owners do to their own is not.
-    """
+    """Store the changed order, whose lines stay, the line of its history, and its event."""
     await uow.orders.save(after)
-    if after.lines != before.lines:
-        await uow.orders.save_lines(after)
-    await uow.history.add(
-        HistoryEntry(
-            order_id=after.id,
-            from_status=before.status,
-            to_status=after.status,
-            actor_id=caller.actor_id,
-            note=note,
-            at=after.modified_at,
-            returned=returned,
-        )
-    )
-    uow.record(Event(name=name, by=caller, about={"order": after.id}, security=caller.is_staff))
-
-
-async def give_back(
-    uow: UnitOfWork,
-    quantities: Mapping[int, int],
-    reason: Reason,
-    *,
-    order: Order,
-    caller: Caller,
-    restock: bool,
-    note: str,
-) -> None:
-    """Put back what the changed order gave up, last of all: who buys it waits for the lock."""
-    shelf = Shelf(await uow.stock.lock(quantities))
-    shelf.give_back(
-        quantities,
-        reason,
-        restock=restock,
-        at=order.modified_at,
-        actor_id=caller.actor_id,
-        order_id=order.id,
-        note=note,
-    )
-    await uow.stock.record(shelf.movements)
+    await uow.history.add(history_of(before, after, caller=caller, note=note))
+    uow.record(event_of(after, name=name, caller=caller))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from shop.domain.errors import InvalidToken, UserNotFound
 from shop.domain.ports import MonotonicClock, UnitOfWork, UnitOfWorkFactory
-from shop.domain.users import Caller, User
+from shop.domain.users import Caller, Role, User
 
 BELIEVED_SECONDS = 5.0
 USERS_MAX = 10_000
@@ -72,5 +72,10 @@ async def require_active(uow: UnitOfWork, caller: Caller) -> None:
         user = await uow.users.get(caller.actor_id)
     except UserNotFound:
         return  # what they change would name them, which the store refuses
-    if user.disabled or (caller.is_staff and user.role is not caller.role):
+    if not may_change(caller, role=user.role, disabled=user.disabled):
         raise InvalidToken
+
+
+def may_change(caller: Caller, *, role: Role, disabled: bool) -> bool:
+    """Whether a caller is still who they say, whose role is this now."""
+    return not (disabled or (caller.is_staff and role is not caller.role))

@@ -1,36 +1,53 @@
-"""Deciding a batch of order requests: each all or nothing, with its stock, in one transaction."""
+"""Deciding a batch of orders and changes in one transaction, each all or nothing."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from shop.domain.errors import (
+    AlreadyDone,
+    Busy,
     IdempotencyKeyReused,
     InvalidToken,
     OrderIdTaken,
     OutcomeUnknown,
+    Overloaded,
     ShopError,
     StaleProducts,
     StockBusy,
     WriteConflict,
 )
 from shop.domain.events import Event
+from shop.domain.keys import Place
 from shop.domain.orders import Order, OrderRequest, Placed, refusal_of
-from shop.domain.ports import Batch, Clock, NewOrderCode, UnitOfWorkFactory
-from shop.domain.stock import Reason, Shelf
+from shop.domain.ports import Batch, Clock, NewOrderCode, UnitOfWork, UnitOfWorkFactory
+from shop.domain.services.books import Books, Change
+from shop.domain.stock import Reason
 
 COMMITTED_WITHIN = timedelta(seconds=10)
 """An order's COMMIT is sent within this time of its `created`: docs/api.md, for who polls by it."""
 
+Request: TypeAlias = OrderRequest | Change[Any]
+Answer: TypeAlias = Any
+"""Of an order request a `Placed`, of a change what its use case returns; or what refuses it."""
+WaitFor: TypeAlias = Collection[int | UUID | Place] | None
+StillWanted = Callable[[], Sequence[bool]]
+"""Asked when all is locked: whose callers have not given up. Who gives up later is served all the
+same."""
+
+_GIVEN_UP = Overloaded("Its caller has given up; nothing was done.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecideOrders:
-    """The intake hands it what `PlaceOrder` asked for; requests are decided in arrival order.
+    """The intake hands it what use cases asked for; requests are decided in arrival order.
 
-    The answer to each request is its order or the error that refuses it: here errors are handed
-    back instead of raised, so that one refusal does not undo its neighbours. When the batch fails
-    as a whole the exception is raised and nothing was placed.
+    They are orders and changes of orders and stock. The answer to each is what its use case returns
+    or the error that refuses it: here errors are handed back instead of raised, so that one refusal
+    does not undo its neighbours. When the batch fails as a whole the exception is raised and
+    nothing was done.
     """
 
     unit_of_work: UnitOfWorkFactory
@@ -38,55 +55,96 @@ class DecideOrders:
     new_order_code: NewOrderCode
 
     async def __call__(
-        self, requests: Sequence[OrderRequest], *, wait_for: Collection[int] | None = None
-    ) -> list[Placed | ShopError]:
-        """For `wait_for` see `BatchRepository.lock`.
+        self,
+        requests: Sequence[Request],
+        *,
+        wait_for: WaitFor = None,
+        still_wanted: StillWanted | None = None,
+    ) -> list[Answer]:
+        """For `wait_for` see `BatchRepository.lock`; None of `still_wanted` says that all are.
 
-        Besides refusals: `StockBusy` where a product is held by somebody else, `OutcomeUnknown` for
-        an order whose COMMIT was lost, and `WriteConflict` for what was refused beside such an
-        order. Raises `LockTimeout`.
+        Besides refusals: `Busy` where somebody else holds what is needed, `OutcomeUnknown` for what
+        was done if its COMMIT was, which is lost, and `WriteConflict` for what was refused beside
+        it. Raises `LockTimeout`.
         """
         try:
-            return await self._decide_all(requests, wait_for)
+            return await self._decide_all(requests, wait_for, still_wanted)
         except StaleProducts:
             # Whoever changed a product while this batch waited for it is done with it. If another
             # one was as fast, that is a race lost like any other.
-            return await self._decide_all(requests, wait_for)
+            return await self._decide_all(requests, wait_for, still_wanted)
 
     async def _decide_all(
-        self, requests: Sequence[OrderRequest], wait_for: Collection[int] | None
-    ) -> list[Placed | ShopError]:
+        self,
+        requests: Sequence[Request],
+        wait_for: WaitFor,
+        still_wanted: StillWanted | None,
+    ) -> list[Answer]:
         async with self.unit_of_work(batch=True) as uow:
-            batch = await uow.batch.lock(
-                order_ids={request.order_id for request in requests},
-                product_ids={product for request in requests for product in request.wanted},
-                user_ids={request.user_id for request in requests},
-                wait_for=wait_for,
-            )
-            orders, shelf, now = dict(batch.orders), Shelf(batch.products), self.clock()
-            answers = [self._decide(request, batch, orders, shelf, now) for request in requests]
-            new = [order for order_id, order in orders.items() if order_id not in batch.orders]
-            if new:
-                await uow.batch.add(new, shelf.movements, products=batch.products)
-                for order in new:
-                    uow.record(_placed(order))
-                if self.clock() - now > COMMITTED_WITHIN:
+            books = await self._open_books(uow, requests, wait_for)
+            wanted = [True] * len(requests) if still_wanted is None else still_wanted()
+            answers = [
+                self._decide(request, books) if is_wanted else _GIVEN_UP
+                for request, is_wanted in zip(requests, wanted, strict=True)
+            ]
+            if books.has_entries:
+                new = books.new_orders
+                await uow.batch.add(
+                    new,
+                    books.shelf.movements,
+                    products=books.batch.products,
+                    changes=books.changes,
+                )
+                for event in books.events:
+                    uow.record(event)
+                if new and self.clock() - books.now > COMMITTED_WITHIN:
                     raise WriteConflict("It took too long; decide it again.")
                 try:
                     await uow.commit()
                 except OutcomeUnknown as unknown:
-                    return [_undecided(answer, batch, unknown) for answer in answers]
+                    return [_undecided(answer, books.batch, unknown) for answer in answers]
         return answers
 
-    def _decide(
+    async def _open_books(
         self,
-        request: OrderRequest,
-        batch: Batch,
-        orders: dict[UUID, Order],
-        shelf: Shelf,
-        now: datetime,
-    ) -> Placed | ShopError:
-        """The answer; a new order is one of `orders` from then on."""
+        uow: UnitOfWork,
+        requests: Sequence[Request],
+        wait_for: WaitFor,
+    ) -> Books:
+        """With what the requests need locked, as far as nobody else holds it."""
+        orders = [request for request in requests if isinstance(request, OrderRequest)]
+        products = {product for order in orders for product in order.wanted}
+        users = {order.user_id for order in orders}
+        if len(orders) == len(requests):
+            batch = await uow.batch.lock(
+                order_ids={order.order_id for order in orders},
+                product_ids=products,
+                user_ids=users,
+                wait_for=wait_for,
+            )
+            return Books(batch, self.clock())
+        changes = [request for request in requests if isinstance(request, Change)]
+        batch = await uow.batch.lock(
+            order_ids={order.order_id for order in orders},
+            product_ids=products.union(*(change.product_ids for change in changes)),
+            user_ids=users | {change.caller.user_id for change in changes},
+            changing={change.order_id for change in changes if change.order_id is not None},
+            keys=[change.key for change in changes if change.key is not None],
+            wait_for=wait_for,
+        )
+        return Books(batch, self.clock())
+
+    def _decide(self, request: Request, books: Books) -> Answer:
+        if isinstance(request, OrderRequest):
+            return self._place(request, books)
+        try:
+            return books.decide(request)
+        except (ShopError, AlreadyDone) as refusal:
+            return refusal
+
+    def _place(self, request: OrderRequest, books: Books) -> Placed | ShopError:
+        """The answer; a new order is in the books from then on."""
+        batch, orders, shelf, now = books.batch, books.orders, books.shelf, books.now
         if request.order_id in orders:
             return _repeated(request, orders[request.order_id])
         if request.user_id in batch.disabled:
@@ -110,12 +168,16 @@ class DecideOrders:
                 order_id=order.id,
             )
         orders[order.id] = order
+        books.events.append(_placed(order))
         return Placed(order=order, created=True)
 
 
-def mark_lost(request: OrderRequest) -> OrderRequest:
-    """The request to repeat when its COMMIT was lost."""
-    return replace(request, lost=True)
+def mark_lost(request: Request) -> Request | None:
+    """The request to repeat when its COMMIT was lost; None of a change, which has no id.
+
+    Who made it under a key repeats it by themselves, and is answered with what was done.
+    """
+    return replace(request, lost=True) if isinstance(request, OrderRequest) else None
 
 
 def _repeated(request: OrderRequest, order: Order) -> Placed | ShopError:
@@ -125,23 +187,21 @@ def _repeated(request: OrderRequest, order: Order) -> Placed | ShopError:
     return IdempotencyKeyReused() if request.keyed else OrderIdTaken(request.order_id)
 
 
-def _undecided(
-    answer: Placed | ShopError, batch: Batch, unknown: OutcomeUnknown
-) -> Placed | ShopError:
+def _undecided(answer: Answer, batch: Batch, unknown: OutcomeUnknown) -> Answer:
     """What an answer is worth when the COMMIT was lost.
 
-    Only that of an order from before still holds. A refusal does not: it may have been for orders
-    that were not placed either.
+    Only that of an order from before still holds. A refusal does not: it may have been for what was
+    not done either.
     """
     match answer:
-        case Placed(created=True) if answer.order.id not in batch.orders:
-            return unknown
-        case Placed() if answer.order.id in batch.orders:
+        case Placed() if answer.order is batch.orders.get(answer.order.id):
             return answer
-        case StockBusy():
+        case Busy():
             return answer
-        case _:
+        case Placed(created=False) | Exception():
             return WriteConflict("Decide it again.")
+        case _:
+            return unknown
 
 
 def _placed(order: Order) -> Event:

@@ -10,6 +10,7 @@ from shop.domain.money import Money
 from shop.domain.pages import Count, Page, Window, read_page
 from shop.domain.ports import Clock, ProductLookUp, UnitOfWork, UnitOfWorkFactory
 from shop.domain.products import Product, ProductQuery, clean_sku
+from shop.domain.services.books import Books, Change, ChangeIntake
 from shop.domain.services.check_user import require_active
 from shop.domain.services.retrying import retrying
 from shop.domain.stock import MovementQuery, Reason, Shelf, StockChange, StockMovement
@@ -286,10 +287,8 @@ class ReadMovements:
 class ChangeStock:
     """Change a product's stock by hand: by a difference, or to a quantity if it is as expected."""
 
-    unit_of_work: UnitOfWorkFactory
-    clock: Clock
+    intake: ChangeIntake
 
-    @retrying
     async def __call__(
         self,
         *,
@@ -308,18 +307,31 @@ class ChangeStock:
         """
         caller.require_staff()
         change = StockChange(reason=reason, delta=delta, quantity=quantity, expected=expected)
-        async with self.unit_of_work(key=key) as uow:
-            shelf = Shelf(await uow.stock.lock([product_id]))
-            await require_active(uow, caller)
-            if product_id not in shelf.products:
-                raise ProductNotFound(product_id)
-            moved = change.make(shelf, product_id, at=self.clock(), actor_id=caller.actor_id)
-            if moved:
-                await uow.stock.record(shelf.movements)
-                uow.record(catalogue_event("stock.changed", caller, product_id, quantity=moved))
-            changed = replace(shelf.products[product_id], stock=shelf.on_hand(product_id))
-            await uow.commit(changed)
-        return changed
+        return await self.intake(
+            ChangeOfStock(caller=caller, product_id=product_id, change=change, key=key)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeOfStock(Change[Product]):
+    product_id: int
+    change: StockChange
+
+    @property
+    def product_ids(self) -> Collection[int]:
+        return (self.product_id,)
+
+    def decide(self, books: Books) -> Product:
+        caller, product_id = self.caller, self.product_id
+        shelf = books.shelf_with([product_id])
+        books.require_active(caller)
+        if product_id not in shelf.products:
+            raise ProductNotFound(product_id)
+        moved = self.change.make(shelf, product_id, at=books.now, actor_id=caller.actor_id)
+        if moved:
+            event = catalogue_event("stock.changed", caller, product_id, quantity=moved)
+            books.events.append(event)
+        return replace(shelf.products[product_id], stock=shelf.on_hand(product_id))
 
 
 def catalogue_event(name: str, caller: Caller, product_id: int, **numbers: int) -> Event:

@@ -6,19 +6,16 @@ from uuid import UUID
 
 from shop.domain.keys import KeyedRequest
 from shop.domain.orders import Order, OrderItem, OrderStatus, add_up
-from shop.domain.ports import Clock, UnitOfWorkFactory
-from shop.domain.services.change_order import clean_note, give_back, lock_order, record_change
-from shop.domain.services.retrying import retrying
+from shop.domain.services.books import Books, Change, ChangeIntake
+from shop.domain.services.change_order import clean_note
 from shop.domain.stock import Reason
 from shop.domain.users import Caller
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReturnOrder:
-    unit_of_work: UnitOfWorkFactory
-    clock: Clock
+    intake: ChangeIntake
 
-    @retrying
     async def __call__(
         self,
         *,
@@ -38,38 +35,54 @@ class ReturnOrder:
         `InvalidField`.
         """
         caller.require_staff()
-        note = clean_note(note)
-        wanted = None if items is None else add_up(items)
-        async with self.unit_of_work(key=key) as uow:
-            order = await lock_order(uow, order_id, caller)
-            if wanted is None and order.status is OrderStatus.RETURNED:
-                await uow.commit(order)
-                return order
-            order.check_version(expected_versions)
-            quantities = order.out if wanted is None else wanted
-            after = order.given_back(quantities, at=self.clock())
-            await record_change(
-                uow,
-                order,
-                after,
-                name="order.returned",
+        return await self.intake(
+            Return(
                 caller=caller,
-                note=note or _summary(quantities),
-                returned=tuple(
-                    OrderItem(product_id=product_id, quantity=quantity)
-                    for product_id, quantity in quantities.items()
-                ),
-            )
-            await give_back(
-                uow,
-                quantities,
-                Reason.RETURN,
-                order=after,
-                caller=caller,
+                order_id=order_id,
+                wanted=None if items is None else add_up(items),
                 restock=restock,
-                note=note,
+                note=clean_note(note),
+                expected_versions=expected_versions,
+                key=key,
             )
-            await uow.commit(after)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Return(Change[Order]):
+    order_id: UUID
+    wanted: dict[int, int] | None
+    restock: bool
+    note: str
+    expected_versions: Collection[int] | None
+
+    def decide(self, books: Books) -> Order:
+        caller = self.caller
+        order = books.order_for(caller, self.order_id)
+        if self.wanted is None and order.status is OrderStatus.RETURNED:
+            return order
+        order.check_version(self.expected_versions)
+        quantities = order.out if self.wanted is None else self.wanted
+        after = order.given_back(quantities, at=books.now)
+        books.change_order(
+            order,
+            after,
+            name="order.returned",
+            caller=caller,
+            note=self.note or _summary(quantities),
+            returned=tuple(
+                OrderItem(product_id=product_id, quantity=quantity)
+                for product_id, quantity in quantities.items()
+            ),
+        )
+        books.give_back(
+            quantities,
+            Reason.RETURN,
+            order=after,
+            caller=caller,
+            restock=self.restock,
+            note=self.note,
+        )
         return after
 
 

@@ -1,0 +1,91 @@
+"""Orders beside clients who amend and cancel, with the database here and further away."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+
+import msgspec
+
+from bench import servers
+from bench.candidates import WARM_UP_SECONDS, World
+from bench.data import environment_of
+from bench.distance import further_away
+from bench.load import Load, send_changes, send_orders
+
+CLIENTS, CHANGING = 64, 10
+WORKLOADS = {
+    "changes, the database on this machine": 0.0,
+    "changes, the database 50 ms away": 0.05,
+}
+"""Seconds to the database, one way."""
+
+
+class Changing(msgspec.Struct, frozen=True):
+    """One round: so many clients order, and then some of them amend and cancel instead."""
+
+    workload: str
+    round: int
+    alone: float
+    """Orders a second of all clients."""
+    beside: float
+    """Of those who go on ordering; what the others order does not count."""
+    changes: float
+    """Requests a second of those who change their orders, who place them as well."""
+    problems: list[str]
+
+    @property
+    def kept(self) -> float:
+        return self.beside / self.alone
+
+
+def measure_changing(world: World, workload: str, *, number: int, seconds: int) -> Changing:
+    away = WORKLOADS[workload]
+    folder = world.folder / "away"
+    folder.mkdir(exist_ok=True)
+    host = Path(world.postgres.root)
+    distance = further_away(host, folder=folder, seconds=away) if away else nullcontext(host)
+    with (
+        world.copied_postgres() as url,
+        distance as near,
+        servers.serving(
+            servers.SHOP,
+            workers=1,
+            environment=environment_of(url.replace(str(host), str(near))),
+            folder=world.folder,
+        ) as server,
+    ):
+
+        def order(length: int, connections: int = CLIENTS) -> Load:
+            return send_orders(
+                server.url,
+                tokens=world.tokens,
+                workload="hot",
+                connections=connections,
+                seconds=length,
+                seed=number,
+            )
+
+        order(WARM_UP_SECONDS)
+        alone = order(seconds)
+        with ThreadPoolExecutor(1) as thread:
+            changing = thread.submit(
+                send_changes,
+                server.url,
+                tokens=world.tokens,
+                connections=CHANGING,
+                seconds=seconds,
+            )
+            beside = order(seconds, CLIENTS - CHANGING)
+            changes = changing.result()
+    return Changing(
+        workload=workload,
+        round=number,
+        alone=alone.rate,
+        beside=beside.rate,
+        changes=changes.rate,
+        problems=[
+            f"{load.refused} refused, {load.broken} without an answer"
+            for load in (alone, beside, changes)
+            if load.refused or load.broken
+        ],
+    )
