@@ -87,7 +87,7 @@ FROM products JOIN stock ON stock.product_id = products.id
 WHERE sku_folded IN (SELECT value FROM json_each(?)) OR sku IN (SELECT value FROM json_each(?))
 ORDER BY products.id
 """  # noqa: S608
-_CHANGED = Columns(types_of([*CHANGED_COLUMNS, tables.products.c.id]), sqlite.dialect())
+_CHANGED_PRODUCT = Columns(types_of([*CHANGED_COLUMNS, tables.products.c.id]), sqlite.dialect())
 _CHANGE_PRODUCTS = (
     f"UPDATE products SET {', '.join(f'{column.name} = ?' for column in CHANGED_COLUMNS)}"  # noqa: S608
     " WHERE id = ?"
@@ -97,7 +97,7 @@ _ADD_LINES = _Insert(tables.order_lines)
 _SET_STOCK = "UPDATE stock SET on_hand = ? WHERE product_id = ?"
 _ADD_MOVEMENTS = _Insert(tables.stock_movements)
 _ADD_EVENTS = _Insert(tables.order_events)
-_CHANGED = Columns(
+_CHANGED_ORDER = Columns(
     types_of([tables.orders.c[name] for name in ("status", "version", "modified_at", "id")]),
     sqlite.dialect(),
 )
@@ -168,7 +168,7 @@ class SqliteBatch(BatchRepository):
         """Of each kind only what there is: every statement is a trip to the connection's thread."""
         if changes.orders:
             rows = map(order_row, changes.orders)
-            await self._driver.executemany(_CHANGE_ORDER, _CHANGED.store(rows))
+            await self._driver.executemany(_CHANGE_ORDER, _CHANGED_ORDER.store(rows))
             await self._insert(_ADD_EVENTS, map(event_row, changes.history))
         if relined := changes.relined:
             await self._driver.executemany(_DROP_LINES, [(order.id.hex,) for order in relined])
@@ -204,7 +204,9 @@ class SqliteBatch(BatchRepository):
     async def change_products(
         self, products: Sequence[Product], movements: Sequence[StockMovement]
     ) -> None:
-        await self._driver.executemany(_CHANGE_PRODUCTS, _CHANGED.store(map(changed_row, products)))
+        await self._driver.executemany(
+            _CHANGE_PRODUCTS, _CHANGED_PRODUCT.store(map(changed_row, products))
+        )
         await self._record(movements)
 
     async def _record(self, movements: Sequence[StockMovement]) -> None:
