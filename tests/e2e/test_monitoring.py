@@ -110,6 +110,7 @@ def metrics_of_replicas() -> str:
     """A shop on SQLite has none; adapters/test_replicas.py sees that others tell them."""
     metrics = Metrics()
     metrics.replica_is("two:5432", fit=True, lag=0.0)
+    metrics.read_served("replica")
     lines = metrics.text()[0].decode().splitlines()
     return "\n".join(line for line in lines if "shop_replica_" in line)
 
