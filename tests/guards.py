@@ -54,6 +54,7 @@ class Guard:
 
 
 POSTGRES, INTAKE = "adapters/sql/postgresql.py", "adapters/intake.py"
+STATEMENTS = "adapters/sql/postgresql_statements.py"
 DECIDE, ENGINE = "domain/services/decide_orders.py", "adapters/sql/engine.py"
 UNIT = "adapters/sql/unit_of_work.py"
 RACES = "tests/contracts/test_placing.py tests/contracts/test_order_races.py"
@@ -96,35 +97,35 @@ GUARDS = [
     ),
     Guard(
         name="row locks of a batch",
-        file=POSTGRES,
+        file=STATEMENTS,
         take="    FOR NO KEY UPDATE {skip}\n",
         put="    {skip}\n",
         tests=f"{RACES} tests/contracts/test_locked_products.py -k 'postgresql or locked'",
     ),
     Guard(
         name="the order of a batch's locks",
-        file=POSTGRES,
+        file=STATEMENTS,
         take="    ORDER BY product_id\n    FOR NO KEY UPDATE {skip}",
         put="    FOR NO KEY UPDATE {skip}",
         tests="tests/contracts/test_lock_order.py",
     ),
     Guard(
         name="who changes an order in a batch locks it",
-        file=POSTGRES,
+        file=STATEMENTS,
         take="    ORDER BY id\n    FOR NO KEY UPDATE SKIP LOCKED\n",
         put="    ORDER BY id\n",
         tests="tests/contracts/test_order_races.py -k postgresql",
     ),
     Guard(
         name="an order that somebody has just changed is not decided on as it was",
-        file=POSTGRES,
+        file=STATEMENTS,
         take="held.version IS NOT DISTINCT FROM orders.version",
         put="held.id IS NOT NULL",
         tests="tests/contracts/test_locked_orders.py -k just",
     ),
     Guard(
         name="a key that is in use elsewhere holds up nobody else",
-        file=POSTGRES,
+        file=STATEMENTS,
         take="WHERE pg_try_advisory_xact_lock(hashtextextended(key, user_id))\n",
         put="",
         tests="tests/contracts/test_locked_orders.py -k key",
@@ -166,7 +167,7 @@ GUARDS = [
     ),
     Guard(
         name="an order that waited is written only if its products are as it read them",
-        file=POSTGRES,
+        file=STATEMENTS,
         take=" AND products.version = new.version",
         put="",
         tests="tests/contracts/test_price_changes.py -k 'postgresql or written or overtaken'",
@@ -226,7 +227,7 @@ GUARDS = [
     ),
     Guard(
         name="what is locked is gone around",
-        file=POSTGRES,
+        file=STATEMENTS,
         take='skip="SKIP LOCKED" if skips else ""',
         put='skip=""',
         tests="tests/contracts/test_locked_products.py",
@@ -609,7 +610,7 @@ GUARDS = [
     ),
     Guard(
         name="rows take their locks by id",
-        file=POSTGRES,
+        file=STATEMENTS,
         take="ORDER BY stock.product_id\nFOR NO KEY UPDATE OF stock",
         put="FOR NO KEY UPDATE OF stock",
         tests="tests/contracts/test_lock_order.py",

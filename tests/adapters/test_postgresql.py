@@ -4,12 +4,12 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from shop.adapters.sql import postgresql
+from shop.adapters.sql.postgresql_statements import LOCK_ALIKE, READ_LOCKED
 
 
 @pytest.mark.parametrize(
     ("statement", "types"),
-    [(postgresql._LOCK_ALIKE, "text[], text[]"), (postgresql._READ_LOCKED, "bigint[]")],
+    [(LOCK_ALIKE, "text[], text[]"), (READ_LOCKED[False], "bigint[]")],
     ids=["lock", "read"],
 )
 async def test_no_row_of_a_new_table_is_compared_with_each_of_many_values(

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from shop.adapters.intake import IntakeLimits
-from shop.adapters.sql import postgresql
+from shop.adapters.sql import postgresql_statements
 from shop.domain.errors import AlreadyDone, KeyBusy, OrderBusy, Overloaded, WriteConflict
 from shop.domain.keys import KeyedRequest
 from shop.domain.orders import Order, OrderStatus
@@ -160,11 +160,11 @@ async def test_an_order_that_was_just_changed_is_not_decided_on_as_it_was(
     # The statement has begun, and has not come to the order, while the gate is shut.
     held = "WHERE id = ANY($4::uuid[])\n    ORDER BY id"
     way = (False, False)
-    assert postgresql._LOCKS_CHANGED[way].count(held) == 1
+    assert postgresql_statements.LOCKS_CHANGED[way].count(held) == 1
     monkeypatch.setitem(
-        postgresql._LOCKS_CHANGED,
+        postgresql_statements.LOCKS_CHANGED,
         way,
-        postgresql._LOCKS_CHANGED[way]
+        postgresql_statements.LOCKS_CHANGED[way]
         .replace(
             held, held.replace("\n", " AND (SELECT pg_advisory_xact_lock(77)) IS NOT NULL\n", 1)
         )
