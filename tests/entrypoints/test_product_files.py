@@ -1,5 +1,6 @@
 """`shop products import` and the exports: as an operator runs them, over a shop in SQLite."""
 
+import asyncio
 import csv
 import io
 import json
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shop.adapters.sql.drivers import Driver
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.bulk import ROWS_MAX
 from shop.domain.errors import WriteConflict
@@ -221,6 +223,23 @@ def test_an_atomic_import_that_lost_a_race_begins_anew(
     assert result.stdout == "2 rows: 2 created, 0 changed, 0 unchanged.\n"
     assert result.stderr.count("once more from the first row") == 2
     assert not races
+
+
+def test_an_atomic_import_waits_for_its_commit_longer_than_anybody_who_is_served(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("products list")
+    send_commit = SqlUnitOfWork._send_commit
+
+    async def slowly(self: SqlUnitOfWork, driver: Driver) -> None:
+        await asyncio.sleep(0.5)
+        await send_commit(self, driver)
+
+    monkeypatch.setattr(SqlUnitOfWork, "_send_commit", slowly)
+    PRODUCTS.write_text("sku,name,price\nA,Tea,1.00\n")
+    result = run(f"products import {PRODUCTS} --atomic", SHOP_DATABASE_STATEMENT_TIMEOUT="0.3")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert len(exported()) == 1
 
 
 DELIVERY = "sku,delta\nA,3\nB,-1\n?,2\nA-3,1\n"

@@ -242,7 +242,8 @@ async def _import(
     key: str | None,
     as_json: bool,
 ) -> None:
-    async with opened() as container:
+    # Of all rows at once the COMMIT takes long.
+    async with opened(in_bulk=atomic) as container:
         with ExitStack() as stack:
             through = stack.enter_context(progress_through("rows", source.size))
             show_row = stack.enter_context(listing(_CHANGES, as_json=as_json)) if dry_run else None
