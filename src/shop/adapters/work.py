@@ -40,9 +40,9 @@ class Work:
     user_id: int | None = None
     order_id: UUID | None = None
     batch_id: str | None = None
-    """The batch of the intake that decided the request's order last."""
+    """The batch of the intake that decided the request's order or change last."""
     batch_wait: float | None = None
-    """Seconds that the order waited for its first batch to begin."""
+    """Seconds that it waited for its first batch to begin."""
     problem: str | None = None
     """The code of the problem document that answers the request."""
     use_case: str | None = None
