@@ -32,7 +32,14 @@ PRODUCTS = Path("products.csv")
 def run(command: str, *, stdin: str | bytes | None = None, **variables: str) -> Result:
     own: dict[str, str | None] = {variable(name): None for name in Settings.__struct_fields__}
     wide = {"COLUMNS": "300", "TERMINAL_WIDTH": "300"}
-    return CliRunner().invoke(main, words_of(command), input=stdin, env=own | wide | variables)
+    return CliRunner().invoke(
+        # As on a terminal: what one would obey is not taken away.
+        main,
+        words_of(command),
+        input=stdin,
+        env=own | wide | variables,
+        color=True,
+    )
 
 
 @pytest.fixture
@@ -181,6 +188,26 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(shop: Any) -> None
     assert Path("var/shop.sqlite3").read_bytes() == before
     as_json = run(f"products import {PRODUCTS} --dry-run --json")
     assert [each["sku"] for each in json.loads(as_json.stdout)] == ["A", "C"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sku,name,price,\x1b]0;evil\x07\nA,Tea,1.00,9\n",
+        "name,\x1b]0;evil\x07\nTea,9\n",
+        '{"sku": "A", "name": "Tea", "price": "1.00", "\\u001b]0;evil": 9}\n',
+    ],
+    ids=["not read", "no sku", "json"],
+)
+def test_no_name_of_a_column_is_obeyed_by_a_terminal(shop: Any, text: str) -> None:
+    result = imported(text, "--format jsonl" if text.startswith("{") else "")
+    assert "\\x1b]0;evil" in result.output
+    assert "\x1b]" not in result.output
+
+
+def test_no_name_of_a_wrong_column_is_obeyed_by_a_terminal(shop: Any) -> None:
+    result = imported("sku,name,\x1b]0;evil\x07\nA,Tea,x\n", '--map "\x1b]0;evil\x07=price"')
+    assert "Line 2, \\x1b]0;evil\\x07: 'x' must be" in result.stderr
 
 
 def test_an_atomic_import_saves_all_or_nothing(shop: Any) -> None:

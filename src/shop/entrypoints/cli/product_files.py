@@ -28,7 +28,14 @@ from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import json_option, listing
 from shop.entrypoints.container import Container
 from shop.entrypoints.files.exports import PRODUCTS, Writing
-from shop.entrypoints.files.product_rows import FIELDS, FileRow, ProductFile, Reading, shown
+from shop.entrypoints.files.product_rows import (
+    FIELDS,
+    FileRow,
+    ProductFile,
+    Reading,
+    column_shown,
+    shown,
+)
 from shop.entrypoints.files.rejects import opened_rejects
 from shop.entrypoints.files.repeats import seen_skus
 from shop.entrypoints.files.sources import STDIN, FileRefused, Format, Source, opened_source
@@ -326,7 +333,7 @@ def _sum_up(run: Import, *, is_saved: bool, dry_run: bool) -> None:
         end = " So nothing was saved, as --atomic asks."
     click.echo(f"{counts.total():,} rows: {', '.join(parts)}.{end}", err=dry_run)
     if run.file.unused:
-        names = ", ".join(map(shown, run.file.unused))
+        names = ", ".join(map(column_shown, run.file.unused))
         click.echo(f"Columns that were not read: {names}.", err=True)
     if refused:
         raise click.ClickException(f"{refused:,} rows were refused.")

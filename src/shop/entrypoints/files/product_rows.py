@@ -28,6 +28,7 @@ from shop.entrypoints.files.delimited import (
     Unread,
 )
 from shop.entrypoints.files.sources import FileRefused, Format, Source
+from shop.entrypoints.log_forms import printable
 
 FIELDS = (
     "sku",
@@ -59,7 +60,7 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        where = f", {self.column}" if self.column else ""
+        where = f", {column_shown(self.column)}" if self.column else ""
         value = f" {self.value!r}" if self.value else ""
         return f"Line {self.line}{where}:{value} {self.reason}"
 
@@ -191,10 +192,10 @@ class ProductFile:
                 )
             places[ours] = place
         if "sku" not in places:
+            first = next(filter(None, map(column_shown, header)), "Artikelnr")
             raise FileRefused(
                 f"No column is called sku. {_listed(header)} If one of them has the SKUs, say so: "
-                f'--map "{next(filter(None, map(str.strip, header)), "Artikelnr")}=sku". If these '
-                "are no columns, give --delimiter."
+                f'--map "{first}=sku". If these are no columns, give --delimiter.'
             )
         return places
 
@@ -294,6 +295,11 @@ def shown(value: str) -> str:
     return value if len(value) <= VALUE_SHOWN_MAX else f"{value[:VALUE_SHOWN_MAX]}…"
 
 
+def column_shown(name: str) -> str:
+    """What a file calls a column, on a terminal, which would obey some characters."""
+    return printable(shown(name.strip()))
+
+
 def _text_of(value: object, *, is_text: bool) -> str | None:
     if value is None:
         return ""
@@ -330,7 +336,7 @@ def _wrong_width(line: int, cells: list[str], width: int) -> Problem:
 
 
 def _listed(header: Sequence[str]) -> str:
-    return f"The columns are: {', '.join(shown(name.strip()) for name in header)}."
+    return f"The columns are: {', '.join(map(column_shown, header))}."
 
 
 _BETWEEN_WORDS = re.compile(r"[\s_-]+")
