@@ -55,11 +55,11 @@ def export_options(command: Callable[..., R]) -> Callable[..., R]:
         raw: bool,
         **kwargs: Any,
     ) -> R:
-        format_ = format_ or _format_of(file)
-        if format_ == Format.JSON_LINES and (delimiter or decimal or mark or raw):
+        form = Format(format_) if format_ else Format.named_by(file) or Format.CSV
+        if form is Format.JSON_LINES and (delimiter or decimal or mark or raw):
             raise click.UsageError("--delimiter, --decimal, --mark and --raw are for CSV.")
         writing = Writing(
-            format=Format(format_),
+            format=form,
             delimiter=delimiter or ",",
             decimal=decimal or POINT,
             mark=mark,
@@ -88,11 +88,6 @@ def export_options(command: Callable[..., R]) -> Callable[..., R]:
     for option in reversed(options):
         run = option(run)
     return run
-
-
-def _format_of(file: str) -> str:
-    suffix = Path(file).suffix.lower()
-    return Format.JSON_LINES if suffix in (".jsonl", ".ndjson") else Format.CSV
 
 
 async def export(

@@ -42,6 +42,16 @@ class Format(StrEnum):
     CSV = "csv"
     JSON_LINES = "jsonl"
 
+    @classmethod
+    def named_by(cls, path: str) -> "Format | None":
+        """What the end of a file's name says; None if it says nothing."""
+        match os.path.splitext(path)[1].lower():  # noqa: PTH122
+            case ".jsonl" | ".ndjson":
+                return cls.JSON_LINES
+            case ".csv" | ".tsv" | ".tab" | ".txt":
+                return cls.CSV
+        return None
+
 
 @dataclass(slots=True)
 class Source:
@@ -126,11 +136,8 @@ def _spooled(stream: BinaryIO) -> Iterator[io.BufferedReader]:
 
 def _format_of(path: str, text: io.TextIOWrapper) -> Format:
     """By the name of the file, or else by how it begins."""
-    match os.path.splitext(path)[1].lower():  # noqa: PTH122
-        case ".jsonl" | ".ndjson":
-            return Format.JSON_LINES
-        case ".csv" | ".tsv" | ".tab" | ".txt":
-            return Format.CSV
+    if (named := Format.named_by(path)) is not None:
+        return named
     beginning = text.read(_BEGINNING)
     text.seek(0)
     return Format.JSON_LINES if beginning.lstrip().startswith("{") else Format.CSV
