@@ -4,13 +4,17 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from shop.adapters.sql import postgresql
+from shop.adapters.sql import postgresql, products
 
 
 @pytest.mark.parametrize(
     ("statement", "types"),
-    [(postgresql._LOCK_ALIKE, "text[], text[]"), (postgresql._READ_LOCKED, "bigint[]")],
-    ids=["lock", "read"],
+    [
+        (products.POSTGRESQL_ALIKE, "text[], text[]"),
+        (postgresql._LOCK_ALIKE, "text[], text[]"),
+        *((statement, "bigint[]") for statement in postgresql._READ_LOCKED.values()),
+    ],
+    ids=["find", "lock", "read", "read marking"],
 )
 async def test_no_row_of_a_new_table_is_compared_with_each_of_many_values(
     postgresql_url: str, statement: str, types: str
