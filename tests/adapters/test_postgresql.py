@@ -5,12 +5,17 @@ import pytest
 from sqlalchemy import make_url
 
 from shop.adapters.sql.postgresql_statements import LOCK_ALIKE, READ_LOCKED
+from shop.adapters.sql.products import POSTGRESQL_ALIKE
 
 
 @pytest.mark.parametrize(
     ("statement", "types"),
-    [(LOCK_ALIKE, "text[], text[]"), (READ_LOCKED[False], "bigint[]")],
-    ids=["lock", "read"],
+    [
+        (POSTGRESQL_ALIKE, "text[], text[]"),
+        (LOCK_ALIKE, "text[], text[]"),
+        *((statement, "bigint[]") for statement in READ_LOCKED.values()),
+    ],
+    ids=["find", "lock", "read", "read marking"],
 )
 async def test_no_row_of_a_new_table_is_compared_with_each_of_many_values(
     postgresql_url: str, statement: str, types: str

@@ -481,7 +481,12 @@ def test_orders_are_exported_by_line_or_by_order(shop: Any) -> None:
 # Whatever a name may be: no control characters, and blanks at the ends are taken off.
 names = (
     st.text(
-        st.one_of(st.sampled_from("'=+-@;,\"\t E1+"), st.characters(codec="utf-8")), max_size=30
+        st.one_of(
+            st.sampled_from("'=+-@;,\" E1+"),
+            # Printable from the start: where most are thrown away, Hypothesis gives up.
+            st.characters(codec="utf-8", exclude_categories=["C", "Z"]),
+        ),
+        max_size=30,
     )
     .map(str.strip)
     .filter(lambda text: text.isprintable() and text)

@@ -70,14 +70,8 @@ class ProductRow:
     stock: StockChange | None = None
 
     def __post_init__(self) -> None:
-        readers: Mapping[str, Callable[..., object]] = {
-            "sku": clean_sku,
-            "name": clean_name,
-            "description": clean_description,
-            "max_per_order": _check_new_max,
-        }
         problems = []
-        for name, read in readers.items():
+        for name, read in _READERS.items():
             value = getattr(self, name)
             if value is not None:
                 try:
@@ -141,6 +135,14 @@ def _check_new_max(max_per_order: int) -> int:
     if max_per_order != NO_MAX:
         check_max(max_per_order)
     return max_per_order
+
+
+_READERS: Mapping[str, Callable[..., object]] = {
+    "sku": clean_sku,
+    "name": clean_name,
+    "description": clean_description,
+    "max_per_order": _check_new_max,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from shop.domain.errors import InvalidField, ProductChanged
 from shop.domain.money import Money
@@ -112,19 +112,20 @@ class Product:
         A `max_per_order` of `NO_MAX` takes the limit away. Where nothing becomes another, it is
         this very product: who mirrors the catalogue, or holds its version, need not look again.
         """
-        changed = replace(
-            self,
-            sku=self.sku if sku is None else clean_sku(sku),
-            name=self.name if name is None else clean_name(name),
-            description=self.description if description is None else clean_description(description),
-            price=self.price if price is None else price,
-            max_per_order=self.max_per_order
-            if max_per_order is None
-            else check_max(None if max_per_order == NO_MAX else max_per_order),
-        )
-        if changed == self:
+        changed: dict[str, Any] = {}
+        if sku is not None:
+            changed["sku"] = clean_sku(sku)
+        if name is not None:
+            changed["name"] = clean_name(name)
+        if description is not None:
+            changed["description"] = clean_description(description)
+        if price is not None:
+            changed["price"] = price
+        if max_per_order is not None:
+            changed["max_per_order"] = check_max(None if max_per_order == NO_MAX else max_per_order)
+        if all(getattr(self, name) == value for name, value in changed.items()):
             return self
-        return replace(changed, version=self.version + 1, modified_at=at)
+        return replace(self, **changed, version=self.version + 1, modified_at=at)
 
     def archive(self, *, at: datetime) -> Self:
         return replace(self, archived=True, version=self.version + 1, modified_at=at)

@@ -11,7 +11,7 @@ from sqlalchemy import Column, LargeBinary, Table, make_url
 from shop.adapters.sql import tables
 from shop.adapters.sql.marks import MARK
 from shop.adapters.sql.orders import LINE_COLUMNS
-from shop.adapters.sql.products import CHANGED_COLUMNS, PRODUCT_COLUMNS
+from shop.adapters.sql.products import CHANGED_COLUMNS, POSTGRESQL_ALIKE, PRODUCT_COLUMNS
 from shop.adapters.sql.rows import written_columns
 
 DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
@@ -192,25 +192,15 @@ unused_keys AS (
 # For the lock and its order see `SqlStockRepository.lock`. A statement of its own reads the
 # products when all locks are held, and by their ids: one that has another SKU by then is not to be
 # taken for what was looked for, nor one that has got the SKU meanwhile for one that is locked.
-# Each SKU is looked up by itself, by an index (OFFSET keeps it so), and ids are joined, not
-# compared with an array: PostgreSQL takes a table of which it has no statistics yet for a small
-# one, reads all of it, and compares each row with each of a thousand values. So it would for each
-# row that it has waited for, if they stood beside the lock.
-LOCK_ALIKE = """
-WITH alike AS MATERIALIZED (
-    SELECT found.id FROM unnest($1::text[]) AS given (sku_folded)
-    CROSS JOIN LATERAL (
-        SELECT id FROM products WHERE products.sku_folded = given.sku_folded OFFSET 0
-    ) AS found
-    UNION
-    SELECT found.id FROM unnest($2::text[]) AS given (sku)
-    CROSS JOIN LATERAL (SELECT id FROM products WHERE products.sku = given.sku OFFSET 0) AS found
-)
+# Ids are joined, not compared with an array, for the reason of `POSTGRESQL_ALIKE`; so PostgreSQL
+# would compare each row that it has waited for, if they stood beside the lock.
+LOCK_ALIKE = f"""
+WITH alike AS MATERIALIZED ({POSTGRESQL_ALIKE})
 SELECT stock.product_id
 FROM alike JOIN stock ON stock.product_id = alike.id
 ORDER BY stock.product_id
 FOR NO KEY UPDATE OF stock
-"""
+"""  # noqa: S608
 READ_LOCKED = {
     marking: f"""
 SELECT {f"{MARK}," if marking else ""} {", ".join(map(str, PRODUCT_COLUMNS))}

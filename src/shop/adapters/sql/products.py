@@ -1,5 +1,6 @@
 """Products in SQL."""
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -7,6 +8,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import Select, Subquery, bindparam, case, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -44,6 +46,23 @@ PRODUCT_COLUMNS = (
     *(column for column in _products.columns if column.name not in _MADE),
     _stock.c.on_hand,
 )
+
+# The products with some folded SKUs, or with some SKUs. Each is looked up by itself, by an index
+# (OFFSET keeps it so): PostgreSQL takes a table of which it has no statistics yet for a small one,
+# reads all of it, and compares each row with each of a thousand values.
+POSTGRESQL_ALIKE = """
+SELECT found.id, found.sku FROM unnest($1::text[]) AS given (sku_folded)
+CROSS JOIN LATERAL (
+    SELECT id, sku FROM products WHERE products.sku_folded = given.sku_folded OFFSET 0
+) AS found
+UNION
+SELECT found.id, found.sku FROM unnest($2::text[]) AS given (sku)
+CROSS JOIN LATERAL (SELECT id, sku FROM products WHERE products.sku = given.sku OFFSET 0) AS found
+"""
+_SQLITE_ALIKE = """
+SELECT id, sku FROM products
+WHERE sku_folded IN (SELECT value FROM json_each(?)) OR sku IN (SELECT value FROM json_each(?))
+"""
 
 
 class SqlProductRepository(ProductRepository):
@@ -85,9 +104,16 @@ class SqlProductRepository(ProductRepository):
 
     async def find_skus(self, skus: Collection[str]) -> set[str]:
         keys = {sku: folded(sku) for sku in skus}
-        is_alike = or_(_products.c.sku.in_(skus), _products.c.sku_folded.in_(keys.values()))
-        rows = await self._connection.scalars(select(_products.c.sku).where(is_alike))
-        taken = {folded(sku) for sku in rows}
+        given = [*{*keys.values()}], [*keys]
+        driver = driver_of(self._connection)
+        rows: Iterable[Any]
+        if isinstance(driver, aiosqlite.Connection):
+            rows = await driver.execute_fetchall(
+                _SQLITE_ALIKE, [json.dumps(each) for each in given]
+            )
+        else:
+            rows = await driver.fetch(POSTGRESQL_ALIKE, *given)
+        taken = {folded(sku) for _, sku in rows}
         return {sku for sku, key in keys.items() if key in taken}
 
     async def read_window(self, query: ProductQuery, window: Window) -> Sequence[Product]:

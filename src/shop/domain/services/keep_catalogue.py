@@ -13,7 +13,7 @@ from shop.domain.products import Product, ProductQuery, clean_sku
 from shop.domain.services.books import Books, Change, ChangeIntake
 from shop.domain.services.check_user import require_active
 from shop.domain.services.retrying import retrying
-from shop.domain.stock import MovementQuery, Reason, Shelf, StockChange, StockMovement
+from shop.domain.stock import MovementQuery, Reason, StockChange, StockMovement
 from shop.domain.users import Caller
 
 
@@ -135,12 +135,20 @@ async def _require_free(uow: UnitOfWork, product: Product) -> None:
 
 def initial_movements(products: Sequence[Product], caller: Caller) -> Sequence[StockMovement]:
     """How the stock of new products came: it enters through the ledger like any other."""
-    shelf = Shelf({product.id: replace(product, stock=0) for product in products})
-    for product in products:
-        if product.stock:
-            at, actor_id = product.created_at, caller.actor_id
-            shelf.move(product.id, product.stock, Reason.INITIAL, at=at, actor_id=actor_id)
-    return shelf.movements
+    return [
+        StockMovement(
+            product_id=product.id,
+            quantity=product.stock,
+            balance=product.stock,
+            reason=Reason.INITIAL,
+            order_id=None,
+            actor_id=caller.actor_id,
+            note="",
+            at=product.created_at,
+        )
+        for product in products
+        if product.stock
+    ]
 
 
 async def _lock_product(uow: UnitOfWork, product_id: int, caller: Caller) -> Product:

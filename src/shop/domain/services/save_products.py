@@ -129,7 +129,9 @@ async def write_rows(
             catalogue_event("stock.changed", caller, moved.product_id, quantity=moved.quantity)
         )
     return [
-        replace(answer, after=stored[answer.sku]) if answer.outcome is Outcome.CREATED else answer
+        RowAnswer(sku=answer.sku, outcome=answer.outcome, after=stored[answer.sku])
+        if answer.outcome is Outcome.CREATED
+        else answer
         for answer in decisions.answers
     ]
 
