@@ -227,6 +227,13 @@ def test_other_urls_are_refused(url: str) -> None:
         django_url(url)
 
 
+@pytest.mark.parametrize("url", ["", "memory://", "mysql://localhost/shop", "/srv/db.sqlite3"])
+def test_who_gives_another_url_is_told_how_django_spells_them(url: str) -> None:
+    with pytest.raises(WrongUrl, match="sqlite:///path or postgresql://") as refused:
+        django_url(url)
+    assert "memory://" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("url", "driver"),
     [
@@ -245,6 +252,7 @@ async def test_what_is_no_database_or_not_there_is_told(tmp_path: Path) -> None:
     for url, said in (
         (f"sqlite:///{tmp_path / 'missing'}", "There is no database"),
         (f"sqlite:///{tmp_path / 'text'}", "cannot be read: file is not a database"),
+        (f"sqlite:///{tmp_path}", "is a folder"),
         (f"postgresql://shop:hidden@/shop?host={tmp_path}", "cannot be read"),
     ):
         with pytest.raises(OldShopUnreadable, match=said) as refused:

@@ -104,6 +104,8 @@ def test_there_is_no_negative_money() -> None:
     ("text", "currency", "message"),
     [
         ("twelve", "EUR", 'must be a decimal string such as "12.00"'),
+        ("-5.00", "EUR", "must not be negative"),
+        ("--5", "EUR", 'must be a decimal string such as "12.00"'),
         ("12.001", "EUR", "EUR has 2 digits after the point"),
         ("10000000000.01", "EUR", "must be at most 10000000000.00"),
     ],

@@ -169,6 +169,27 @@ def test_a_shop_moves_in_and_its_clients_go_on(
     verify(new_url)
 
 
+def test_a_report_to_what_is_no_plain_file_leaves_it_as_it_is(
+    old_url: str, new_url: str, tmp_path: Path
+) -> None:
+    """Of /dev/null nobody else could make use any more."""
+    django_shop(old_url, **ROWS)
+    pipe = tmp_path / "report"
+    os.mkfifo(pipe, 0o644)
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as read:
+        mode = pipe.stat().st_mode
+        done = import_django(old_url, new_url, "--dry-run", "--report", str(pipe))
+        assert done.returncode == 0, done.stderr
+        assert pipe.stat().st_mode == mode
+        assert json.loads(read.readline())["kind"] == "user"
+
+    done = import_django(old_url, new_url, "--dry-run", "--report", "/dev/full")
+    assert done.returncode == 1
+    assert "/dev/full cannot be written: No space left on device." in " ".join(
+        done.stderr.replace("│", " ").split()
+    )
+
+
 # --- killed ---
 
 MANY = {"users": 300, "products": 200, "orders": 5_000}

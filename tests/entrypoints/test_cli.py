@@ -166,6 +166,8 @@ def test_every_command_explains_itself_without_a_database(shop: Shop, command: s
     result = shop(f"{command} --help", SHOP_DATABASE_URL="nonsense")
     assert result.exit_code == 0
     assert len(result.stdout.split()) > 10
+    # What an option takes is called by what it is, not by the function that reads it.
+    assert re.findall(r"(?<!\S)_[A-Z]\w*", result.stdout) == []
 
 
 def test_the_version_is_that_of_the_package(shop: Shop) -> None:

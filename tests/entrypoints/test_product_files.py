@@ -419,6 +419,18 @@ def test_rejects_that_cannot_be_written_are_said_before_anything_is_saved(shop: 
     assert exported() == []
 
 
+def test_rejects_may_go_to_what_is_no_plain_file(shop: Any) -> None:
+    result = imported("sku,name,price\nA,Tea,x\nB,Tea,1\n", "--rejects /dev/null")
+    assert result.exit_code == 1
+    assert "1 created, 0 changed, 0 unchanged, 1 refused" in result.stdout
+
+
+def test_a_full_disk_is_said_of_the_file_of_rejects(shop: Any) -> None:
+    result = imported("sku,name,price\nA,Tea,x\n", "--rejects /dev/full")
+    assert result.exit_code == 1
+    assert "/dev/full cannot be written: No space left on device." in said(result)
+
+
 # --- exports ---
 
 HOSTILE = '"=cmd|\' /C calc\'!A0","A ""quoted"", line\nand another; tab\t"'

@@ -45,6 +45,8 @@ class Money:
         digits = currency_digits(currency)
         match = _DECIMAL.fullmatch(text)
         if match is None:
+            if text.startswith("-") and _DECIMAL.fullmatch(text[1:]):
+                raise InvalidField(field, "must not be negative")
             raise InvalidField(field, 'must be a decimal string such as "12.00"')
         whole, fraction = match[1], match[2] or ""
         if len(fraction) > digits:

@@ -114,10 +114,11 @@ def _sample(seed: int, number: int, currency: str, at: datetime) -> Product:
     unit: int = 10 ** currency_digits(currency)
     # Most things are cheap, a few are not; prices end in .90, as prices do.
     price = int(dice.lognormvariate(3.2, 0.8) + 1) * unit - unit // 10
+    article = "An" if style.startswith("E") else "A"
     return Product.new(
         sku=f"{kind[:3].upper()}-{seed}-{number + 1:06d}",
         name=f"{style} {material} {kind}",
-        description=f"A {style.lower()} {kind.lower()} of {material.lower()}.",
+        description=f"{article} {style.lower()} {kind.lower()} of {material.lower()}.",
         price=Money(amount=price, currency=currency),
         stock=dice.randint(5, 500),
         at=at,

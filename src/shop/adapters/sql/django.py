@@ -69,10 +69,13 @@ class DjangoTables:
 def django_url(text: str) -> URL:
     """As the shop's own URLs are, or without a driver, as Django's are. Raises `WrongUrl`."""
     scheme, separator, rest = text.partition(":")
-    url = parse_url(f"{_DRIVERS.get(scheme, scheme)}{separator}{rest}")
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise WrongUrl("a Django shop is moved in from SQLite or PostgreSQL")
-    return url
+    driver = _DRIVERS.get(scheme, scheme)
+    if driver not in _DRIVERS.values():
+        raise WrongUrl(
+            "a Django shop is moved in from sqlite:///path or "
+            "postgresql://user:password@host/database"
+        )
+    return parse_url(f"{driver}{separator}{rest}")
 
 
 @asynccontextmanager
@@ -81,6 +84,8 @@ async def opened_django(url: URL, names: DjangoTables, zone: tzinfo) -> AsyncIte
     is_sqlite, place = url.get_backend_name() == "sqlite", place_of(url)
     if is_sqlite and not is_there(sqlite_file(url)):
         raise OldShopUnreadable(f"There is no database {place}, from which to move a shop in.")
+    if is_sqlite and sqlite_file(url).is_dir():
+        raise OldShopUnreadable(f"{place} is a folder, and no database.")
     engine = _sqlite_copy(url) if is_sqlite else _postgresql(url)
     try:
         with _refusing(place):

@@ -1,5 +1,6 @@
 """`shop import-django`: moving a shop in that runs on Django."""
 
+import io
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.progress import progress_of
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import show_table
+from shop.entrypoints.files.writing import NamedFile
 
 RANGES_SHOWN_MAX = 20
 _TABLES = DjangoTables()
@@ -132,13 +134,11 @@ def _report_to(path: Path | None) -> Iterator[Callable[[Notice], None]]:
     if path is None:
         yield lambda notice: None
         return
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        # One that is there already may be others' as well.
-        os.fchmod(descriptor, 0o600)
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be written ({error.strerror}).") from error
-    with os.fdopen(descriptor, "wb") as file:
+    raw = NamedFile(str(path), mode=0o600)
+    with io.BufferedWriter(raw) as file:
+        if raw.is_plain:
+            # One that is there already may be others' as well.
+            os.fchmod(raw.fileno(), 0o600)
         yield lambda notice: _write(file.write, notice)
 
 

@@ -147,7 +147,12 @@ def _reason(text: str) -> str:
 )
 @delimiter_option
 @decimal_option
-@click.option("--encoding", type=_encoding, help="Such as windows-1252, if it is not found.")
+@click.option(
+    "--encoding",
+    type=_encoding,
+    metavar="NAME",
+    help="Such as windows-1252, if it is not found.",
+)
 @click.option(
     "--format",
     "format_",
@@ -162,6 +167,7 @@ def _reason(text: str) -> str:
 @click.option(
     "--key",
     type=_key,
+    metavar="NAME",
     help="What comes in, such as the number of a delivery note; what was done under it is not "
     "done again. Needed for a column delta.",
 )
@@ -169,6 +175,7 @@ def _reason(text: str) -> str:
     "--reason",
     default="import",
     type=_reason,
+    metavar="TEXT",
     show_default=True,
     help="Of changed stock, for the ledger.",
 )

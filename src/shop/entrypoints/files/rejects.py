@@ -12,8 +12,8 @@ from shop.entrypoints.files.product_rows import (
     Problem,
     ProductFile,
 )
-from shop.entrypoints.files.sources import FileRefused, Format
-from shop.entrypoints.files.writing import CsvWriter, JsonLinesWriter
+from shop.entrypoints.files.sources import Format
+from shop.entrypoints.files.writing import CsvWriter, JsonLinesWriter, NamedFile
 
 Reject = Callable[[FileRow], None]
 
@@ -21,7 +21,7 @@ Reject = Callable[[FileRow], None]
 class Rejects:
     """Takes refused rows; they are written as they were, with what is wrong in columns besides."""
 
-    def __init__(self, target: BinaryIO | None, file: ProductFile, *, raw: bool) -> None:
+    def __init__(self, target: NamedFile | None, file: ProductFile, *, raw: bool) -> None:
         self._target = target
         self._file = file
         self._raw = raw
@@ -31,8 +31,7 @@ class Rejects:
         """What was taken until now is forgotten."""
         self._write: Reject | None = None
         if self._target is not None:
-            self._target.seek(0)
-            self._target.truncate()
+            self._target.restart()
 
     def take(self, row: FileRow) -> None:
         if self._target is not None:
@@ -51,12 +50,7 @@ def opened_rejects(path: str | None, file: ProductFile, *, raw: bool) -> Iterato
     if path is None:
         yield Rejects(None, file, raw=raw)
         return
-    try:
-        # Unbuffered: what was told is there, whatever becomes of the run.
-        target = open(path, "wb", buffering=0)  # noqa: PTH123, SIM115 - a path as it was typed
-    except OSError as error:
-        raise FileRefused(f"{path} cannot be written: {error.strerror}.") from error
-    with target:
+    with NamedFile(path) as target:
         yield Rejects(target, file, raw=raw)
 
 

@@ -2,14 +2,56 @@
 
 import csv
 import io
+import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, BinaryIO
 
 import msgspec
 
 from shop.entrypoints.files.cells import neutralised
+from shop.entrypoints.files.sources import FileRefused
 
 _MARK = "\ufeff"
+
+
+class NamedFile(io.FileIO):
+    """Unbuffered: what was written is there, whatever becomes of the run.
+
+    Raises `FileRefused` with its name, as the command writes to other files, too.
+    """
+
+    def __init__(self, path: str, *, mode: int = 0o666) -> None:
+        try:
+            super().__init__(path, "wb", opener=partial(os.open, mode=mode))
+        except OSError as error:
+            raise self._refused(path, error) from error
+
+    @property
+    def is_plain(self) -> bool:
+        """A device or a pipe is not: it has no beginning, and its permissions are others'."""
+        return stat.S_ISREG(os.fstat(self.fileno()).st_mode)
+
+    def write(self, data: Any) -> int:
+        """All of it: a disk that is nearly full takes a part first, and refuses the next."""
+        view, written = memoryview(data), 0
+        try:
+            while written < len(view):
+                written += super().write(view[written:])
+        except OSError as error:
+            raise self._refused(self.name, error) from error
+        return written
+
+    def restart(self) -> None:
+        """What was written until now is forgotten, where that can be."""
+        if self.is_plain:
+            self.seek(0)
+            self.truncate()
+
+    @staticmethod
+    def _refused(path: object, error: OSError) -> FileRefused:
+        return FileRefused(f"{path} cannot be written: {error.strerror}.")
 
 
 class CsvWriter:
