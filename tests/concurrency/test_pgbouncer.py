@@ -71,8 +71,12 @@ async def test_everything_works_through_pgbouncer_under_load(
     migrations = tmp_path / "migrations"
     shutil.copytree(schema.MIGRATIONS, migrations)
     monkeypatch.setattr(schema, "MIGRATIONS", migrations)
-    exported = f"export {tmp_path / 'out'}"
-    commands = [*commands_of_operators(kept, dropped), exported]
+    (tmp_path / "new.csv").write_text("sku,name,price\nFROM-A-FILE,New,1.00\n")
+    commands = [
+        *commands_of_operators(kept, dropped),
+        f"products import {tmp_path / 'new.csv'}",
+        f"export {tmp_path / 'out'}",
+    ]
     assert {_path_of(command) for command in commands} == set(_all_commands()) - ELSEWHERE
     async with loaded(bounced, products) as load, watched(bounced, kept):
         await load.has_placed(100)

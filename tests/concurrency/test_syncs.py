@@ -271,4 +271,4 @@ async def written(deployment: Deployment) -> Counter[str]:
         .group_by(movements.c.note)
     )
     async with sql_store(deployment.database.url) as store, store.sql.read.connect() as connection:
-        return Counter(dict((await connection.execute(statement)).tuples()))
+        return Counter(dict(iter(await connection.execute(statement))))

@@ -119,5 +119,6 @@ UNKEYED = {
     "purge_keys": Unkeyed(do=lambda s: s.shop.purge_keys(caller=OPERATOR)),
 }
 
-# What these write is made of what is stored, again and again: lost or done twice it is the same.
-MADE_AGAIN = {"count_lists", "count_stock", "make_searchable", "record_differences"}
+# What these write is made of what is stored here, or in the shop that moves in, again and again:
+# lost or done twice it is the same.
+MADE_AGAIN = {"count_lists", "count_stock", "make_searchable", "record_differences", "move_in"}

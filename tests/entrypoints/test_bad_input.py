@@ -396,7 +396,9 @@ def order_ids_that_are_no_uuid() -> Iterator[Bad]:
     for order_id in BAD_UUIDS:
         path = f"/api/orders/{order_id}/"
         bad = partial(Bad, case=order_id, check=names("order_id"))
-        yield bad(method="GET", path=path)
+        if not order_id.isdecimal():
+            # A number may be that of an order that was moved in.
+            yield bad(method="GET", path=path)
         yield bad(path=path, request={"json": order_of((1, 1))})
         yield bad(path=f"{path}cancel/")
 

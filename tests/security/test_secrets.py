@@ -401,6 +401,10 @@ def is_false(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Constant) and node.value is False
 
 
+_NAMING = ("Event", "record_change", "books.change_order")
+"""What is given an event's name by its own name."""
+
+
 @cache
 def events_in_source() -> frozenset[str]:
     events: set[str] = set()
@@ -410,9 +414,9 @@ def events_in_source() -> frozenset[str]:
                 continue
             called = ast.unparse(node.func)
             given = {keyword.arg: keyword.value for keyword in node.keywords}
-            if called in ("Event", "record_change") and not is_false(given.get("security")):
+            if called in _NAMING and not is_false(given.get("security")):
                 events |= events_of(given["name"])
-            elif called == "_event":
+            elif called in ("_event", "catalogue_event"):
                 events |= events_of(node.args[0])
     return frozenset(events)
 

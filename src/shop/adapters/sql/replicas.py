@@ -105,9 +105,13 @@ class Replica:
         if state == before:
             # It is told once: what is away stays so for a while.
             return
-        tell = logger.info if self.is_well else logger.warning
-        about = {"reason": reason} if reason else {}
-        tell("replica.changed", replica=self.name, state=state, before=before, **about)
+        about = {"replica": self.name, "state": state, "before": before}
+        if reason:
+            about["reason"] = reason
+        if self.is_well:
+            logger.info("replica.changed", **about)
+        else:
+            logger.warning("replica.changed", **about)
         if before == FIT and self.engines.servers is not None:
             # What is open to it may be silent for ever.
             self.engines.servers.end_all()
