@@ -139,7 +139,11 @@ def test_what_a_program_writes_is_read_as_it_was(
     text = io.StringIO(newline="")
     # Python before 3.13 leaves a line's end of another kind without quotes.
     has_ends = any("\r" in cell for row in rows for cell in row)
-    quoting = csv.QUOTE_ALL if has_ends else csv.QUOTE_MINIMAL
-    writer = csv.writer(text, lineterminator=end, delimiter=delimiter, quoting=quoting)
+    writer = csv.writer(
+        text,
+        lineterminator=end,
+        delimiter=delimiter,
+        quoting=csv.QUOTE_ALL if has_ends else csv.QUOTE_MINIMAL,
+    )
     writer.writerows([["sku", "name"], *rows])
     assert [each for _, each in records(text.getvalue())] == rows
