@@ -129,6 +129,7 @@ def test_who_is_killed_leaves_whole_batches_and_the_next_run_goes_on(url: str, p
     check_goes_on(url, path, check_whole_batches(url))
 
 
+@pytest.mark.usefixtures("only_long")
 def test_differences_are_added_once_though_who_adds_them_is_killed(
     url: str, path: Path, tmp_path: Path
 ) -> None:
@@ -164,6 +165,7 @@ def test_who_is_interrupted_is_told_how_to_go_on(url: str, path: Path) -> None:
     check_goes_on(url, path, saved)
 
 
+@pytest.mark.usefixtures("only_long")
 def test_an_atomic_import_that_is_killed_leaves_nothing(url: str, path: Path) -> None:
     with running(url, "products", "import", path, "--atomic") as process:
         assert process.stderr is not None
@@ -176,6 +178,7 @@ def test_an_atomic_import_that_is_killed_leaves_nothing(url: str, path: Path) ->
     assert len(stocks(url)) == ROWS
 
 
+@pytest.mark.usefixtures("only_long")
 def test_who_loses_the_database_is_told_how_to_go_on(
     durable_postgresql: PostgresServer, path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select
 
 from shop.adapters.sql import tables
@@ -130,6 +131,7 @@ async def test_syncs_that_expect_or_add_overwrite_no_sale(
     await deployment.verify_stock()
 
 
+@pytest.mark.usefixtures("only_long")
 async def test_absolute_syncs_of_products_leave_a_ledger_that_adds_up(
     deployment: Deployment, effort: Callable[[int, int], int]
 ) -> None:
@@ -187,6 +189,7 @@ async def test_new_products_of_many_syncs_are_created_once(deployment: Deploymen
     await deployment.verify_stock()
 
 
+@pytest.mark.usefixtures("only_long")
 async def test_whoever_hangs_up_leaves_whole_requests(deployment: Deployment) -> None:
     products = await given_skus(deployment, 100, stock=PLENTY)
 

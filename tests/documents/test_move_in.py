@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.documents.pages import DOCS, named
 from tests.documents.shells import run
 from tests.e2e.test_import_django import ROWS
@@ -10,6 +12,7 @@ from tests.old_shops import django_shop
 PAGE = DOCS / "how-to" / "move-in.md"
 
 
+@pytest.mark.usefixtures("only_long")
 def test_a_shop_is_moved_in_as_the_page_says(tmp_path: Path) -> None:
     old = f"sqlite:///{tmp_path / 'old.sqlite3'}"
     django_shop(old, **ROWS)
