@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from fcntl import LOCK_EX, flock
@@ -53,6 +54,9 @@ def pytest_configure() -> None:
         del os.environ[name]
     # All servers of the tests are on this machine: no proxy stands before them.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
+    # What a shell starts in the background ignores Ctrl-C, and so does all that it starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

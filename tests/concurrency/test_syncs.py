@@ -165,6 +165,7 @@ async def test_absolute_syncs_of_products_leave_a_ledger_that_adds_up(
     await deployment.verify_stock()
 
 
+@pytest.mark.usefixtures("only_long")
 async def test_new_products_of_many_syncs_are_created_once(deployment: Deployment) -> None:
     [seen] = (await given_skus(deployment, 1, stock=1)).values()
     skus = [f"NEW-{seen}-{n}" for n in range(500)]
