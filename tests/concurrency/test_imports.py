@@ -214,6 +214,7 @@ def test_who_waits_for_a_pipe_can_be_interrupted(sqlite_url: str) -> None:
         process.communicate()
 
 
+@pytest.mark.usefixtures("only_long")
 def test_who_reads_an_export_may_hang_up(url: str, path: Path) -> None:
     assert shop(url, "products", "import", path).returncode == 0
     with running(url, "products", "export") as process:
@@ -225,6 +226,7 @@ def test_who_reads_an_export_may_hang_up(url: str, path: Path) -> None:
         assert process.stderr.read() == ""
 
 
+@pytest.mark.usefixtures("only_long")
 def test_a_full_disk_is_said_and_leaves_the_old_file(url: str, path: Path) -> None:
     assert shop(url, "products", "import", path).returncode == 0
     exported = shop(url, "products", "export", "/dev/full")
