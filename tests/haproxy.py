@@ -1,4 +1,4 @@
-"""A HAProxy of the tests' own, in front of several servers, where one is installed."""
+"""A HAProxy of the tests' own, in front of several servers or databases, where one is installed."""
 
 import os
 import shutil
@@ -42,38 +42,80 @@ QUICK_CHECKS = """
 """
 
 
+# For databases: what is sent is not looked at. Who is away is noticed by a connection that fails.
+_OF_DATABASES = """
+global
+    maxconn 500
+defaults
+    mode tcp
+    timeout connect 2s
+    timeout client 60s
+    timeout server 60s
+    retries 3
+    option redispatch
+listen databases
+    bind unix@{root}/.s.PGSQL.5432 mode 666
+    balance roundrobin
+    default-server check inter 200ms fall 1 rise 1 on-marked-down shutdown-sessions
+{servers}
+"""
+
+
 @contextmanager
 def running_haproxy(ports: Sequence[int], *, checks: str = QUICK_CHECKS) -> Iterator[int]:
     """The port on which it listens for servers that listen on those; how it checks them.
 
     Answers say in `x-served-by` which one they are from: `shop-` and its port.
     """
-    assert PROGRAM is not None, "it is not installed"
-    root = Path(tempfile.mkdtemp(prefix="shop-haproxy-"))
     with socket.socket() as reservation:
         reservation.bind(("127.0.0.1", 0))
         port: int = reservation.getsockname()[1]
     servers = "\n".join(f"    server shop-{at} 127.0.0.1:{at}" for at in ports)
-    configuration = root / "haproxy.cfg"
-    configuration.write_text(_CONFIGURATION.format(port=port, servers=servers, checks=checks))
-    with (root / "log").open("wb") as log:
-        process = subprocess.Popen([PROGRAM, "-f", configuration, "-db"], stdout=log, stderr=log)
-    try:
-        _wait_until_ready(port, process, root)
+    text = _CONFIGURATION.format(port=port, servers=servers, checks=checks)
+    with _running(text) as (process, root):
+        _wait_until_ready(socket.AF_INET, ("127.0.0.1", port), process, root)
         yield port
+
+
+@contextmanager
+def haproxy_of_databases(sockets: Sequence[Path]) -> Iterator[Path]:
+    """The folder of its socket, which leads to one of those servers, by their sockets' folders."""
+    servers = "\n".join(
+        f"    server database-{number} unix@{folder}/.s.PGSQL.5432"
+        for number, folder in enumerate(sockets)
+    )
+    with _running(_OF_DATABASES.replace("{servers}", servers)) as (process, root):
+        _wait_until_ready(socket.AF_UNIX, str(root / ".s.PGSQL.5432"), process, root)
+        yield root
+
+
+@contextmanager
+def _running(configuration: str) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
+    """`{root}` in it is its folder."""
+    assert PROGRAM is not None, "it is not installed"
+    root = Path(tempfile.mkdtemp(prefix="shop-haproxy-"))
+    file = root / "haproxy.cfg"
+    file.write_text(configuration.replace("{root}", str(root)))
+    with (root / "log").open("wb") as log:
+        process = subprocess.Popen([PROGRAM, "-f", file, "-db"], stdout=log, stderr=log)
+    try:
+        yield process, root
     finally:
         process.terminate()
         process.wait(timeout=30)
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _wait_until_ready(port: int, process: "subprocess.Popen[bytes]", root: Path) -> None:
+def _wait_until_ready(
+    family: int, address: str | tuple[str, int], process: "subprocess.Popen[bytes]", root: Path
+) -> None:
     give_up_at = time.monotonic() + START_SECONDS_MAX
     while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if process.poll() is not None or time.monotonic() > give_up_at:
-                log = (root / "log").read_text(errors="replace")
-                raise RuntimeError(f"HAProxy did not start:\n{log}") from None
-            time.sleep(0.02)
+        with socket.socket(family) as connection:
+            connection.settimeout(1)
+            if connection.connect_ex(address) == 0:
+                return
+        if process.poll() is not None or time.monotonic() > give_up_at:
+            log = (root / "log").read_text(errors="replace")
+            raise RuntimeError(f"HAProxy did not start:\n{log}")
+        time.sleep(0.02)
