@@ -66,10 +66,9 @@ def effort(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     return lambda short, long: long if is_long else short
 
 
-@pytest.fixture(scope="session")
-def only_long(request: pytest.FixtureRequest) -> None:
-    """For what takes half a minute or more."""
-    if not request.config.getoption("--long"):
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("long") and not item.config.getoption("--long"):
         pytest.skip("it takes a minute: make test-long TESTS=...")
 
 

@@ -185,7 +185,7 @@ def test_the_unit_tells_the_main_process_alone_and_waits_for_it() -> None:
     assert stop_seconds < SECONDS_MAX < float(settings["TimeoutStopSec"])
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 @pytest.mark.skipif(PROGRAM is None, reason="HAProxy is not installed: apt install haproxy")
 async def test_a_restart_as_documented_loses_no_request(
     request: pytest.FixtureRequest, tmp_path: Path

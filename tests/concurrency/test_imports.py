@@ -121,6 +121,9 @@ def check_goes_on(url: str, path: Path, saved: int) -> None:
     assert shop(url, "stock", "verify").returncode == 0
 
 
+@pytest.mark.parametrize(
+    "url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True
+)
 def test_who_is_killed_leaves_whole_batches_and_the_next_run_goes_on(url: str, path: Path) -> None:
     with running(url, "products", "import", path) as process:
         wait_until(lambda: counted(url) > 0)
@@ -129,7 +132,7 @@ def test_who_is_killed_leaves_whole_batches_and_the_next_run_goes_on(url: str, p
     check_goes_on(url, path, check_whole_batches(url))
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 def test_differences_are_added_once_though_who_adds_them_is_killed(
     url: str, path: Path, tmp_path: Path
 ) -> None:
@@ -151,6 +154,9 @@ def test_differences_are_added_once_though_who_adds_them_is_killed(
     assert shop(url, "stock", "verify").returncode == 0
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.long)], indirect=True
+)
 def test_who_is_interrupted_is_told_how_to_go_on(url: str, path: Path) -> None:
     with running(url, "products", "import", path) as process:
         wait_until(lambda: counted(url) > 0)
@@ -165,7 +171,7 @@ def test_who_is_interrupted_is_told_how_to_go_on(url: str, path: Path) -> None:
     check_goes_on(url, path, saved)
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 def test_an_atomic_import_that_is_killed_leaves_nothing(url: str, path: Path) -> None:
     with running(url, "products", "import", path, "--atomic") as process:
         assert process.stderr is not None
@@ -178,7 +184,7 @@ def test_an_atomic_import_that_is_killed_leaves_nothing(url: str, path: Path) ->
     assert len(stocks(url)) == ROWS
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 def test_who_loses_the_database_is_told_how_to_go_on(
     durable_postgresql: PostgresServer, path: Path
 ) -> None:
@@ -214,7 +220,7 @@ def test_who_waits_for_a_pipe_can_be_interrupted(sqlite_url: str) -> None:
         process.communicate()
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 def test_who_reads_an_export_may_hang_up(url: str, path: Path) -> None:
     assert shop(url, "products", "import", path).returncode == 0
     with running(url, "products", "export") as process:
@@ -226,7 +232,7 @@ def test_who_reads_an_export_may_hang_up(url: str, path: Path) -> None:
         assert process.stderr.read() == ""
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 def test_a_full_disk_is_said_and_leaves_the_old_file(url: str, path: Path) -> None:
     assert shop(url, "products", "import", path).returncode == 0
     exported = shop(url, "products", "export", "/dev/full")

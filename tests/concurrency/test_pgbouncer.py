@@ -89,7 +89,7 @@ async def test_everything_works_through_pgbouncer_under_load(
     await bounced.verify_stock()
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 async def test_a_shop_moves_through_pgbouncer(
     migrated_postgresql: PostgresServer, name: str, through: str, tmp_path: Path
 ) -> None:

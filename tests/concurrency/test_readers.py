@@ -38,7 +38,7 @@ ANALYZE products; ANALYZE stock;
 
 
 @pytest.fixture(scope="module")
-def large(only_long: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Of a million products."""
     with running_postgresql(durable=True) as server:
         migrate(server.create_database("large"))
@@ -48,6 +48,7 @@ def large(only_long: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             yield deployment
 
 
+@pytest.mark.long
 async def test_orders_keep_half_their_rate_beside_those_who_search(large: Deployment) -> None:
     products = await large.given_products(8, stock=1_000_000)
     kept = []

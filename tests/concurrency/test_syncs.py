@@ -131,7 +131,7 @@ async def test_syncs_that_expect_or_add_overwrite_no_sale(
     await deployment.verify_stock()
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 async def test_absolute_syncs_of_products_leave_a_ledger_that_adds_up(
     deployment: Deployment, effort: Callable[[int, int], int]
 ) -> None:
@@ -165,7 +165,7 @@ async def test_absolute_syncs_of_products_leave_a_ledger_that_adds_up(
     await deployment.verify_stock()
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 async def test_new_products_of_many_syncs_are_created_once(deployment: Deployment) -> None:
     [seen] = (await given_skus(deployment, 1, stock=1)).values()
     skus = [f"NEW-{seen}-{n}" for n in range(500)]
@@ -190,7 +190,7 @@ async def test_new_products_of_many_syncs_are_created_once(deployment: Deploymen
     await deployment.verify_stock()
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 async def test_whoever_hangs_up_leaves_whole_requests(deployment: Deployment) -> None:
     products = await given_skus(deployment, 100, stock=PLENTY)
 

@@ -17,7 +17,7 @@ def stocks(folder: Path) -> dict[str, int]:
         return {row["sku"]: int(row["stock"]) for row in csv.DictReader(file)}
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 def test_the_page_on_files_is_right(tmp_path: Path) -> None:
     def play(name: str, *, refuses: bool = False) -> str:
         [block] = named(PAGE, name)

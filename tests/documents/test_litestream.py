@@ -127,7 +127,7 @@ def test_what_was_answered_a_while_ago_outlives_the_disk_and_what_is_lost_is_the
     assert "agree" in run("shop stock verify", shop.folder)
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 def test_killed_alone_it_goes_on_where_it_was_and_the_shop_notices_nothing(start: Start) -> None:
     shop = start()
     given_stock(shop)

@@ -12,7 +12,7 @@ from tests.old_shops import django_shop
 PAGE = DOCS / "how-to" / "move-in.md"
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 def test_a_shop_is_moved_in_as_the_page_says(tmp_path: Path) -> None:
     old = f"sqlite:///{tmp_path / 'old.sqlite3'}"
     django_shop(old, **ROWS)

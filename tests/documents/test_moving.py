@@ -104,7 +104,7 @@ def change(client: httpx.Client, path: str, body: Any = None) -> tuple[int, byte
     return answer.status_code, answer.content
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 def test_a_shop_moves_and_its_clients_go_on(
     start: Start, migrated_postgresql: PostgresServer, tmp_path: Path
 ) -> None:

@@ -108,6 +108,9 @@ def sign_in(client: httpx.Client, username: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {response.json()['access']}"}
 
 
+@pytest.mark.parametrize(
+    "old_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.long)], indirect=True
+)
 def test_a_shop_moves_in_and_its_clients_go_on(
     old_url: str, new_url: str, start: Start, tmp_path: Path
 ) -> None:
@@ -169,6 +172,7 @@ def test_a_shop_moves_in_and_its_clients_go_on(
     verify(new_url)
 
 
+@pytest.mark.parametrize("old_url", ["sqlite"], indirect=True)
 def test_a_report_to_what_is_no_plain_file_leaves_it_as_it_is(
     old_url: str, new_url: str, tmp_path: Path
 ) -> None:
@@ -202,6 +206,9 @@ def many(old_url: str) -> str:
     return old_url
 
 
+@pytest.mark.parametrize(
+    "old_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True
+)
 async def test_killed_at_any_moment_and_run_again_it_comes_to_the_same(
     many: str, new_url: str, another_url: str, effort: Callable[[int, int], int]
 ) -> None:
@@ -276,7 +283,7 @@ async def what_was_moved(store: Store) -> dict[str, list[tuple[Any, ...]]]:
         return moved
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 def test_a_shop_of_some_thousands_moves_in(old_url: str, new_url: str) -> None:
     many = {"users": 5_000, "products": 4_000, "orders": 20_000}
     django_shop(old_url, large=many)

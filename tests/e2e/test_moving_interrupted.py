@@ -78,7 +78,7 @@ def test_an_export_that_is_killed_is_none(source: Path, tmp_path: Path) -> None:
             assert (out / file.name).read_bytes() == file.read_bytes()
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 # The last of each stage is just before what follows it, which may be the commit.
 @pytest.mark.parametrize(
     "moment", ["checked", "written", "[6-9][0-9]{3} of .* written", r"(\d+) of \1 rows compared"]

@@ -59,7 +59,7 @@ def database(
     return Database(url=postgresql.create_database(unused_name("rolling")), server=postgresql)
 
 
-@pytest.mark.usefixtures("only_long")
+@pytest.mark.long
 @pytest.mark.skipif(PROGRAM is None, reason="HAProxy is not installed: apt install haproxy")
 async def test_replacing_the_last_release_loses_no_request(
     database: Database, last_release: Path, tmp_path: Path
