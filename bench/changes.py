@@ -1,7 +1,11 @@
-"""Orders beside clients who amend and cancel, with the database here and further away."""
+"""Orders beside clients who amend and cancel, with the database here and further away.
 
+On SQLite there is no distance.
+"""
+
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,11 +17,13 @@ from bench.distance import further_away
 from bench.load import Load, send_changes, send_orders
 
 CLIENTS, CHANGING = 64, 10
-WORKLOADS = {
+DISTANCES = {
     "changes, the database on this machine": 0.0,
     "changes, the database 50 ms away": 0.05,
 }
-"""Seconds to the database, one way."""
+"""Seconds to PostgreSQL, one way."""
+ON_SQLITE = "changes on SQLite"
+WORKLOADS = (*DISTANCES, ON_SQLITE)
 
 
 class Changing(msgspec.Struct, frozen=True):
@@ -39,18 +45,12 @@ class Changing(msgspec.Struct, frozen=True):
 
 
 def measure_changing(world: World, workload: str, *, number: int, seconds: int) -> Changing:
-    away = WORKLOADS[workload]
-    folder = world.folder / "away"
-    folder.mkdir(exist_ok=True)
-    host = Path(world.postgres.root)
-    distance = further_away(host, folder=folder, seconds=away) if away else nullcontext(host)
     with (
-        world.copied_postgres() as url,
-        distance as near,
+        _database(world, workload) as url,
         servers.serving(
             servers.SHOP,
             workers=1,
-            environment=environment_of(url.replace(str(host), str(near))),
+            environment=environment_of(url),
             folder=world.folder,
         ) as server,
     ):
@@ -89,3 +89,22 @@ def measure_changing(world: World, workload: str, *, number: int, seconds: int) 
             if load.refused or load.broken
         ],
     )
+
+
+@contextmanager
+def _database(world: World, workload: str) -> Iterator[str]:
+    """A fresh copy; its URL, as the shop reaches it."""
+    if workload == ON_SQLITE:
+        with world.copied_sqlite() as url:
+            yield url
+        return
+    away = DISTANCES[workload]
+    with world.copied_postgres() as url:
+        if not away:
+            yield url
+            return
+        folder = world.folder / "away"
+        folder.mkdir(exist_ok=True)
+        host = Path(world.postgres.root)
+        with further_away(host, folder=folder, seconds=away) as far:
+            yield url.replace(str(host), str(far))
