@@ -1,7 +1,4 @@
-"""Orders beside clients who amend and cancel, with the database here and further away.
-
-On SQLite there is no distance.
-"""
+"""Orders beside clients who amend and cancel, with the database here and further away."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +14,12 @@ from bench.distance import further_away
 from bench.load import Load, send_changes, send_orders
 
 CLIENTS, CHANGING = 64, 10
-DISTANCES = {
+WORKLOADS = {
     "changes, the database on this machine": 0.0,
     "changes, the database 50 ms away": 0.05,
+    "changes, on SQLite": None,
 }
-"""Seconds to PostgreSQL, one way."""
-ON_SQLITE = "changes on SQLite"
-WORKLOADS = (*DISTANCES, ON_SQLITE)
+"""Seconds to PostgreSQL, one way; None is SQLite."""
 
 
 class Changing(msgspec.Struct, frozen=True):
@@ -46,7 +42,7 @@ class Changing(msgspec.Struct, frozen=True):
 
 def measure_changing(world: World, workload: str, *, number: int, seconds: int) -> Changing:
     with (
-        _database(world, workload) as url,
+        _database(world, WORKLOADS[workload]) as url,
         servers.serving(
             servers.SHOP,
             workers=1,
@@ -92,19 +88,14 @@ def measure_changing(world: World, workload: str, *, number: int, seconds: int) 
 
 
 @contextmanager
-def _database(world: World, workload: str) -> Iterator[str]:
+def _database(world: World, away: float | None) -> Iterator[str]:
     """A fresh copy; its URL, as the shop reaches it."""
-    if workload == ON_SQLITE:
-        with world.copied_sqlite() as url:
-            yield url
-        return
-    away = DISTANCES[workload]
-    with world.copied_postgres() as url:
+    with world.copied_sqlite() if away is None else world.copied_postgres() as url:
         if not away:
             yield url
             return
         folder = world.folder / "away"
         folder.mkdir(exist_ok=True)
         host = Path(world.postgres.root)
-        with further_away(host, folder=folder, seconds=away) as far:
-            yield url.replace(str(host), str(far))
+        with further_away(host, folder=folder, seconds=away) as near:
+            yield url.replace(str(host), str(near))
