@@ -32,6 +32,7 @@ RESULTS = Path(__file__).with_name("results")
 WORKLOADS = ("hot", "spread")
 CONSTANT = ("constant", "constant, directly")
 PGBENCH = ("pgbench separate", "pgbench cte")
+BESIDE_BARE = ("shop on SQLite", "bare")
 
 
 def target_cases() -> list[Case]:
@@ -39,8 +40,10 @@ def target_cases() -> list[Case]:
     return [
         *(Case(name, "hot", 64) for name in ("shop", *PGBENCH, "naive")),
         *(Case(name, "spread", 64) for name in ("shop", *PGBENCH, "naive")),
-        *(Case(name, "hot", 64) for name in (*CONSTANT, "shop on SQLite", SIGNING_IN_CANDIDATE)),
+        *(Case(name, "hot", 64) for name in (*CONSTANT, SIGNING_IN_CANDIDATE)),
         *(Case(name, "hot", 1) for name in ("shop", *CONSTANT, *PGBENCH)),
+        *(Case(name, load, 64) for load in WORKLOADS for name in BESIDE_BARE),
+        *(Case(name, "hot", 1) for name in BESIDE_BARE),
     ]
 
 

@@ -13,10 +13,20 @@ import msgspec
 from msgspec.structs import replace
 
 from bench import servers
-from bench.data import SIGNING_IN, environment_of, fill, problems_of, write_tokens
+from bench.data import (
+    LINES_MAX,
+    SIGNING_IN,
+    environment_of,
+    fill,
+    problems_of,
+    settings_of,
+    write_tokens,
+)
 from bench.load import Load, people_signing_in, send_orders
 from bench.pgbench import TRANSACTIONS, postmaster, run_transactions
 from bench.processes import cpu_seconds, machine_cpu_seconds, pace, waited_cpu_seconds
+from bench.variants import BARE_BODY, order_answer
+from shop.entrypoints.container import build_container
 from tests.postgresql import PostgresServer
 
 TEMPLATE = "filled"
@@ -145,7 +155,11 @@ _COMMANDS = {
     "constant": servers.CONSTANT,
     "constant, directly": servers.DIRECT,
     "naive": servers.NAIVE,
+    "bare": servers.BARE,
 }
+_NEEDS_NO_DATABASE = "constant", "bare"
+_LINES = {"hot": 1, "spread": (1 + LINES_MAX) // 2}
+"""Of an order that is answered, on average."""
 # One transaction for each order queues long for the pool's connections; it shall not fail by that.
 _NAIVE_PATIENCE = {
     "SHOP_DATABASE_POOL_TIMEOUT": "60",
@@ -157,6 +171,8 @@ _NAIVE_PATIENCE = {
 def _measure_server(world: World, case: Case, number: int, seconds: int) -> Measurement:
     copied = world.copied_sqlite if case.candidate.endswith("SQLite") else world.copied_postgres
     environment = _NAIVE_PATIENCE if case.candidate == "naive" else {}
+    if case.candidate == "bare":
+        environment = {BARE_BODY: str(_write_answer(world, case.workload))}
     with (
         copied() as url,
         servers.serving(
@@ -176,6 +192,13 @@ def _measure_server(world: World, case: Case, number: int, seconds: int) -> Meas
             seed=number,
         )
         return _measured(world, case, number, seconds, url=url, server=server.pid, run=run)
+
+
+def _write_answer(world: World, workload: str) -> Path:
+    file = world.folder / f"answer-{workload}"
+    container = build_container(settings_of("memory://"))
+    file.write_bytes(order_answer(container, _LINES[workload]))
+    return file
 
 
 def _beside(case: Case, url: str) -> AbstractContextManager[None]:
@@ -204,7 +227,7 @@ def _measured(
     loads = (warm_up, load)
     problems = [f"{each.refused} orders refused" for each in loads if each.refused]
     problems += [f"{each.broken} requests without an answer" for each in loads if each.broken]
-    if not case.candidate.startswith("constant"):
+    if not case.candidate.startswith(_NEEDS_NO_DATABASE):
         # pgbench ends with its last transaction; wrk hangs up on the requests under way.
         cut_off = 0 if server is None else 2 * case.clients
         answered = sum(each.answered for each in loads)

@@ -1,7 +1,8 @@
 """Orders beside clients who amend and cancel, with the database here and further away."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -16,8 +17,9 @@ CLIENTS, CHANGING = 64, 10
 WORKLOADS = {
     "changes, the database on this machine": 0.0,
     "changes, the database 50 ms away": 0.05,
+    "changes, on SQLite": None,
 }
-"""Seconds to the database, one way."""
+"""Seconds to PostgreSQL, one way; None is SQLite."""
 
 
 class Changing(msgspec.Struct, frozen=True):
@@ -39,18 +41,12 @@ class Changing(msgspec.Struct, frozen=True):
 
 
 def measure_changing(world: World, workload: str, *, number: int, seconds: int) -> Changing:
-    away = WORKLOADS[workload]
-    folder = world.folder / "away"
-    folder.mkdir(exist_ok=True)
-    host = Path(world.postgres.root)
-    distance = further_away(host, folder=folder, seconds=away) if away else nullcontext(host)
     with (
-        world.copied_postgres() as url,
-        distance as near,
+        _database(world, WORKLOADS[workload]) as url,
         servers.serving(
             servers.SHOP,
             workers=1,
-            environment=environment_of(url.replace(str(host), str(near))),
+            environment=environment_of(url),
             folder=world.folder,
         ) as server,
     ):
@@ -89,3 +85,17 @@ def measure_changing(world: World, workload: str, *, number: int, seconds: int) 
             if load.refused or load.broken
         ],
     )
+
+
+@contextmanager
+def _database(world: World, away: float | None) -> Iterator[str]:
+    """A fresh copy; its URL, as the shop reaches it."""
+    with world.copied_sqlite() if away is None else world.copied_postgres() as url:
+        if not away:
+            yield url
+            return
+        folder = world.folder / "away"
+        folder.mkdir(exist_ok=True)
+        host = Path(world.postgres.root)
+        with further_away(host, folder=folder, seconds=away) as near:
+            yield url.replace(str(host), str(near))

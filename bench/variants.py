@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
 from dependency_injector import providers
-from litestar import Litestar, get
+from litestar import Litestar, get, post
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 
 from bench.data import LINES_MAX
@@ -23,6 +24,7 @@ from shop.domain.services.place_order import PlaceOrder
 from shop.domain.users import Caller, Role
 from shop.entrypoints.cli.serve import serve
 from shop.entrypoints.container import Container, build_container
+from shop.entrypoints.http.api.orders import OrderOut
 from shop.entrypoints.http.app import build_app
 from shop.entrypoints.http.edge import Edge, Headers, announced_length
 from shop.entrypoints.settings import load_settings
@@ -152,6 +154,11 @@ BARE_BODY = "BENCH_BARE_BODY"
 """The file whose bytes are the constant."""
 
 
+def order_answer(container: Container, lines: int) -> bytes:
+    """What the shop answers to an order of so many lines."""
+    return msgspec.json.encode(OrderOut.of(_order(container, lines)))
+
+
 def create_bare() -> ASGIApp:
     """No part of the shop: what Litestar and the server cost for one answer."""
     body = Path(os.environ[BARE_BODY]).read_bytes()
@@ -164,7 +171,11 @@ def create_bare() -> ASGIApp:
     def ready() -> None:
         return None
 
-    return Litestar([constant, ready], openapi_config=None, logging_config=None)
+    @post("/api/orders/", media_type="application/json", sync_to_thread=False)
+    def place() -> bytes:
+        return body
+
+    return Litestar([constant, place, ready], openapi_config=None, logging_config=None)
 
 
 def main(variant: str, *arguments: str) -> None:

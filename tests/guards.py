@@ -439,11 +439,25 @@ GUARDS = [
     Guard(
         name="orders and stock are one transaction",
         file="adapters/sql/sqlite.py",
-        take="        balances = last_balances(movements)\n",
-        put="        balances = last_balances(movements)\n"
-        '        await self._driver.execute("COMMIT")\n'
-        '        await self._driver.execute("BEGIN IMMEDIATE")\n',
+        take="    balances = last_balances(movements)\n",
+        put="    balances = last_balances(movements)\n"
+        '    yield lambda trip: trip.fetch("COMMIT")\n'
+        '    yield lambda trip: trip.fetch("BEGIN IMMEDIATE")\n',
         tests="tests/contracts/test_unit_of_work.py -k sqlite",
+    ),
+    Guard(
+        name="nothing is written before a batch has begun",
+        file="adapters/sql/sqlite.py",
+        take="        if self._to_begin is not None:\n",
+        put="        if False:\n",
+        tests="tests/adapters/test_sqlite.py",
+    ),
+    Guard(
+        name="a closed connection keeps no lock",
+        file=ENGINE,
+        take='        event.listen(engine.sync_engine, "close", _roll_back)\n',
+        put="        pass\n",
+        tests="tests/adapters/test_sqlite.py",
     ),
     Guard(
         name="the answer comes after the COMMIT",

@@ -26,6 +26,7 @@ from shop.adapters.sql.schema import SqlSchema
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
 from shop.adapters.sql.statements import StatementObserver
 from shop.adapters.sql.stock import movement_row
+from shop.adapters.sql.trips import Trip
 from shop.adapters.system import utc_now
 from shop.domain.keys import KeyedRequest
 from shop.domain.orders import HistoryEntry, Order, OrderStatus
@@ -205,6 +206,7 @@ class Store:
             "families": tables.session_families,
             "attempts": tables.sign_in_attempts,
             "leases": tables.leases,
+            "products": tables.products,
         }[table]
         async with self.sql.read.connect() as connection:
             return await connection.scalar(select(func.count()).select_from(sql)) or 0
@@ -256,6 +258,8 @@ class Store:
                 (asyncpg.Connection, "fetch"),
                 (aiosqlite.Connection, "executemany"),
                 (aiosqlite.Connection, "execute_fetchall"),
+                (Trip, "fetch"),
+                (Trip, "send_each"),
             ):
                 patch.setattr(driver, method, noted(getattr(driver, method)))
             try:

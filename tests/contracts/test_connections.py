@@ -40,6 +40,7 @@ def reading(store: Store, caller: Caller) -> UnitOfWork:
 
 async def add(store: Store, *, batch: bool = False) -> None:
     async with store.unit_of_work(batch=batch) as uow:
+        await uow.batch.lock(order_ids=[], product_ids=[], user_ids=[])
         assert await uow.products.add([product(0)])
 
 

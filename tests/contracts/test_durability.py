@@ -24,8 +24,10 @@ async def test_sqlite_writes_through_to_the_disk(sqlite_url: str) -> None:
     async with sql_store(sqlite_url) as store:
         for options in ({}, {"batch": True}):
             async with store.unit_of_work(**options) as uow:  # type: ignore[arg-type]
+                await uow.batch.lock(order_ids=[], product_ids=[], user_ids=[])
                 driver = driver_of(uow)
                 assert isinstance(driver, aiosqlite.Connection)
+                assert driver.in_transaction
                 for pragma, value in (("synchronous", FULL), ("journal_mode", "wal")):
                     [row] = await driver.execute_fetchall(f"PRAGMA {pragma}")
                     assert tuple(row) == (value,)

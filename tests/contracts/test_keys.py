@@ -1,11 +1,14 @@
 """Idempotency keys: every change is made once for its key, whoever repeats it, and when."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from shop.domain.errors import AlreadyDone, IdempotencyKeyReused, OutOfStock
+from shop.domain.keys import KeyedRequest
+from shop.domain.ports import Batch, Changes
 from shop.domain.services import purge
 from shop.domain.users import OPERATOR
 from tests.contracts.changes import CHANGES, Scene, keyed, open_scene
@@ -100,3 +103,27 @@ async def test_keys_are_kept_for_a_week_and_forgotten_step_by_step(
     scene.shop.clock.advance(timedelta(seconds=1))
     assert await scene.shop.purge_keys(caller=OPERATOR) == 5
     await CHANGES["stock"](scene, keyed(key="key-0"))
+
+
+async def test_a_batch_claims_keys_each_with_its_own_digest(store: Store) -> None:
+    """And finds those that were claimed before, among new ones."""
+    requests = [
+        keyed(user_id, key=f'ké"\\y {user_id}', body=b"%d" % user_id) for user_id in range(1, 6)
+    ]
+
+    async def claim(some: Sequence[KeyedRequest]) -> Batch:
+        async with store.unit_of_work(batch=True) as uow:
+            batch = await uow.batch.lock(
+                order_ids=[], product_ids=[], user_ids=[], changing=[], keys=some
+            )
+            answers = [each.answered(each.key) for each in some if each.place in batch.claimed]
+            await uow.batch.add([], [], products={}, changes=Changes(answers=answers))
+            await uow.commit()
+        return batch
+
+    first = await claim(requests[:3])
+    assert first.claimed == {each.place for each in requests[:3]}
+    assert first.answers == {}
+    second = await claim(requests)
+    assert second.claimed == {each.place for each in requests[3:]}
+    assert second.answers == {each.place: each.answered(each.key) for each in requests[:3]}

@@ -12,6 +12,7 @@ from shop.adapters.sql.drivers import Driver, ReadByIds
 from shop.adapters.sql.orders import LINE_COLUMNS, order_from
 from shop.adapters.sql.products import product_from, select_products
 from shop.adapters.sql.rows import ReadRow
+from shop.adapters.sql.trips import Trip
 from shop.adapters.work import Seen
 from shop.domain.orders import Order
 from shop.domain.ports import DetailRepository
@@ -62,7 +63,15 @@ class SqlDetailRepository(DetailRepository):
         return await _read_products(self._driver, ids)
 
     async def orders(self, ids: Collection[UUID]) -> dict[UUID, Order]:
-        rows = await _read_orders(self._driver, list(ids))
-        return {
-            order_id: order_from(list(group)) for order_id, group in groupby(rows, itemgetter("id"))
-        }
+        return _orders_from(await _read_orders(self._driver, list(ids)))
+
+
+def fetch_orders(trip: Trip, ids: Collection[UUID]) -> dict[UUID, Order]:
+    """What `SqlDetailRepository.orders` reads, in a trip to the thread of SQLite's connection."""
+    return _orders_from(_read_orders.fetch(trip, list(ids)))
+
+
+def _orders_from(rows: Sequence[ReadRow]) -> dict[UUID, Order]:
+    return {
+        order_id: order_from(list(group)) for order_id, group in groupby(rows, itemgetter("id"))
+    }

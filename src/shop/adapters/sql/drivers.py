@@ -36,6 +36,7 @@ from sqlalchemy.types import TypeEngine
 
 from shop.adapters.sql.marks import HAS_SEEN
 from shop.adapters.sql.rows import Columns, ReadRow
+from shop.adapters.sql.trips import Trip
 from shop.adapters.work import Seen
 
 # A string: asyncpg's class is generic for type checkers only.
@@ -145,6 +146,11 @@ class ReadByIds:
         is_sqlite = isinstance(driver, aiosqlite.Connection)
         statement = self._of_sqlite if is_sqlite else self._of_postgresql
         return await read_from(driver, statement, {"ids": ids})
+
+    def fetch(self, trip: Trip, ids: Sequence[Any]) -> Sequence[ReadRow]:
+        """In a trip to the thread of SQLite's connection."""
+        compiled = _compiled(self._of_sqlite, "sqlite+aiosqlite://")
+        return list(compiled.columns.read(trip.fetch(compiled.sql, *compiled.values({"ids": ids}))))
 
     async def if_seen(
         self, driver: Driver, ids: Sequence[Any], seen: Seen

@@ -4,17 +4,23 @@ Every statement through SQLAlchemy and aiosqlite costs about 0.6 ms of Python, a
 parameters cost more on top; see `postgresql.py`, whose twin this is, and docs/decisions/0002.
 """
 
+import asyncio
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import aiosqlite
 import msgspec
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shop.adapters.sql import tables
+from shop.adapters.sql.connections import PooledConnection
+from shop.adapters.sql.details import fetch_orders
+from shop.adapters.sql.drivers import Driver
+from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.history import event_row
 from shop.adapters.sql.orders import line_rows, order_row
@@ -29,9 +35,10 @@ from shop.adapters.sql.products import (
 )
 from shop.adapters.sql.rows import Columns, Row, types_of, written_columns
 from shop.adapters.sql.stock import last_balances, movement_row
+from shop.adapters.sql.trips import Trip, in_one_trip
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
-from shop.domain.errors import InvalidToken, SkuTaken
-from shop.domain.keys import KeyedRequest, Place
+from shop.domain.errors import InvalidToken, ShopError, SkuTaken
+from shop.domain.keys import KeyedAnswer, KeyedRequest, Place
 from shop.domain.orders import Order, products_on
 from shop.domain.ports import Batch, BatchRepository, Changes
 from shop.domain.products import Product
@@ -39,15 +46,64 @@ from shop.domain.stock import StockMovement
 from shop.domain.text import folded
 from shop.domain.users import Role
 
+T = TypeVar("T")
+
 
 class SqliteUnitOfWork(SqlUnitOfWork):
+    """The transaction of a batch begins in the trip of what it locks."""
+
+    _to_begin: str | None = None
+
     @property
     def batch(self) -> BatchRepository:
         return SqliteBatch(self)
 
+    async def in_one_trip(self, work: Callable[[Trip], T]) -> T:
+        """See `trips.py`."""
+        begin, self._to_begin = self._to_begin, None
+        if begin is None:
+            return await in_one_trip(_of_aiosqlite(self.driver), work)
+
+        def begin_and_work(trip: Trip) -> T:
+            trip.fetch(begin)
+            return work(trip)
+
+        try:
+            done = await in_one_trip(_of_aiosqlite(self.driver), begin_and_work)
+        except BaseException as error:
+            # Whether it has begun is unknown.
+            await asyncio.shield(asyncio.create_task(self._drop(error)))
+            raise
+        self._in_transaction = True
+        return done
+
+    async def _open_on(self, engines: Engines, engine: AsyncEngine, begin: str | None) -> None:
+        await super()._open_on(engines, engine, None if self._is_look_up else begin)
+        self._to_begin = begin if self._is_look_up else None
+
+    @property
+    def _open(self) -> PooledConnection:
+        if self._to_begin is not None:
+            # What is written before would be committed by itself.
+            raise RuntimeError("A batch begins with what it locks.")
+        return super()._open
+
+
+def _of_aiosqlite(driver: Driver) -> aiosqlite.Connection:
+    assert isinstance(driver, aiosqlite.Connection)
+    return driver
+
+
+_Step: TypeAlias = Callable[[Trip], object]
+"""One statement of a trip, with what it stores."""
+
 
 class _Insert:
-    """An INSERT of many rows, for the driver."""
+    """An INSERT that is run once for each row.
+
+    For orders that is cheaper than one statement for all: before what may fail halfway SQLite keeps
+    a copy of each page that it changes (docs/performance.md).
+    """
 
     def __init__(self, table: Table, columns: Iterable[Column[Any]] | None = None) -> None:
         given = written_columns(table) if columns is None else columns
@@ -57,6 +113,9 @@ class _Insert:
             f"INSERT INTO {table.name} ({', '.join(names)})"  # noqa: S608 - names of our own
             f" VALUES ({', '.join('?' for _ in names)})"
         )
+
+    def __call__(self, rows: Iterable[Row]) -> _Step:
+        return _each(self.sql, self.columns.store(rows))
 
 
 class _InsertAll:
@@ -76,8 +135,26 @@ class _InsertAll:
             f" SELECT {values} FROM json_each(?)"
         )
 
-    def rows(self, rows: Iterable[Row]) -> str:
-        return msgspec.json.encode(list(self.columns.store(rows))).decode()
+    def __call__(self, rows: Iterable[Row]) -> _Step:
+        as_json = _json(self.columns.store(rows))
+        return lambda trip: trip.fetch(self.sql, as_json)
+
+
+def _each(statement: str, rows: Iterable[Sequence[Any]]) -> _Step:
+    given = list(rows)
+    return lambda trip: trip.send_each(statement, given)
+
+
+def _refusing(error: ShopError, step: _Step) -> _Step:
+    def refuse(trip: Trip) -> None:
+        with refusing(error):
+            step(trip)
+
+    return refuse
+
+
+def _json(rows: Iterable[Sequence[Any]]) -> str:
+    return msgspec.json.encode(list(rows)).decode()
 
 
 _PRODUCT = Columns(types_of(PRODUCT_COLUMNS), sqlite.dialect())
@@ -110,10 +187,14 @@ WHERE sku_folded IN (SELECT value FROM json_each(?)) OR sku IN (SELECT value FRO
 ORDER BY products.id
 """  # noqa: S608
 _CHANGED_PRODUCT = Columns(types_of([*CHANGED_COLUMNS, tables.products.c.id]), sqlite.dialect())
-_CHANGE_PRODUCTS = (
-    f"UPDATE products SET {', '.join(f'{column.name} = ?' for column in CHANGED_COLUMNS)}"  # noqa: S608
-    " WHERE id = ?"
+_CHANGES = ", ".join(
+    f"{column.name} = json_extract(given.value, '$[{place}]')"
+    for place, column in enumerate(CHANGED_COLUMNS)
 )
+_CHANGE_PRODUCTS = f"""
+UPDATE products SET {_CHANGES} FROM json_each(?) AS given
+WHERE products.id = json_extract(given.value, '$[{len(CHANGED_COLUMNS)}]')
+"""  # noqa: S608
 _ADD_ORDERS = _Insert(tables.orders)
 _ADD_LINES = _Insert(tables.order_lines)
 _SET_STOCK = "UPDATE stock SET on_hand = ? WHERE product_id = ?"
@@ -129,6 +210,24 @@ _KEEP_ANSWER = (
     "UPDATE idempotency_keys SET route = ?, digest = ?, answer = ? WHERE user_id = ? AND key = ?"
 )
 _DROP_KEY = "DELETE FROM idempotency_keys WHERE user_id = ? AND key = ?"
+_KEYS = tables.idempotency_keys.c
+_KEY = Columns(types_of(_KEYS), sqlite.dialect())
+_CLAIMED = Columns(types_of([_KEYS.user_id, _KEYS.key, _KEYS.route, _KEYS.at]), sqlite.dialect())
+# JSON has no bytes: all digests are a parameter of their own.
+_CLAIM_KEYS = """
+INSERT INTO idempotency_keys (user_id, key, route, at, digest, answer)
+SELECT
+    json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), substr(?2, 1 + 32 * key, 32), x''
+FROM json_each(?1)
+WHERE true ON CONFLICT (user_id, key) DO NOTHING
+RETURNING user_id, key
+"""
+_FIND_KEYS = f"""
+SELECT {", ".join(_KEY.names)} FROM idempotency_keys WHERE (user_id, key) IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
+)
+"""  # noqa: S608
 _ADD_PRODUCTS = _InsertAll(tables.products, tables.products.columns)
 _ADD_STOCK = _InsertAll(tables.stock)
 _ADD_FIRST_MOVEMENTS = _InsertAll(tables.stock_movements)
@@ -149,11 +248,18 @@ class SqliteBatch(BatchRepository):
         wait_for: Collection[int | UUID | Place] | None = None,
     ) -> Batch:
         """There is nothing to wait for: the transaction has the only write lock."""
-        answers = await self._unit_of_work.keys.claim(keys) if keys else {}
-        changed = await self._unit_of_work.details.orders(changing) if changing else {}
-        products = {*product_ids, *products_on(changed.values())}
-        ids = ([order_id.hex for order_id in order_ids], list(user_ids), list(products))
-        rows = list(await self._driver.execute_fetchall(_LOCK, [json.dumps(each) for each in ids]))
+        orders_and_users = [order_id.hex for order_id in order_ids], list(user_ids)
+
+        def claim_and_read(
+            trip: Trip,
+        ) -> tuple[dict[Place, KeyedAnswer], dict[UUID, Order], list[Any]]:
+            answers = _claim(trip, keys) if keys else {}
+            changed = fetch_orders(trip, changing) if changing else {}
+            products = {*product_ids, *products_on(changed.values())}
+            ids = (*orders_and_users, list(products))
+            return answers, changed, trip.fetch(_LOCK, *(json.dumps(each) for each in ids))
+
+        answers, changed, rows = await self._unit_of_work.in_one_trip(claim_and_read)
         known = [UUID(order_id) for order_id in json.loads(rows[0][0])]
         users = json.loads(rows[0][1])
         found = [row[2:] for row in rows if row[2] is not None]
@@ -177,32 +283,15 @@ class SqliteBatch(BatchRepository):
         changes: Changes | None = None,
     ) -> None:
         """Products cannot have changed: the transaction has the only write lock."""
-        # Each is awaited before the next: when the disk is full SQLite gives the transaction up by
-        # itself, and a statement that is on its way then would stand alone and be committed.
+        steps: list[_Step] = []
         if orders:
-            with refusing(InvalidToken()):
-                await self._insert(_ADD_ORDERS, map(order_row, orders))
-            await self._insert(_ADD_LINES, (row for order in orders for row in line_rows(order)))
-        await self._record(movements)
+            lines = (row for order in orders for row in line_rows(order))
+            steps.append(_refusing(InvalidToken(), _ADD_ORDERS(map(order_row, orders))))
+            steps.append(_ADD_LINES(lines))
+        steps += _recording(movements)
         if changes is not None:
-            await self._change(changes)
-
-    async def _change(self, changes: Changes) -> None:
-        """Of each kind only what there is: every statement is a trip to the connection's thread."""
-        if changes.orders:
-            rows = map(order_row, changes.orders)
-            await self._driver.executemany(_CHANGE_ORDER, _CHANGED_ORDER.store(rows))
-            await self._insert(_ADD_EVENTS, map(event_row, changes.history))
-        if relined := changes.relined:
-            await self._driver.executemany(_DROP_LINES, [(order.id.hex,) for order in relined])
-            await self._insert(_ADD_LINES, (row for order in relined for row in line_rows(order)))
-        if changes.answers:
-            await self._driver.executemany(
-                _KEEP_ANSWER,
-                [(a.route, a.digest, a.answer, a.user_id, a.key) for a in changes.answers],
-            )
-        if changes.unused:
-            await self._driver.executemany(_DROP_KEY, list(changes.unused))
+            steps += _changing(changes)
+        await self._send(steps)
 
     async def new_product_ids(self, count: int) -> Sequence[int]:
         # Nobody else adds products until the transaction ends.
@@ -212,10 +301,13 @@ class SqliteBatch(BatchRepository):
     async def add_products(
         self, products: Sequence[Product], movements: Sequence[StockMovement]
     ) -> None:
-        with refusing(SkuTaken()):
-            await self._insert_all(_ADD_PRODUCTS, map(new_product_row, products))
-        await self._insert_all(_ADD_STOCK, map(stock_row, products))
-        await self._insert_all(_ADD_FIRST_MOVEMENTS, map(movement_row, movements))
+        await self._send(
+            [
+                _refusing(SkuTaken(), _ADD_PRODUCTS(map(new_product_row, products))),
+                _ADD_STOCK(map(stock_row, products)),
+                _ADD_FIRST_MOVEMENTS(map(movement_row, movements)),
+            ]
+        )
 
     async def lock_alike(self, skus: Collection[str]) -> Mapping[str, Sequence[Product]]:
         """There is nothing to wait for: the transaction has the only write lock."""
@@ -227,26 +319,63 @@ class SqliteBatch(BatchRepository):
     async def change_products(
         self, products: Sequence[Product], movements: Sequence[StockMovement]
     ) -> None:
-        await self._driver.executemany(
-            _CHANGE_PRODUCTS, _CHANGED_PRODUCT.store(map(changed_row, products))
+        changed = _json(_CHANGED_PRODUCT.store(map(changed_row, products)))
+        await self._send(
+            [lambda trip: trip.fetch(_CHANGE_PRODUCTS, changed), *_recording(movements)]
         )
-        await self._record(movements)
 
-    async def _record(self, movements: Sequence[StockMovement]) -> None:
-        balances = last_balances(movements)
-        await self._driver.executemany(
-            _SET_STOCK, [(balance, product_id) for product_id, balance in balances.items()]
-        )
-        await self._insert(_ADD_MOVEMENTS, map(movement_row, movements))
+    async def _send(self, steps: Sequence[_Step]) -> None:
+        """In one trip, of which a step that fails is the last.
 
-    async def _insert(self, insert: _Insert, rows: Iterable[Row]) -> None:
-        await self._driver.executemany(insert.sql, insert.columns.store(rows))
+        When the disk is full SQLite gives the transaction up by itself: a statement after that
+        would stand alone, and be committed.
+        """
 
-    async def _insert_all(self, insert: _InsertAll, rows: Iterable[Row]) -> None:
-        await self._driver.execute_fetchall(insert.sql, [insert.rows(rows)])
+        def send(trip: Trip) -> None:
+            for step in steps:
+                step(trip)
+
+        await self._unit_of_work.in_one_trip(send)
 
     @property
     def _driver(self) -> aiosqlite.Connection:
-        driver = self._unit_of_work.driver
-        assert isinstance(driver, aiosqlite.Connection)
-        return driver
+        return _of_aiosqlite(self._unit_of_work.driver)
+
+
+def _claim(trip: Trip, requests: Collection[KeyedRequest]) -> dict[Place, KeyedAnswer]:
+    """See `KeyRepository.claim`; there is nobody else to wait for, nor to purge them meanwhile."""
+    wanted = {request.place: request for request in requests}
+    rows = _CLAIMED.store(
+        {"user_id": each.user_id, "key": each.key, "route": each.route, "at": each.at}
+        for each in wanted.values()
+    )
+    digests = b"".join(each.digest for each in wanted.values())
+    taken = trip.fetch(_CLAIM_KEYS, _json(rows), digests)
+    if len(taken) == len(wanted):
+        return {}
+    found = _KEY.read(trip.fetch(_FIND_KEYS, _json(wanted.keys() - set(taken))))
+    answers = (KeyedAnswer(**row) for row in found)
+    return {answer.place: answer for answer in answers}
+
+
+def _recording(movements: Sequence[StockMovement]) -> Iterator[_Step]:
+    balances = last_balances(movements)
+    yield _each(_SET_STOCK, [(balance, product_id) for product_id, balance in balances.items()])
+    yield _ADD_MOVEMENTS(map(movement_row, movements))
+
+
+def _changing(changes: Changes) -> Iterator[_Step]:
+    """Of each kind only what there is."""
+    if changes.orders:
+        yield _each(_CHANGE_ORDER, _CHANGED_ORDER.store(map(order_row, changes.orders)))
+        yield _ADD_EVENTS(map(event_row, changes.history))
+    if relined := changes.relined:
+        yield _each(_DROP_LINES, [(order.id.hex,) for order in relined])
+        yield _ADD_LINES(row for order in relined for row in line_rows(order))
+    if changes.answers:
+        yield _each(
+            _KEEP_ANSWER,
+            [(a.route, a.digest, a.answer, a.user_id, a.key) for a in changes.answers],
+        )
+    if changes.unused:
+        yield _each(_DROP_KEY, changes.unused)

@@ -32,8 +32,12 @@ _METHODS: Sequence[tuple[type[Any], Mapping[str, str]]] = (
     (aiosqlite.Connection, {"execute": "", "executemany": "", "execute_fetchall": ""}),
 )
 _STARTED = "shop_statement_started"
+_TELL = "shop_tell"
 
+_Tell = Callable[[str, float, BaseException | None], None]
+"""With the seconds that a statement took."""
 _Done = Callable[[str, float, BaseException | None], None]
+"""With when it started."""
 
 
 def observe_statements(engine: AsyncEngine, observers: Sequence[StatementObserver]) -> None:
@@ -41,12 +45,16 @@ def observe_statements(engine: AsyncEngine, observers: Sequence[StatementObserve
     if not observers:
         return
 
-    def done(statement: str, started: float, error: BaseException | None) -> None:
-        seconds = time.perf_counter() - started
+    def tell(statement: str, seconds: float, error: BaseException | None) -> None:
         for observer in observers:
             observer.statement_done(statement, seconds=seconds, error=error)
 
-    observed = {driver: _observed_class(driver, methods, done) for driver, methods in _METHODS}
+    def done(statement: str, started: float, error: BaseException | None) -> None:
+        tell(statement, time.perf_counter() - started, error)
+
+    observed = {
+        driver: _observed_class(driver, methods, done, tell) for driver, methods in _METHODS
+    }
 
     def connected(connection: Any, _record: object) -> None:
         # Its class, since one driver has no say in what class it makes a connection of, and the
@@ -69,14 +77,23 @@ def observe_statements(engine: AsyncEngine, observers: Sequence[StatementObserve
     event.listen(engine.sync_engine, "handle_error", failed)
 
 
+def told_of(driver: object) -> _Tell | None:
+    """Who sends statements past the driver's own methods tells of them by this, if anybody asks."""
+    tell: _Tell | None = getattr(driver, _TELL, None)
+    return tell
+
+
 def _started(connection: Connection, *_: object) -> None:
     # A connection has one statement at a time.
     connection.info[_STARTED] = time.perf_counter()
 
 
-def _observed_class(driver: type[Any], methods: Mapping[str, str], done: _Done) -> type[Any]:
+def _observed_class(
+    driver: type[Any], methods: Mapping[str, str], done: _Done, tell: _Tell
+) -> type[Any]:
     observed = {name: _observed(driver, name, prefix, done) for name, prefix in methods.items()}
-    return type(driver.__name__, (driver,), {"__slots__": (), **observed})
+    attributes = {"__slots__": (), _TELL: staticmethod(tell), **observed}
+    return type(driver.__name__, (driver,), attributes)
 
 
 def _observed(
