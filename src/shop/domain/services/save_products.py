@@ -12,13 +12,13 @@ from shop.domain.bulk import (
     RowAnswer,
     RowDecisions,
 )
-from shop.domain.errors import InvalidField, SkuTaken, WriteConflict
+from shop.domain.errors import InvalidField, SkuTaken
 from shop.domain.keys import KeyedRequest
 from shop.domain.ports import Clock, UnitOfWork, UnitOfWorkFactory
 from shop.domain.products import Product
 from shop.domain.services.check_user import require_active
 from shop.domain.services.keep_catalogue import catalogue_event, initial_movements
-from shop.domain.services.retrying import retrying
+from shop.domain.services.retrying import lost_by, retrying
 from shop.domain.text import folded
 from shop.domain.users import Caller
 
@@ -110,11 +110,8 @@ async def _add(uow: UnitOfWork, new: Sequence[Product], caller: Caller) -> dict[
     # Whoever adds the same SKUs at the same moment waits at the first of them, and nobody in a
     # circle.
     in_order = sorted(stored, key=lambda product: folded(product.sku))
-    try:
+    with lost_by(SkuTaken):
         await uow.batch.add_products(in_order, initial_movements(stored, caller))
-    except SkuTaken as taken:
-        # Nobody had it when it was looked for.
-        raise WriteConflict("Another request was faster; try again.") from taken
     for product in stored:
         uow.record(catalogue_event("product.created", caller, product.id))
         if product.archived:
