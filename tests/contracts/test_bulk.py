@@ -225,7 +225,7 @@ async def test_a_refused_row_says_why_and_its_neighbours_by_the_policy(
     refused, error, code = REFUSALS[name]
     rows = [new("FIRST", stock=by(1)), refused, row("POT", stock=by(1))]
     if policy is Policy.ALL:
-        with pytest.raises(RowsRefused, match="Of 3 rows 1 were refused") as refusal:
+        with pytest.raises(RowsRefused, match="Refused rows: 1 of 3;") as refusal:
             await save(shop, *rows, policy=policy)
         answers = list(refusal.value.answers)
         assert outcomes(answers) == [HELD_BACK, REFUSED, HELD_BACK]

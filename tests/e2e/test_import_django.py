@@ -154,7 +154,7 @@ def test_a_shop_moves_in_and_its_clients_go_on(
         # Somebody has to decide about the one that was deleted; all else is done.
         assert done.returncode == 1
         assert "order 2: not there any more: left as it is here." in done.stdout
-        assert "1 things differ there and here" in " ".join(done.stderr.split())
+        assert "1 thing differs there and here" in " ".join(done.stderr.split())
         rows = [line.split("\t") for line in done.stdout.splitlines()[:5]]
         assert [row[2:] for row in rows] == [
             ["new", "changed"],

@@ -88,7 +88,7 @@ def test_importing_again_writes_nothing(shop: Any) -> None:
     imported("sku,name,price,stock\nA,Tea,1.00,5\n")
     before = Path("var/shop.sqlite3").read_bytes()
     again = run(f"products import {PRODUCTS}")
-    assert again.stdout == "1 rows: 0 created, 0 changed, 1 unchanged.\n"
+    assert again.stdout == "1 row: 0 created, 0 changed, 1 unchanged.\n"
     assert Path("var/shop.sqlite3").read_bytes() == before
 
 

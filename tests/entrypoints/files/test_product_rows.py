@@ -168,7 +168,7 @@ def test_rows_with_too_many_or_too_few_cells_are_refused() -> None:
     rows = read("sku,name\nA\nB,b,c\nC,c,,\nD,d\n")
     assert [row.row and row.row.sku for row in rows] == [None, None, "C", "D"]
     assert [problem[:50] for problem in problems(rows)] == [
-        "Line 2: 'A' has 1 cells, and the header 2: perhaps",
+        "Line 2: 'A' has 1 cell, and the header 2: perhaps ",
         "Line 3: 'B | b | c' has 3 cells, and the header 2:",
     ]
 

@@ -18,6 +18,7 @@ from shop.adapters.sql.urls import WrongUrl
 from shop.domain.moving import STATUSES, Finding, Notice, OldCounts
 from shop.domain.orders import OrderStatus
 from shop.domain.services.move_in import Moved, MoveOptions, Stage
+from shop.domain.text import counted
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.progress import progress_of
 from shop.entrypoints.cli.running import opened, run_async
@@ -248,5 +249,6 @@ def _show(summary: Summary, *, dry_run: bool, has_report: bool) -> None:
         click.echo("Nothing was moved.")
     if summary.open:
         raise click.ClickException(
-            f"{summary.open} things differ there and here, and were left as they are here."
+            f"{counted(summary.open, 'thing differs', 'things differ')} there and here, and "
+            f"{'was' if summary.open == 1 else 'were'} left as here."
         )

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import rich_click as click
 
+from shop.domain.text import counted
 from shop.entrypoints.cli.progress import Through, progress_through
 from shop.entrypoints.cli.running import FULL
 from shop.entrypoints.files.cells import COMMA, POINT
@@ -100,15 +101,15 @@ async def export(
     total: int | None,
     count: Callable[[T], int],
 ) -> None:
-    """Write all steps; a file is there whole, or as it was before."""
+    """Write all steps; a file is there whole, or as it was before. `what` is what one is called."""
     number = 0
-    with _written(file) as target, _progress(file, what, total) as through:
+    with _written(file) as target, _progress(file, f"{what}s", total) as through:
         write = exported.writer(target, writing)
         async for step in steps:
             write(step)
             number += count(step)
             through.advance(number, number if total is None else min(number, total))
-    click.echo(f"Wrote {number:,} {what}.", err=True)
+    click.echo(f"Wrote {counted(number, what)}.", err=True)
 
 
 @contextmanager

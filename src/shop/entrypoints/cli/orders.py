@@ -12,6 +12,7 @@ from shop.domain.errors import OrderNotFound
 from shop.domain.orders import Order, OrderItem, OrderQuery, OrderStatus, code_from
 from shop.domain.pages import Count, Window
 from shop.domain.services.cancel_unpaid import unpaid
+from shop.domain.text import counted
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.exporting import export, export_options
 from shop.entrypoints.cli.progress import bar
@@ -53,7 +54,7 @@ async def list_orders(status: str | None, user: int | None, limit: int, as_json:
             caller=OPERATOR, query=query, window=Window(limit=limit)
         )
     show_table(_ORDERS, map(_row_of, page.items), as_json=as_json)
-    show_count(len(page.items), page.count, "orders")
+    show_count(len(page.items), page.count, "order")
 
 
 @orders.command("export")
@@ -74,7 +75,7 @@ async def export_orders(file: str, writing: Writing) -> None:
             ORDERS,
             file=file,
             writing=writing,
-            what="orders",
+            what="order",
             total=page.count.number,
             count=len,
         )
@@ -190,7 +191,7 @@ async def history(order: UUID | str, limit: int, as_json: bool) -> None:
         ),
         as_json=as_json,
     )
-    show_count(len(page.items), page.count, "changes")
+    show_count(len(page.items), page.count, "change")
 
 
 def _in_words(items: Sequence[OrderItem]) -> str:
@@ -269,7 +270,7 @@ async def cancel_unpaid(older_than: timedelta, dry_run: bool, as_json: bool) -> 
                 count += 1
                 progress.advance(task)
     done = "Would cancel" if dry_run else "Cancelled"
-    click.echo(f"{done} {count} unpaid orders.", err=True)
+    click.echo(f"{done} {counted(count, 'unpaid order')}.", err=True)
 
 
 @orders.command()

@@ -14,7 +14,7 @@ from shop.domain.errors import InvalidField
 from shop.domain.pages import Window
 from shop.domain.products import Product, ProductQuery
 from shop.domain.stock import NOTE_LENGTH_MAX
-from shop.domain.text import clean
+from shop.domain.text import clean, counted
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.exporting import (
     decimal_option,
@@ -61,7 +61,7 @@ async def export_products(file: str, writing: Writing) -> None:
             PRODUCTS,
             file=file,
             writing=writing,
-            what="products",
+            what="product",
             total=total,
             count=len,
         )
@@ -318,8 +318,8 @@ def _how_to_go_on(run: Import, *, atomic: bool, dry_run: bool) -> str:
     if atomic:
         return "Interrupted; nothing is saved, or all if it was at the very end."
     return (
-        f"Interrupted: {run.saved:,} rows are saved, and perhaps the batch that was under way. "
-        "Run the same command again: what is saved stays as it is."
+        f"Interrupted: {counted(run.saved, 'row is', 'rows are')} saved, and perhaps the batch "
+        "that was under way. Run the same command again: what is saved stays as it is."
     )
 
 
@@ -333,14 +333,15 @@ def _sum_up(run: Import, *, is_saved: bool, dry_run: bool) -> None:
     ]
     end = ""
     if run.done_before:
-        end = f" {run.done_before:,} of them were done before under this key."
+        before = counted(run.done_before, "of them was", "of them were")
+        end = f" {before} done before under this key."
     if dry_run:
         end = " It was a dry run: nothing was changed."
     elif not is_saved:
         end = " So nothing was saved, as --atomic asks."
-    click.echo(f"{counts.total():,} rows: {', '.join(parts)}.{end}", err=dry_run)
+    click.echo(f"{counted(counts.total(), 'row')}: {', '.join(parts)}.{end}", err=dry_run)
     if run.file.unused:
         names = ", ".join(map(column_shown, run.file.unused))
         click.echo(f"Columns that were not read: {names}.", err=True)
     if refused:
-        raise click.ClickException(f"{refused:,} rows were refused.")
+        raise click.ClickException(f"{counted(refused, 'row was', 'rows were')} refused.")

@@ -5,6 +5,7 @@ import rich_click as click
 from shop.domain.money import Money
 from shop.domain.pages import Window
 from shop.domain.products import NO_MAX, Product, ProductQuery, ProductSort
+from shop.domain.text import counted
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.product_files import export_products, import_products
 from shop.entrypoints.cli.progress import progress_of
@@ -39,7 +40,10 @@ async def add_products(count: int, seed: int) -> None:
         with progress_of("products", count) as advance:
             added = await add_samples(container, count=count, seed=seed, advance=advance)
     kept = count - added
-    click.echo(f"Added {added} products" + (f"; {kept} were there already." if kept else "."))
+    click.echo(
+        f"Added {counted(added, 'product')}"
+        + (f"; {counted(kept, 'was', 'were')} there already." if kept else ".")
+    )
 
 
 @click.group()
@@ -79,7 +83,7 @@ async def list_products(search: str, archived: bool, limit: int, as_json: bool) 
         ),
         as_json=as_json,
     )
-    show_count(len(page.items), page.count, "products")
+    show_count(len(page.items), page.count, "product")
 
 
 @products.command()

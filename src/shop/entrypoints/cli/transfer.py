@@ -20,6 +20,7 @@ from shop.adapters.sql.urls import parse_url, place_of
 from shop.adapters.system import utc_now
 from shop.domain.errors import StoreTooNew
 from shop.domain.ports import SchemaState
+from shop.domain.text import counted
 from shop.entrypoints.cli.progress import progress_of
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.stock import find_differences
@@ -48,10 +49,7 @@ async def export_all(folder: Path) -> None:
             manifest = await export_shop(
                 shop, export, program=package.__version__, at=at, advance=advance
             )
-    click.echo(
-        f"Exported {manifest.rows} rows of {len(manifest.files)} tables to {export.folder}, as of "
-        f"{at:%Y-%m-%d %H:%M:%S} UTC"
-    )
+    click.echo(f"Exported {_size(manifest)} to {export.folder}, as of {at:%Y-%m-%d %H:%M:%S} UTC")
 
 
 @click.command("import")
@@ -78,14 +76,14 @@ async def import_all(folder: Path) -> None:
             # Databases plan for the sizes that they know.
             await container.schema().look_over()
             click.echo(
-                f"Imported {manifest.rows} rows of {len(manifest.files)} tables into "
+                f"Imported {_size(manifest)} into "
                 f"{_place(container)}; read again, each table has the checksum of the export."
             )
         differences = (await find_differences(container)).count
     if differences:
         raise click.ClickException(
-            f"The ledger has {differences} differences, as it had where it was exported; "
-            "`shop stock verify` shows them."
+            f"The ledger has {counted(differences, 'difference')}, as it had where it was "
+            "exported; `shop stock verify` shows them."
         )
     click.echo("The ledger agrees with the stock and with all orders.")
 
@@ -119,7 +117,8 @@ async def _is_there(container: Container, manifest: Manifest) -> bool:
                     return True
     table = next(name for name, number in counts.items() if number)
     raise click.ClickException(
-        f"{_place(container)} has something in it already ({counts[table]} rows in {table}), and "
+        f"{_place(container)} has something in it already ({counted(counts[table], 'row')} in "
+        f"{table}), and "
         "an import needs an empty shop: take a new database, and run `shop migrate` before."
     )
 
@@ -139,6 +138,10 @@ async def _fill(container: Container, folder: Path, manifest: Manifest) -> None:
                 "taken back: this is a bug of the shop or a fault of the host."
             )
         await shop.execute("COMMIT")
+
+
+def _size(manifest: Manifest) -> str:
+    return f"{counted(manifest.rows, 'row')} of {counted(len(manifest.files), 'table')}"
 
 
 def _place(container: Container) -> str:

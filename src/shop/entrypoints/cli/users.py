@@ -6,6 +6,7 @@ import warnings
 
 import rich_click as click
 
+from shop.domain.text import counted
 from shop.domain.users import OPERATOR, Role
 from shop.entrypoints.cli.running import opened, run_async
 from shop.entrypoints.cli.tables import json_option, show_table
@@ -137,4 +138,4 @@ async def purge_sessions() -> None:
     """Forget all sessions that expired; a shop that serves does so every 10 minutes."""
     async with opened() as container:
         purged = await container.purge_sessions()(caller=OPERATOR)
-    click.echo(f"Purged {purged} sessions.")
+    click.echo(f"Purged {counted(purged, 'session')}.")
