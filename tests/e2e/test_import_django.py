@@ -249,6 +249,34 @@ def run_until(old_url: str, new_url: str, *, lines: int, delay: float) -> int:
     return told
 
 
+def test_who_interrupts_it_is_told_what_is_in_and_how_to_go_on(many: str, new_url: str) -> None:
+    running = subprocess.Popen(
+        shop_command("import-django", many),
+        env=environment(new_url),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert running.stderr is not None
+        while not re.fullmatch(r"\d+ of 5000 orders\n", running.stderr.readline()):
+            assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=SECONDS_MAX)
+    finally:
+        running.kill()
+        running.communicate()
+    assert running.returncode == 1
+    assert "Traceback" not in said
+    told = re.search(r"Interrupted: 300 users, 200 products and ([1-4],000) orders came in", said)
+    assert told is not None, said
+    assert "Run the same command again: it goes on from there." in said
+    again = import_django(many, new_url)
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"^orders\t5000\t[1-4]000\t0$", again.stdout, re.MULTILINE)
+    verify(new_url)
+
+
 # When something was moved, and the number of a row, are of the run that did it.
 _OF_THE_RUN = {"stock_movements": ("id", "at"), "order_events": ("id", "at")}
 _MOVED = (

@@ -12,7 +12,7 @@ import rich_click as click
 
 from shop.domain.text import counted
 from shop.entrypoints.cli.progress import Through, progress_through
-from shop.entrypoints.cli.running import FULL
+from shop.entrypoints.cli.running import AGAIN, FULL, interruptible
 from shop.entrypoints.files.cells import COMMA, POINT
 from shop.entrypoints.files.exports import Exported, Writing
 from shop.entrypoints.files.sources import STDIN, Format
@@ -103,7 +103,20 @@ async def export(
 ) -> None:
     """Write all steps; a file is there whole, or as it was before. `what` is what one is called."""
     number = 0
-    with _written(file) as target, _progress(file, f"{what}s", total) as through:
+
+    def what_is_in(error: BaseException) -> str | None:
+        # Who hangs up wants no more; a file that cannot be written is told by its name.
+        if isinstance(error, OSError | click.ClickException):
+            return None
+        if _is_put_in_place(file):
+            return f"{file} is as it was before. {AGAIN}."
+        return f"what was written is not all, {counted(number, what)} or some more. {AGAIN}."
+
+    with (
+        interruptible(what_is_in),
+        _written(file) as target,
+        _progress(file, f"{what}s", total) as through,
+    ):
         write = exported.writer(target, writing)
         async for step in steps:
             write(step)
@@ -122,6 +135,11 @@ def _progress(file: str, what: str, total: int | None) -> Iterator[Through]:
         yield Through(lambda number, place: None, lambda line: None)
 
 
+def _is_put_in_place(file: str) -> bool:
+    """Once it is whole: a device or a pipe cannot be."""
+    return file != STDIN and (Path(file).is_file() or not Path(file).exists())
+
+
 @contextmanager
 def _written(file: str) -> Iterator[BinaryIO]:
     if file == STDIN:
@@ -130,8 +148,7 @@ def _written(file: str) -> Iterator[BinaryIO]:
         stdout.flush()
         return
     path = Path(file)
-    if path.exists() and not path.is_file():
-        # A device or a pipe cannot be put in place afterwards.
+    if not _is_put_in_place(file):
         with path.open("wb") as target:
             yield target
         return

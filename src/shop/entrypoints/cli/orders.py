@@ -16,7 +16,7 @@ from shop.domain.text import counted
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.exporting import export, export_options
 from shop.entrypoints.cli.progress import bar
-from shop.entrypoints.cli.running import opened, run_async
+from shop.entrypoints.cli.running import AGAIN, interruptible, opened, run_async
 from shop.entrypoints.cli.tables import (
     json_option,
     limit_option,
@@ -261,6 +261,7 @@ async def cancel_unpaid(older_than: timedelta, dry_run: bool, as_json: bool) -> 
             caller=OPERATOR, created_before=created_before, dry_run=dry_run
         )
         with (
+            interruptible(lambda _: _how_to_go_on(count, dry_run=dry_run)),
             listing(_ORDERS, as_json=as_json) as show_order,
             bar() as progress,
         ):
@@ -271,6 +272,15 @@ async def cancel_unpaid(older_than: timedelta, dry_run: bool, as_json: bool) -> 
                 progress.advance(task)
     done = "Would cancel" if dry_run else "Cancelled"
     click.echo(f"{done} {counted(count, 'unpaid order')}.", err=True)
+
+
+def _how_to_go_on(cancelled: int, *, dry_run: bool) -> str:
+    if dry_run:
+        return "no order was cancelled, as this was a dry run."
+    return (
+        f"{counted(cancelled, 'unpaid order was', 'unpaid orders were')} cancelled, and perhaps "
+        f"one more. {AGAIN} for the rest."
+    )
 
 
 @orders.command()

@@ -1,10 +1,10 @@
 """`shop products import` and `shop products export`."""
 
-import asyncio
 import codecs
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import rich_click as click
@@ -24,7 +24,7 @@ from shop.entrypoints.cli.exporting import (
 )
 from shop.entrypoints.cli.importing import KEY_LENGTH_MAX, Import
 from shop.entrypoints.cli.progress import progress_through
-from shop.entrypoints.cli.running import opened, run_async
+from shop.entrypoints.cli.running import AGAIN, interruptible, opened, run_async
 from shop.entrypoints.cli.tables import json_option, listing
 from shop.entrypoints.container import Container
 from shop.entrypoints.files.exports import PRODUCTS, Writing
@@ -278,15 +278,12 @@ async def _import(
                 key=key,
             )
             is_saved = not dry_run
-            try:
+            how_to_go_on = partial(_how_to_go_on, run, atomic=atomic, dry_run=dry_run)
+            with interruptible(how_to_go_on, through.say):
                 if atomic and not dry_run:
                     is_saved = await run.at_once(source.digest)
                 else:
                     await run.in_batches()
-            except (Exception, asyncio.CancelledError) as error:
-                if run.counts or not isinstance(error, FileRefused):
-                    through.say(_how_to_go_on(run, atomic=atomic, dry_run=dry_run))
-                raise
         if is_saved and run.counts[Outcome.CREATED] >= LOOKED_OVER_FROM:
             await container.schema().look_over()
             await container.count_lists()(caller=OPERATOR)
@@ -312,14 +309,16 @@ def _shown(product: Product, name: str) -> str:
     return "no limit" if value is None else str(value)
 
 
-def _how_to_go_on(run: Import, *, atomic: bool, dry_run: bool) -> str:
+def _how_to_go_on(run: Import, error: BaseException, *, atomic: bool, dry_run: bool) -> str | None:
+    if not run.counts and isinstance(error, FileRefused):
+        return None
     if dry_run:
-        return "Interrupted; nothing was changed, as this was a dry run."
+        return "nothing was changed, as this was a dry run."
     if atomic:
-        return "Interrupted; nothing is saved, or all if it was at the very end."
+        return "nothing is saved, or all if it was at the very end."
     return (
-        f"Interrupted: {counted(run.saved, 'row is', 'rows are')} saved, and perhaps the batch "
-        "that was under way. Run the same command again: what is saved stays as it is."
+        f"{counted(run.saved, 'row is', 'rows are')} saved, and perhaps the batch "
+        f"that was under way. {AGAIN}: what is saved stays as it is."
     )
 
 

@@ -15,7 +15,7 @@ from shop.domain.text import counted
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.exporting import export, export_options
 from shop.entrypoints.cli.progress import bar
-from shop.entrypoints.cli.running import opened, run_async
+from shop.entrypoints.cli.running import AGAIN, interruptible, opened, run_async
 from shop.entrypoints.cli.tables import json_option, limit_option, show_count, show_table
 from shop.entrypoints.container import Container
 from shop.entrypoints.files.exports import LEDGER, Writing
@@ -65,14 +65,23 @@ async def verify(repair: bool, yes: bool) -> None:
         if not yes:
             click.confirm(f"Write corrections for {differences}?", abort=True)
         repair_stock = container.repair_stock()
-        for order in found.orders:
-            await repair_stock(caller=OPERATOR, difference=order)
-        for product in found.products:
-            await repair_stock(caller=OPERATOR, difference=product)
+        written = 0
+        with interruptible(lambda _: _how_to_go_on(written, found.count)):
+            differing: list[OrderAudit | StockAudit] = [*found.orders, *found.products]
+            for difference in differing:
+                await repair_stock(caller=OPERATOR, difference=difference)
+                written += 1
         left = (await find_differences(container)).count
     if left:
         raise click.ClickException(f"{counted(left, 'difference is', 'differences are')} left.")
     click.echo(f"Wrote corrections for {differences}; the ledger agrees now.")
+
+
+def _how_to_go_on(written: int, count: int) -> str:
+    return (
+        f"corrections for {written:,} of {counted(count, 'difference')} are written, and perhaps "
+        f"one more. {AGAIN} for the rest."
+    )
 
 
 async def find_differences(container: Container) -> Differences:
