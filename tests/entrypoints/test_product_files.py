@@ -291,6 +291,32 @@ def test_differences_are_added_once_for_their_key(delivered: Any) -> None:
     assert stocks() == {"A": 11, "B": 3}
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "products export out.xlsx",
+        "products export --format csv out.ODS",
+        "orders export out.xls",
+        "stock export out.numbers",
+        "products import products.csv --rejects out.xlsx",
+    ],
+)
+def test_no_text_is_written_under_the_name_of_a_workbook(shop: Any, command: str) -> None:
+    PRODUCTS.write_text("sku\nA\n")
+    result = run(command)
+    assert result.exit_code == 2
+    assert "is the name of a workbook, and what is written is text: call it .csv" in said(result)
+    assert not list(Path().glob("out.*"))
+
+
+@pytest.mark.parametrize("name", ["cp1252", "windows-1252", "Windows_1252"])
+def test_an_encoding_has_one_name_in_messages(shop: Any, name: str) -> None:
+    PRODUCTS.write_bytes(b"sku,name,price\nA,T\x81a,1.00\n")
+    result = run(f"products import {PRODUCTS} --encoding {name}")
+    assert result.exit_code == 1
+    assert "products.csv is not windows-1252: line 2 has the byte 0x81" in said(result)
+
+
 def test_a_key_is_for_one_content(delivered: Any) -> None:
     imported(DELIVERY, "--key note-17")
     result = imported(DELIVERY.replace("A,3", "A,4"), "--key note-17")

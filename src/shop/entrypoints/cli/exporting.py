@@ -15,7 +15,7 @@ from shop.entrypoints.cli.progress import Through, progress_through
 from shop.entrypoints.cli.running import AGAIN, FULL, interruptible
 from shop.entrypoints.files.cells import COMMA, POINT
 from shop.entrypoints.files.exports import Exported, Writing
-from shop.entrypoints.files.sources import STDIN, Format
+from shop.entrypoints.files.sources import STDIN, Format, is_named_as_workbook
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +40,18 @@ delimiter_option = click.option(
 decimal_option = click.option(
     "--decimal", type=click.Choice([POINT, COMMA]), help="The decimal sign of prices."
 )
+
+
+def no_workbook(
+    _context: click.Context, _parameter: click.Parameter, file: str | None
+) -> str | None:
+    """Refuses a name under which a spreadsheet program would find no workbook, but text."""
+    if file is not None and is_named_as_workbook(file):
+        raise click.BadParameter(
+            f"{file} is the name of a workbook, and what is written is text: call it .csv, which "
+            "Excel and LibreOffice open as well."
+        )
+    return file
 
 
 def export_options(command: Callable[..., R]) -> Callable[..., R]:
@@ -69,7 +81,12 @@ def export_options(command: Callable[..., R]) -> Callable[..., R]:
         return command(*args, file=file, writing=writing, **kwargs)
 
     options = [
-        click.argument("file", default=STDIN, type=click.Path(dir_okay=False, allow_dash=True)),
+        click.argument(
+            "file",
+            default=STDIN,
+            type=click.Path(dir_okay=False, allow_dash=True),
+            callback=no_workbook,
+        ),
         click.option(
             "--format",
             "format_",

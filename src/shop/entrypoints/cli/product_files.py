@@ -21,6 +21,7 @@ from shop.entrypoints.cli.exporting import (
     delimiter_option,
     export,
     export_options,
+    no_workbook,
 )
 from shop.entrypoints.cli.importing import KEY_LENGTH_MAX, Import
 from shop.entrypoints.cli.progress import progress_through
@@ -134,6 +135,7 @@ def _reason(text: str) -> str:
 @click.option(
     "--rejects",
     type=click.Path(dir_okay=False),
+    callback=no_workbook,
     metavar="FILE",
     help="Write refused rows there, with what is wrong; to be put right and imported.",
 )
@@ -151,7 +153,7 @@ def _reason(text: str) -> str:
     "--encoding",
     type=_encoding,
     metavar="NAME",
-    help="Such as windows-1252, if it is not found.",
+    help="Such as windows-1252, also called cp1252, if it is not found.",
 )
 @click.option(
     "--format",
