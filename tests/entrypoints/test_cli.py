@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 
 from shop.adapters.passwords import Argon2Hasher
 from shop.adapters.sql import schema
+from shop.domain.orders import moved_order_id
 from shop.entrypoints.cli.main import main
 from shop.entrypoints.cli.orders import orders
 from shop.entrypoints.settings import Settings, variable
@@ -701,6 +702,27 @@ def test_orders_are_listed(shop: Shop) -> None:
     assert "1 of 1 order." in shop("orders list --status placed --user 1 --limit 1").stderr
     assert "0 of 0 orders." in shop("orders list --status paid").stderr
     assert "0 of 0 orders." in shop("orders list --user 2").stderr
+
+
+@pytest.mark.usefixtures("order")
+def test_an_order_that_was_moved_in_is_known_by_its_old_number(shop: Shop) -> None:
+    """By all commands that take an order."""
+    moved = moved_order_id(42)
+    # Without foreign keys, which are for each connection to ask for.
+    for statement in ("UPDATE orders SET id = ?", "UPDATE order_lines SET order_id = ?"):
+        change(EMBEDDED, statement, moved.hex)
+    assert f"Order {moved}, code ABCDEFGH1234" in shop("orders show 42").stdout
+    for command in ("pay 42", "ship 42", "deliver 42", "return 42 --no-restock"):
+        done = shop(f"orders {command}")
+        assert done.exit_code == 0, done.output
+        assert "Order ABCDEFGH1234" in done.stdout
+    assert len(shop("orders history 42").stdout.splitlines()) == 5
+    assert "is returned" in refusal(shop("orders cancel 42"))
+    assert "There is no order" in refusal(shop("orders show 43"))
+    # Twelve digits are a code.
+    assert "123456789012" in refusal(shop("orders show 123456789012"))
+    for wrong in ("0", "042", "-1", str(2**62), "\u0661"):
+        assert shop(f"orders show -- {wrong}").exit_code == 2
 
 
 def test_an_order_is_shown_with_its_lines(shop: Shop, order: str) -> None:

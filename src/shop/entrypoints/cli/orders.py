@@ -9,7 +9,15 @@ from uuid import UUID
 import rich_click as click
 
 from shop.domain.errors import OrderNotFound
-from shop.domain.orders import Order, OrderItem, OrderQuery, OrderStatus, code_from
+from shop.domain.orders import (
+    MOVED_NUMBER_MAX,
+    Order,
+    OrderItem,
+    OrderQuery,
+    OrderStatus,
+    code_from,
+    moved_order_id,
+)
 from shop.domain.pages import Count, Window
 from shop.domain.services.cancel_unpaid import unpaid
 from shop.domain.text import counted
@@ -37,6 +45,7 @@ def orders() -> None:
     """Look at orders, and bring them to their next status.
 
     ORDER is an order's id, or its code as somebody reads it out: `shop orders show abcd-efgh-1234`.
+    Of one that came over from a Django shop it may be its number there: `shop orders show 42`.
     """
 
 
@@ -97,8 +106,12 @@ def _row_of(order: Order) -> list[object]:
     ]
 
 
+# A code may have digits alone: who gives twelve means one.
+_OLD_NUMBER = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
+
+
 class _OrderReference(click.ParamType[UUID | str]):
-    """An order's id, or its code."""
+    """An order's id, its code, or the number that it had in the shop that was moved in."""
 
     name = "order"
 
@@ -109,8 +122,13 @@ class _OrderReference(click.ParamType[UUID | str]):
             return UUID(value)
         except ValueError:
             code = code_from(value)
+        if code is None and _OLD_NUMBER.fullmatch(value) and int(value) <= MOVED_NUMBER_MAX:
+            return moved_order_id(int(value))
         if code is None:
-            self.fail(f"{value!r} is neither an order's id nor its code of 12 characters.")
+            self.fail(
+                f"{value!r} is neither an order's id nor its code of 12 characters, nor the number "
+                "that it had in a shop that was moved in."
+            )
         return code
 
 
