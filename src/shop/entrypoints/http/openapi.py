@@ -19,7 +19,13 @@ import shop
 from shop.domain.money import currency_digits
 from shop.domain.orders import describe_transitions
 from shop.entrypoints.http.access import PUBLIC
-from shop.entrypoints.http.api.parameters import MONEY, PRICE_PATTERN, price_pattern
+from shop.entrypoints.http.api.parameters import (
+    MONEY,
+    PRICE_PATTERN,
+    TOTAL_PATTERN,
+    price_pattern,
+    total_pattern,
+)
 
 Json = dict[str, Any]
 
@@ -200,6 +206,8 @@ def _in_currency(schema: Json, currency: str) -> None:
     """Prices and their examples with the digits that the shop's currency has."""
     if schema.get("pattern") == PRICE_PATTERN:
         schema["pattern"] = price_pattern(currency)
+    if schema.get("pattern") == TOTAL_PATTERN:
+        schema["pattern"] = total_pattern(currency)
     digits = Decimal(1).scaleb(-currency_digits(currency))
     for example in schema.get("examples", ()) if schema.get("type") == "object" else ():
         if "price" in example:
