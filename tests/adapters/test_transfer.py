@@ -622,7 +622,7 @@ async def test_files_that_are_not_those_of_the_manifest(folder: Path) -> None:
     rewrite(folder, "users", [GOOD, line(id=2, username="b")[:-1]])
     assert "users.jsonl, line 2: it ends without the end of the line" in refusal(folder)
     rewrite(folder, "users", [GOOD], rows=2)
-    assert "users.jsonl: it has 1 lines, and the manifest says 2" in refusal(folder)
+    assert "users.jsonl: it has 1 line, and the manifest says 2" in refusal(folder)
 
 
 async def test_only_real_files_are_read(folder: Path, tmp_path: Path) -> None:

@@ -49,9 +49,13 @@ def command_of(source: Path | None, *arguments: str) -> list[str]:
 
 
 def words_of(command: str) -> list[str]:
-    """Of a command line; `serve` alone is to listen where nobody does: 8000 may be the tester's."""
+    """Of a command line; a `serve` that is not told where is to listen where nobody does.
+
+    8000 may be the tester's.
+    """
     words = shlex.split(command)
-    return [*words, "--port", str(port_of(_own()))] if words == ["serve"] else words
+    is_told = words[:1] != ["serve"] or "--port" in words or "--host" in words
+    return words if is_told else [*words, "--port", str(port_of(_own()))]
 
 
 def reserved() -> socket.socket:

@@ -1,5 +1,6 @@
 """Moving a shop in: once or in many passes, broken off or not, it comes to the same."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -8,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from shop.domain.errors import InvalidField, MoveUnderWay, ShopInUse
 from shop.domain.moving import UNUSABLE_HASH, Finding, Kind
@@ -18,9 +20,9 @@ from shop.domain.services import move_in
 from shop.domain.services.move_in import Moved, MoveOptions, Stage
 from shop.domain.stock import Reason
 from shop.domain.users import OPERATOR, Caller, Role
-from tests.builders import NOON, items, money
+from tests.builders import NOON, items, money, product
 from tests.old_shops import FakeOldShop
-from tests.stores import Store
+from tests.stores import Store, sql_store
 from tests.use_cases import UseCases
 
 OPTIONS = MoveOptions(status=OrderStatus.DELIVERED, sku_prefix="DJANGO-", dry_run=False)
@@ -327,6 +329,29 @@ async def test_ids_that_were_taken_here_meanwhile_are_told(
         (Finding.ORDER_USER, 30),
         (Finding.ORDER_PRODUCT, 31),
     ]
+
+
+async def test_a_sku_that_is_taken_in_this_very_moment_is_told(
+    postgresql_url: str, old: FakeOldShop
+) -> None:
+    """It is looked for, and then somebody else has it; only PostgreSQL has two who write."""
+    async with sql_store(postgresql_url) as store:
+        shop = UseCases(store.unit_of_work)
+        async with store.unit_of_work() as uow:
+            await uow.products.add([product(0, sku="django-4")])
+            moving = asyncio.create_task(move(shop, old))
+            await _until_somebody_waits(store, moving)
+            await uow.commit()
+        steps = await moving
+        assert (Finding.PRODUCT_TAKEN, 4) in found(steps)
+        assert written(steps)[Stage.PRODUCTS] == 1
+        await shop.close()
+
+
+async def _until_somebody_waits(store: Store, task: asyncio.Task[Any]) -> None:
+    async with store.sql.read.connect() as connection, asyncio.timeout(20):
+        while not await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+            assert not task.done()
 
 
 # --- what does not fit ---

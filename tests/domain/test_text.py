@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from shop.domain.errors import InvalidField
-from shop.domain.text import clean, folded, the_one_called
+from shop.domain.text import clean, counted, folded, the_one_called
 
 
 @pytest.mark.parametrize("text", ["Teapot", "Größe ß", "茶壺", "🫖", "a\u200db", "''; --", "%_\\"])
@@ -108,3 +108,14 @@ def test_a_name_stands_for_the_one_that_has_it_or_else_for_the_only_one_alike(
     name: str, known: list[str], found: str | None
 ) -> None:
     assert the_one_called(name, known, str) == found
+
+
+def test_what_is_counted_is_one_or_several() -> None:
+    assert [counted(n, "row") for n in (0, 1, 2, 1_000)] == [
+        "0 rows",
+        "1 row",
+        "2 rows",
+        "1,000 rows",
+    ]
+    assert counted(1, "was", "were") == "1 was"
+    assert counted(3, "was", "were") == "3 were"

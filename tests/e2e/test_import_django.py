@@ -157,7 +157,7 @@ def test_a_shop_moves_in_and_its_clients_go_on(
         # Somebody has to decide about the one that was deleted; all else is done.
         assert done.returncode == 1
         assert "order 2: not there any more: left as it is here." in done.stdout
-        assert "1 things differ there and here" in " ".join(done.stderr.split())
+        assert "1 thing differs there and here" in " ".join(done.stderr.split())
         rows = [line.split("\t") for line in done.stdout.splitlines()[:5]]
         assert [row[2:] for row in rows] == [
             ["new", "changed"],
@@ -254,6 +254,34 @@ def run_until(old_url: str, new_url: str, *, lines: int, delay: float) -> int:
     code = running.wait(timeout=SECONDS_MAX)
     assert code in (0, -signal.SIGKILL)
     return told
+
+
+def test_who_interrupts_it_is_told_what_is_in_and_how_to_go_on(many: str, new_url: str) -> None:
+    running = subprocess.Popen(
+        shop_command("import-django", many),
+        env=environment(new_url),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert running.stderr is not None
+        while not re.fullmatch(r"\d+ of 5000 orders\n", running.stderr.readline()):
+            assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=SECONDS_MAX)
+    finally:
+        running.kill()
+        running.communicate()
+    assert running.returncode == 1
+    assert "Traceback" not in said
+    told = re.search(r"Interrupted: 300 users, 200 products and ([1-4],000) orders came in", said)
+    assert told is not None, said
+    assert "Run the same command again: it goes on from there." in said
+    again = import_django(many, new_url)
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"^orders\t5000\t[1-4]000\t0$", again.stdout, re.MULTILINE)
+    verify(new_url)
 
 
 # When something was moved, and the number of a row, are of the run that did it.

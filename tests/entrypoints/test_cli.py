@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 
 from shop.adapters.passwords import Argon2Hasher
 from shop.adapters.sql import schema
+from shop.domain.orders import moved_order_id
 from shop.entrypoints.cli.main import main
 from shop.entrypoints.cli.orders import orders
 from shop.entrypoints.settings import Settings, variable
@@ -542,7 +543,7 @@ def test_another_seed_makes_others(shop: Shop) -> None:
 def test_large_counts_are_added_in_steps(shop: Shop) -> None:
     result = shop("add-products --count 2001")
     assert result.exit_code == 0
-    assert result.stdout == "Added 2001 products.\n"
+    assert result.stdout == "Added 2,001 products.\n"
     # No bar, since this is no terminal.
     assert result.stderr.splitlines()[-1] == "2001 of 2001 products"
     assert len(rows(EMBEDDED, PRODUCTS)) == 2001
@@ -636,7 +637,7 @@ def test_a_difference_is_shown_in_a_table(shop: Shop, planted: str) -> None:
     shop("add-products --count 30")
     change(EMBEDDED, planted)
     result = shop("stock verify")
-    assert "1 differences; --repair writes corrections." in refusal(result)
+    assert "1 difference; --repair writes corrections." in refusal(result)
     [[sku]] = rows(EMBEDDED, "SELECT sku FROM products WHERE id = 3")
     assert str(sku) in result.stdout
     assert "\tsum_of_movements\t" in result.stdout
@@ -649,7 +650,7 @@ def test_a_difference_is_repaired_once_somebody_says_yes(shop: Shop) -> None:
     assert shop("stock verify --repair", stdin="n\n").exit_code == 1
     assert rows(EMBEDDED, "SELECT count(*) FROM stock_movements") == before
     repaired = shop("stock verify --repair", stdin="y\n")
-    assert "Wrote corrections for 1 differences; the ledger agrees now." in repaired.stdout
+    assert "Wrote corrections for 1 difference; the ledger agrees now." in repaired.stdout
     assert shop("stock verify").exit_code == 0
     change(EMBEDDED, "UPDATE stock SET on_hand = on_hand + 1 WHERE product_id = 4")
     assert shop("stock verify --repair --yes").exit_code == 0
@@ -697,10 +698,31 @@ def test_orders_are_listed(shop: Shop) -> None:
         ["id", "code", "user", "status", "lines", "total", "currency", "created"],
         [ORDER, "ABCDEFGH1234", "1", "placed", "1", "24.00", "EUR", "2026-03-01 12:00:00"],
     ]
-    assert result.stderr == "1 of 1 orders.\n"
-    assert "1 of 1 orders." in shop("orders list --status placed --user 1 --limit 1").stderr
+    assert result.stderr == "1 of 1 order.\n"
+    assert "1 of 1 order." in shop("orders list --status placed --user 1 --limit 1").stderr
     assert "0 of 0 orders." in shop("orders list --status paid").stderr
     assert "0 of 0 orders." in shop("orders list --user 2").stderr
+
+
+@pytest.mark.usefixtures("order")
+def test_an_order_that_was_moved_in_is_known_by_its_old_number(shop: Shop) -> None:
+    """By all commands that take an order."""
+    moved = moved_order_id(42)
+    # Without foreign keys, which are for each connection to ask for.
+    for statement in ("UPDATE orders SET id = ?", "UPDATE order_lines SET order_id = ?"):
+        change(EMBEDDED, statement, moved.hex)
+    assert f"Order {moved}, code ABCDEFGH1234" in shop("orders show 42").stdout
+    for command in ("pay 42", "ship 42", "deliver 42", "return 42 --no-restock"):
+        done = shop(f"orders {command}")
+        assert done.exit_code == 0, done.output
+        assert "Order ABCDEFGH1234" in done.stdout
+    assert len(shop("orders history 42").stdout.splitlines()) == 5
+    assert "is returned" in refusal(shop("orders cancel 42"))
+    assert "There is no order" in refusal(shop("orders show 43"))
+    # Twelve digits are a code.
+    assert "123456789012" in refusal(shop("orders show 123456789012"))
+    for wrong in ("0", "042", "-1", str(2**62), "\u0661"):
+        assert shop(f"orders show -- {wrong}").exit_code == 2
 
 
 def test_an_order_is_shown_with_its_lines(shop: Shop, order: str) -> None:
@@ -721,12 +743,12 @@ def test_orders_that_nobody_pays_are_cancelled(shop: Shop) -> None:
     dry = shop("orders cancel-unpaid --older-than 7d --dry-run")
     assert dry.exit_code == 0, dry.output
     assert "ABCDEFGH1234" in dry.stdout
-    assert "Would cancel 1 unpaid orders." in dry.stderr
+    assert "Would cancel 1 unpaid order." in dry.stderr
     assert rows(EMBEDDED, "SELECT status FROM orders") == [("placed",)]
     none = shop("orders cancel-unpaid --older-than 99999d")
     assert ("ABCDEFGH1234" in none.stdout, none.stderr) == (False, "Cancelled 0 unpaid orders.\n")
     done = shop("orders cancel-unpaid --older-than 2h")
-    assert ("ABCDEFGH1234" in done.stdout, done.stderr) == (True, "Cancelled 1 unpaid orders.\n")
+    assert ("ABCDEFGH1234" in done.stdout, done.stderr) == (True, "Cancelled 1 unpaid order.\n")
     assert rows(EMBEDDED, "SELECT status FROM orders") == [("cancelled",)]
     assert rows(EMBEDDED, "SELECT note FROM order_events") == [("not paid in time",)]
     assert shop("stock verify").exit_code == 0
@@ -741,7 +763,7 @@ def test_programs_are_told_which_orders_are_cancelled(shop: Shop) -> None:
     assert (would["code"], would["status"]) == ("ABCDEFGH1234", "placed")
     result = shop(f"{command} 2h")
     assert json.loads(result.stdout) == [would | {"status": "cancelled"}]
-    assert result.stderr == "Cancelled 1 unpaid orders.\n"
+    assert result.stderr == "Cancelled 1 unpaid order.\n"
 
 
 def _orders_like_the_first(number: int) -> None:

@@ -382,7 +382,7 @@ PROVOKED: dict[tuple[str, str, str], tuple[Provoke, str, dict[str, str]]] = {
     ),
     ("ledger", "danger", "another stock"): (
         another_stock,
-        "1 of 1 products: TEA-1",
+        "1 of 1 product: TEA-1",
         {},
     ),
     ("background", "note", "no server"): (
@@ -480,10 +480,13 @@ def test_a_check_has_a_deadline_and_a_failure_of_its_own(
 
 
 def test_more_workers_than_the_server_has_connections_for_are_a_danger(postgresql_url: str) -> None:
-    for workers, state in ((1, "ok"), (1_000, "danger")):
+    for workers, state, said in (
+        (1, "ok", "1 worker may open 18 connections (18 each)"),
+        (1_000, "danger", "1,000 workers may open 18,000 connections (18 each)"),
+    ):
         one = findings("--workers", str(workers), SHOP_DATABASE_URL=postgresql_url)["connections"]
         assert one["state"] == state
-        assert f"{workers} workers may open {workers * 18} connections (18 each)" in one["found"]
+        assert said in one["found"]
 
 
 def test_limits_of_the_database_count_as_well(

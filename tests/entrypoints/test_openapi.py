@@ -148,6 +148,24 @@ async def test_placing_says_that_a_repeat_is_answered_200(document: dict[str, An
     assert "422" in document["paths"]["/api/orders/"]["post"]["responses"]
 
 
+async def test_what_a_client_has_seen_goes_with_requests_and_answers(
+    document: dict[str, Any],
+) -> None:
+    """Of products and orders, whatever becomes of the request; nothing else asks for it."""
+    for _, path, operation in operations(document):
+        taken = [each for each in operation.get("parameters", []) if each["name"] == "X-Shop-Seen"]
+        given = {
+            status
+            for status, response in operation["responses"].items()
+            if "X-Shop-Seen" in response.get("headers", {})
+        }
+        if set(operation["tags"]) & {"Products", "Bulk", "Orders"}:
+            assert [(each["in"], each["required"]) for each in taken] == [("header", False)], path
+            assert given == set(operation["responses"]), path
+        else:
+            assert (taken, given) == ([], set()), path
+
+
 async def test_a_parameter_is_never_null(document: dict[str, Any]) -> None:
     for _, path, operation in operations(document):
         for parameter in operation.get("parameters", []):

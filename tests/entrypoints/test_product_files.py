@@ -88,7 +88,7 @@ def test_importing_again_writes_nothing(shop: Any) -> None:
     imported("sku,name,price,stock\nA,Tea,1.00,5\n")
     before = Path("var/shop.sqlite3").read_bytes()
     again = run(f"products import {PRODUCTS}")
-    assert again.stdout == "1 rows: 0 created, 0 changed, 1 unchanged.\n"
+    assert again.stdout == "1 row: 0 created, 0 changed, 1 unchanged.\n"
     assert Path("var/shop.sqlite3").read_bytes() == before
 
 
@@ -289,6 +289,32 @@ def test_differences_are_added_once_for_their_key(delivered: Any) -> None:
     assert "Line 5, name: is required" in again.stderr
     imported(DELIVERY, "--key note-18")
     assert stocks() == {"A": 11, "B": 3}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "products export out.xlsx",
+        "products export --format csv out.ODS",
+        "orders export out.xls",
+        "stock export out.numbers",
+        "products import products.csv --rejects out.xlsx",
+    ],
+)
+def test_no_text_is_written_under_the_name_of_a_workbook(shop: Any, command: str) -> None:
+    PRODUCTS.write_text("sku\nA\n")
+    result = run(command)
+    assert result.exit_code == 2
+    assert "is the name of a workbook, and what is written is text: call it .csv" in said(result)
+    assert not list(Path().glob("out.*"))
+
+
+@pytest.mark.parametrize("name", ["cp1252", "windows-1252", "Windows_1252"])
+def test_an_encoding_has_one_name_in_messages(shop: Any, name: str) -> None:
+    PRODUCTS.write_bytes(b"sku,name,price\nA,T\x81a,1.00\n")
+    result = run(f"products import {PRODUCTS} --encoding {name}")
+    assert result.exit_code == 1
+    assert "products.csv is not windows-1252: line 2 has the byte 0x81" in said(result)
 
 
 def test_a_key_is_for_one_content(delivered: Any) -> None:

@@ -4,11 +4,12 @@ import fcntl
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from shop.entrypoints.slow_readers import UNSENT_BYTES_MAX, SlowReaders
+from shop.entrypoints.slow_readers import TCP_INFO, UNSENT_BYTES_MAX, SlowReaders
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who reads")
 
@@ -94,10 +95,23 @@ def small_buffer_peer(address: tuple[str, int]) -> socket.socket:
 
 
 def fill(connection: socket.socket) -> int:
-    """Write until the kernel takes no more; how much it took."""
-    written = 0
+    """Write until the kernel takes no more, and nothing is under way; how much it took.
+
+    A peer that does not read still acknowledges what its kernel has room for, and may be late with
+    that (RFC 1122, 4.2.3.2): whoever looked before and after it would see progress.
+    """
+    written, give_up_at = 0, time.monotonic() + 20
     while True:
         try:
             written += connection.send(bytes(16_384))
         except BlockingIOError:
-            return written
+            if not in_flight(connection):
+                return written
+            assert time.monotonic() < give_up_at
+            time.sleep(0.001)
+
+
+def in_flight(connection: socket.socket) -> int:
+    """Segments that were sent and not acknowledged yet."""
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
+    return int(TCP_INFO.unpack(info)[1])

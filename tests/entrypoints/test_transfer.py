@@ -69,7 +69,7 @@ def test_what_was_imported_before_is_told_apart_from_another_shop(exported: Shop
 
 def test_a_shop_that_has_anything_is_not_filled(exported: Shop) -> None:
     assert exported("add-products --count 1", **IN_OTHER).exit_code == 0
-    assert "(1 rows in products)" in refusal(exported("import out", **IN_OTHER))
+    assert "(1 row in products)" in refusal(exported("import out", **IN_OTHER))
     assert rows(OTHER, "SELECT count(*) FROM users") == [(0,)]
 
 
@@ -137,7 +137,7 @@ def test_a_ledger_that_differs_moves_as_it_is_and_is_told(shop: Shop) -> None:
     assert shop("migrate", **IN_OTHER).exit_code == 0
     result = shop("import out", **IN_OTHER)
     assert "Imported 152 rows" in result.stdout
-    assert "The ledger has 1 differences, as it had where it was exported" in refusal(result)
+    assert "The ledger has 1 difference, as it had where it was exported" in refusal(result)
     everything = "SELECT * FROM stock"
     assert rows(OTHER, everything) == rows(EMBEDDED, everything)
 
@@ -171,4 +171,4 @@ def test_how_far_it_is_is_said(shop: Shop) -> None:
     imported = shop("import out", **IN_OTHER)
     for done in ("checked", "written", "compared"):
         assert f"7500 of 7500 rows {done}" in imported.stderr
-    assert "rows" not in exported.stdout.replace("7500 rows of 13 tables", "")
+    assert "rows" not in exported.stdout.replace("7,500 rows of 13 tables", "")

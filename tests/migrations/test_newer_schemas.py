@@ -168,7 +168,7 @@ async def test_commands_work_on_a_newer_compatible_database(
     for line, said in {
         "migrate": "The database is newer than this program, which can work on it as it is: /",
         "add-products --count 1": "1",
-        "stock verify": "1 products",
+        "stock verify": "1 product",
     }.items():
         result = await to_thread.run_sync(run_command, line)
         assert result.exit_code == 0, result.output

@@ -17,6 +17,8 @@ from typing import Annotated, BinaryIO
 import msgspec
 from msgspec import Meta, Struct
 
+from shop.domain.text import counted
+
 FORMAT = 1
 """Rises when an older program could not read what is written now."""
 LINE_BYTES_MAX = 8 * 1024 * 1024
@@ -227,8 +229,8 @@ class ReadFile:
             found = os.fstat(file.fileno()).st_size
             if found != self._entry.bytes:
                 raise self.wrong(
-                    f"it has {found} bytes, and the manifest says {self._entry.bytes}: it was cut "
-                    "off or changed after the export"
+                    f"it has {counted(found, 'byte')}, and the manifest says {self._entry.bytes:,}"
+                    ": it was cut off or changed after the export"
                 )
             while line := file.readline(LINE_BYTES_MAX + 1):
                 number += 1
@@ -239,7 +241,9 @@ class ReadFile:
                 tally.add(line, 1)
                 yield line
         if number != self._entry.rows:
-            raise self.wrong(f"it has {number} lines, and the manifest says {self._entry.rows}")
+            raise self.wrong(
+                f"it has {counted(number, 'line')}, and the manifest says {self._entry.rows:,}"
+            )
         if tally.entry != self._entry:
             raise self.wrong(
                 "its checksum is not that of the manifest: it was changed after the export"

@@ -319,7 +319,7 @@ class RowsRefused(Conflict):
 
     def __init__(self, answers: Sequence[Any], *, refused: int) -> None:
         """An answer for each row, of which so many are refusals."""
-        super().__init__(f"Of {len(answers):,} rows {refused:,} were refused; nothing was written.")
+        super().__init__(f"Refused rows: {refused:,} of {len(answers):,}; nothing was written.")
         self.answers = answers
 
 

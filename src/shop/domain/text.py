@@ -1,4 +1,4 @@
-"""What text from outside must be, wherever it ends up."""
+"""What text from outside must be, wherever it ends up; and numbers of things in words."""
 
 import re
 import unicodedata
@@ -74,3 +74,8 @@ def without_accents(text: str) -> str:
     parts = unicodedata.normalize("NFD", text)
     letters = "".join(part for part in parts if unicodedata.combining(part) < 10)
     return unicodedata.normalize("NFC", letters)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """So many of them: `1 row`, `2,000 rows`; `many` is what several are called, if not by an s."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

@@ -27,6 +27,7 @@ from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.adapters.sql.urls import parse_url, place_of, sqlite_file
 from shop.domain.errors import ShopError, StoreUnfit
 from shop.domain.ports import SchemaState
+from shop.domain.text import counted
 from shop.domain.users import OPERATOR
 from shop.entrypoints.container import Container, build_container
 from shop.entrypoints.demo import demo_users_left
@@ -205,7 +206,7 @@ async def _files(shop: Shop) -> Finding:
             f"The group may read {', '.join(map(str, for_group))}.",
             "chmod g= each of them, if the group is more than the shop.",
         )
-    return ok(f"{len(modes)} files, for their owner alone.")
+    return ok(f"{counted(len(modes), 'file')}, for the owner alone.")
 
 
 def _is_open_to_all(folder: Path) -> bool:
@@ -236,7 +237,7 @@ async def _proxies(shop: Shop) -> Finding:
             "SHOP_TRUSTED_PROXIES is empty: behind a proxy all clients count as one address.",
             "If there is a proxy, name its network; if not, all is well.",
         )
-    return ok(f"{len(networks)} networks of proxies.")
+    return ok(f"{counted(len(networks), 'network')} of proxies.")
 
 
 # --- any database ---
@@ -304,11 +305,12 @@ async def _ledger(shop: Shop) -> Finding:
     if sample.differences:
         skus = ", ".join(audit.sku for audit in sample.differences[:5])
         return danger(
-            f"Stock and ledger differ of {len(sample.differences)} of {sample.count} products: "
+            f"Stock and ledger differ of {len(sample.differences)} of "
+            f"{counted(sample.count, 'product')}: "
             f"{skus}.",
             "`shop stock verify` looks at all, and `--repair` writes corrections.",
         )
-    return ok(f"Of the {sample.count} products that moved last, stock and ledger agree.")
+    return ok(f"Of the {counted(sample.count, 'product')} that moved last, stock and ledger agree.")
 
 
 async def _search(shop: Shop) -> Finding:

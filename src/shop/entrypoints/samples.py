@@ -95,7 +95,15 @@ async def add_samples(
             added += len(new)
             advance(len(numbers))
 
-    await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+    try:
+        # Not `gather`, which leaves one behind when the other ends early: it would wait for ever
+        # for connections that are closed by then.
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(work())
+    except BaseExceptionGroup as failed:
+        # The other was ended because of the first.
+        raise failed.exceptions[0] from failed.exceptions[0].__cause__
     if added:
         await container.schema().look_over()
         await container.count_lists()(caller=OPERATOR)

@@ -25,7 +25,7 @@ STOPPING_SECONDS_MAX = 2.0
 _SWEEP_SECONDS = 1.0
 
 # Of `struct tcp_info` in linux/tcp.h: state, segments in flight, bytes acknowledged, bytes unsent.
-_TCP_INFO = struct.Struct("=B23xI92xQ16xI")
+TCP_INFO = struct.Struct("=B23xI92xQ16xI")
 _LISTENING = 10
 
 logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("shop.http")
@@ -87,8 +87,8 @@ class SlowReaders:
                 connection.setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX
                 )
-            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-            state, in_flight, acknowledged, unsent = _TCP_INFO.unpack(info)
+            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
+            state, in_flight, acknowledged, unsent = TCP_INFO.unpack(info)
             if state == _LISTENING:
                 is_listening = True
             elif in_flight or unsent:

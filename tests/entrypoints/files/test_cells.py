@@ -129,6 +129,13 @@ def test_whole_numbers_may_have_no_more_than_zeros_after_the_point() -> None:
             whole_number_of(cell, decimal)
 
 
+@pytest.mark.parametrize("decimal", [None, COMMA, POINT])
+@pytest.mark.parametrize("cell", ["zehn", "", "5.5.5"])
+def test_what_is_no_whole_number_is_shown_one(cell: str, decimal: str | None) -> None:
+    with pytest.raises(ValueError, match=r"^must be a whole number such as 1234$"):
+        whole_number_of(cell, decimal)
+
+
 @pytest.mark.parametrize("cell", ["true", "TRUE", "WAHR", "ja", "1", "Vrai"])
 def test_yes_is_known_as_spreadsheets_say_it(cell: str) -> None:
     assert truth_of(cell) is True

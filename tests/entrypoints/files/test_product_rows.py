@@ -104,7 +104,7 @@ def test_a_row_is_refused_with_all_that_is_wrong_in_the_words_of_the_file() -> N
         "Line 2, Preis: '12,5o' must be a number such as 1.234,50 or 1234,50",
         "Line 2, archived: 'maybe' must be true or false, yes or no, 1 or 0",
         "Line 2, currency: 'USD' must be EUR, the shop's currency",
-        "Line 2, stock: '1,5' must be a whole number",
+        "Line 2, stock: '1,5' must be a whole number such as 1234",
     ]
 
 
@@ -168,7 +168,7 @@ def test_rows_with_too_many_or_too_few_cells_are_refused() -> None:
     rows = read("sku,name\nA\nB,b,c\nC,c,,\nD,d\n")
     assert [row.row and row.row.sku for row in rows] == [None, None, "C", "D"]
     assert [problem[:50] for problem in problems(rows)] == [
-        "Line 2: 'A' has 1 cells, and the header 2: perhaps",
+        "Line 2: 'A' has 1 cell, and the header 2: perhaps ",
         "Line 3: 'B | b | c' has 3 cells, and the header 2:",
     ]
 
@@ -227,7 +227,7 @@ def test_json_texts_are_as_they_are() -> None:
         ('{"name": "A"}', "Line 1, sku: must be there"),
         ("[]", "Line 1: '[]' is no JSON object"),
         ('{"sku": "A"', 'Line 1: \'{"sku": "A"\' is no JSON object'),
-        ('{"sku": "A", "stock": 1.5}', "Line 1, stock: '1.5' must be a whole number"),
+        ('{"sku": "A", "stock": 1.5}', "Line 1, stock: '1.5' must be a whole number such as 1234"),
         ('{"sku": "A", "price": true}', "Line 1, price: 'true' must be a decimal string"),
     ],
 )

@@ -13,6 +13,7 @@ from shop.adapters.findings import Finding, danger, note, ok
 from shop.adapters.sql import tables
 from shop.adapters.sql.leases import SqlLeaseRepository
 from shop.adapters.system import utc_now
+from shop.domain.text import counted
 
 FUTURE_MAX = timedelta(seconds=60)
 """How far ahead an order may be: the clocks of the hosts that place them differ."""
@@ -37,7 +38,7 @@ async def background(connection: AsyncConnection, names: Collection[str]) -> Fin
     held = set(await SqlLeaseRepository(connection).held())
     left = sorted(set(names) - held)
     if not left:
-        return ok(f"{len(names)} tasks: a server does each of them.")
+        return ok(f"{counted(len(names), 'task')}: a server does each of them.")
     return note(
         f"No server does {', '.join(left)} just now.",
         "Where `shop serve` has run for some minutes: look for lines of shop.background in its "

@@ -40,6 +40,7 @@ from shop.adapters.sql.urls import WrongUrl, parse_url, place_of, split_options,
 from shop.domain.errors import OldShopUnreadable
 from shop.domain.moving import OldCounts, OldItem, OldOrder, OldProduct, OldUser
 from shop.domain.ports import OldShop
+from shop.domain.text import counted
 
 STATEMENT_SECONDS_MAX = 60
 CONNECT_SECONDS_MAX = 10
@@ -279,7 +280,7 @@ def _rest(row: RowMapping, columns: Sequence[str]) -> Mapping[str, str]:
 
 def _shown(value: object) -> str:
     if isinstance(value, bytes):
-        return f"{len(value)} bytes"
+        return counted(len(value), "byte")
     return str(value)[:VALUE_LENGTH_MAX]
 
 

@@ -13,6 +13,7 @@ from shop.adapters.sql.drivers import driver_of
 from shop.adapters.sql.engine import Engines
 from shop.adapters.sql.replicas import FIT, Replicas
 from shop.adapters.sql.tables import metadata
+from shop.domain.text import counted
 
 VERSION_MIN = 12
 """Before it, statements of the shop are not understood."""
@@ -132,8 +133,8 @@ async def connections(connection: AsyncConnection, *, of_worker: int, workers: i
         room = min(room, own)
     wanted = of_worker * workers
     found = (
-        f"{workers} workers may open {wanted} connections ({of_worker} each); there is room for "
-        f"{room} (others have {row.others})."
+        f"{counted(workers, 'worker')} may open {counted(wanted, 'connection')} ({of_worker} "
+        f"each); there is room for {room} (others have {row.others})."
     )
     advice = (
         "Fewer workers, a smaller SHOP_DATABASE_POOL_SIZE or SHOP_DATABASE_READ_POOL_SIZE, a "

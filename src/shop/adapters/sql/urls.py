@@ -2,6 +2,7 @@
 
 import os
 import re
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -95,6 +96,8 @@ def parse_url(text: str) -> URL:
         raise WrongUrl(_UNREADABLE) from None
     if found:
         url = _with_hosts(url, found["hosts"])
+    elif isinstance(host := url.query.get("host"), str):
+        url = _with_port(url, host)
     if scheme == "sqlite+aiosqlite":
         _check_sqlite(url)
     if scheme == "postgresql+asyncpg":
@@ -129,6 +132,25 @@ def _with_hosts(url: URL, text: str) -> URL:
             "port": ",".join(host["port"] or _PORT for host in named),
         }
     )
+
+
+def _with_port(url: URL, text: str) -> URL:
+    """Of one host in the query, which SQLAlchemy reads so for names without an underscore only."""
+    if ":" not in text or "," in text or text.startswith("/") or _is_ipv6(text):
+        return url
+    host = _HOST.fullmatch(text)
+    if host is None or (host["port"] and "port" in url.query):
+        raise WrongUrl("the host must be name:port, or [address]:port of IPv6, with one port")
+    port = {"port": host["port"]} if host["port"] else {}
+    return url.update_query_dict({"host": host["address"] or host["name"], **port})
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_sqlite(url: URL) -> None:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from shop.domain.errors import MoveUnderWay, ShopError, ShopInUse, WriteConflict
+from shop.domain.errors import MoveUnderWay, ShopError, ShopInUse, SkuTaken, WriteConflict
 from shop.domain.events import Event
 from shop.domain.moving import (
     Finding,
@@ -60,7 +60,7 @@ from shop.domain.ports import (
     UnitOfWorkFactory,
 )
 from shop.domain.products import STOCK_MAX, Product, clean_sku
-from shop.domain.services.retrying import retrying
+from shop.domain.services.retrying import lost_by, retrying
 from shop.domain.stock import Reason, Shelf
 from shop.domain.text import folded
 from shop.domain.users import Caller, User
@@ -384,7 +384,8 @@ class _Move:
             if replace(locked[product.id], stock=0) != replace(here[product.id], stock=0):
                 raise WriteConflict("A product was changed meanwhile; try again.")
             await uow.products.save(product)
-        await uow.batch.add_products(new, [])
+        with lost_by(SkuTaken):
+            await uow.batch.add_products(new, [])
         first = [
             MovedProduct(
                 product_id=product.id, digest=product_digest(product), stock_there=0, stock=0

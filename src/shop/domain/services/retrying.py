@@ -1,12 +1,13 @@
 """Trying again what lost a race: a use case that was refused for a passing reason did nothing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from shop.domain.backoff import growing
-from shop.domain.errors import WriteConflict
+from shop.domain.errors import ShopError, WriteConflict
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,3 +33,15 @@ def retrying(use_case: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         return await use_case(*args, **kwargs)
 
     return attempt
+
+
+@contextmanager
+def lost_by(taken: type[ShopError]) -> Iterator[None]:
+    """What nobody had when it was looked for, and somebody has now: that race is lost, too.
+
+    Raises `WriteConflict` in its place; the next attempt sees who has it.
+    """
+    try:
+        yield
+    except taken as error:
+        raise WriteConflict("Another request was faster; try again.") from error

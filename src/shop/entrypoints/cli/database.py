@@ -12,7 +12,14 @@ from shop.adapters.sql import schema
 from shop.adapters.sql.urls import parse_url, place_of
 from shop.domain.errors import StoreTooNew
 from shop.domain.ports import SchemaState
-from shop.entrypoints.cli.running import connected, note_slow_search, opened, run_async
+from shop.entrypoints.cli.running import (
+    AGAIN,
+    connected,
+    interruptible,
+    note_slow_search,
+    opened,
+    run_async,
+)
 from shop.entrypoints.settings import load_settings
 
 
@@ -25,7 +32,8 @@ async def migrate() -> None:
     """
     settings = load_settings()
     async with connected(settings, creates=True, writing=True) as container:
-        await container.schema().upgrade()
+        with interruptible(_how_to_go_on):
+            await container.schema().upgrade()
         await container.schema().claim_currency(container.settings().currency)
         state = await container.schema().state()
         slow_search = await container.schema().slow_search()
@@ -38,6 +46,12 @@ async def migrate() -> None:
         click.echo(f"Schema {schema.head()}: {place}")
     if slow_search:
         click.echo(note_slow_search(slow_search))
+
+
+def _how_to_go_on(error: BaseException) -> str | None:
+    if isinstance(error, Exception):
+        return None
+    return f"the schema is that of before, or of a migration in between. {AGAIN}: it goes on."
 
 
 def _words(_ctx: click.Context, _option: click.Parameter, message: str) -> str:

@@ -2,6 +2,7 @@
 
 import rich_click as click
 
+from shop.domain.text import counted
 from shop.entrypoints.cli.running import HOST, address_of, opened, port_option, run_async
 from shop.entrypoints.demo import DEMO_USERS, PRODUCTS, demo_users_left, make_demo
 from shop.entrypoints.settings import SettingsError, load_settings
@@ -20,7 +21,10 @@ async def demo(port: int) -> None:
     async with opened(creates=True) as container:
         added = await make_demo(container)
         left = {user.username: user for user in await demo_users_left(container)}
-    click.echo(f"Added {added} demo products" + ("." if added else f"; all {PRODUCTS} are there."))
+    click.echo(
+        f"Added {counted(added, 'demo product')}"
+        + ("." if added else f"; all {PRODUCTS} are there.")
+    )
     for user in DEMO_USERS:
         if user.username in left:
             role = left[user.username].role

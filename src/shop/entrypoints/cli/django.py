@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,11 +18,14 @@ from shop.adapters.sql.django import DjangoTables, django_url, opened_django
 from shop.adapters.sql.urls import WrongUrl
 from shop.domain.moving import STATUSES, Finding, Notice, OldCounts
 from shop.domain.orders import OrderStatus
+from shop.domain.ports import OldShop
 from shop.domain.services.move_in import Moved, MoveOptions, Stage
+from shop.domain.text import counted
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.progress import progress_of
-from shop.entrypoints.cli.running import opened, run_async
+from shop.entrypoints.cli.running import AGAIN, interruptible, opened, run_async
 from shop.entrypoints.cli.tables import show_table
+from shop.entrypoints.container import Container
 from shop.entrypoints.files.writing import NamedFile
 
 RANGES_SHOWN_MAX = 20
@@ -114,18 +118,45 @@ async def import_django(
     options = MoveOptions(status=OrderStatus(status), sku_prefix=sku_prefix, dry_run=dry_run)
     with ExitStack() as stack:
         summary = Summary(stack.enter_context(_report_to(report)))
-        async with opened() as container, opened_django(source, names, time_zone) as old:
-            bars = _Bars(stack, await old.count())
-            steps = container.move_in()(caller=OPERATOR, old=old, options=options)
-            # Closed whatever happens here: it gives up its lease.
-            async with aclosing(steps):
-                async for step in steps:
-                    summary.add(step)
-                    bars.advance(step)
+        async with opened() as container:
+            with interruptible(partial(_how_to_go_on, summary, dry_run=dry_run)):
+                async with opened_django(source, names, time_zone) as old:
+                    await _move(container, old, options, summary)
             if not dry_run and summary.written:
                 await container.schema().look_over()
                 await container.count_lists()(caller=OPERATOR)
     _show(summary, dry_run=dry_run, has_report=report is not None)
+
+
+async def _move(
+    container: Container, old: OldShop, options: MoveOptions, summary: "Summary"
+) -> None:
+    with ExitStack() as stack:
+        bars = _Bars(stack, await old.count())
+        steps = container.move_in()(caller=OPERATOR, old=old, options=options)
+        # Closed whatever happens here: it gives up its lease.
+        async with aclosing(steps):
+            async for step in steps:
+                summary.add(step)
+                bars.advance(step)
+
+
+def _how_to_go_on(summary: "Summary", error: BaseException, *, dry_run: bool) -> str | None:
+    if not summary.seen and isinstance(error, Exception):
+        return None
+    if dry_run:
+        return "nothing was moved, as this was a dry run."
+    stages = {Stage.USERS: "user", Stage.PRODUCTS: "product", Stage.ORDERS: "order"}
+    users, products, orders = (counted(summary.new[stage], one) for stage, one in stages.items())
+    missing = (
+        " Until it is through, the stock has what those orders took that are not here yet."
+        if Stage.STOCK in summary.seen
+        else ""
+    )
+    return (
+        f"{users}, {products} and {orders} came in, and perhaps the step that was under way. "
+        f"{AGAIN}: it goes on from there.{missing}"
+    )
 
 
 @contextmanager
@@ -248,5 +279,6 @@ def _show(summary: Summary, *, dry_run: bool, has_report: bool) -> None:
         click.echo("Nothing was moved.")
     if summary.open:
         raise click.ClickException(
-            f"{summary.open} things differ there and here, and were left as they are here."
+            f"{counted(summary.open, 'thing differs', 'things differ')} there and here, and "
+            f"{'was' if summary.open == 1 else 'were'} left as here."
         )

@@ -10,11 +10,12 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import rich_click as click
 
+from shop.domain.text import counted
 from shop.entrypoints.cli.progress import Through, progress_through
-from shop.entrypoints.cli.running import FULL
+from shop.entrypoints.cli.running import AGAIN, FULL, interruptible
 from shop.entrypoints.files.cells import COMMA, POINT
 from shop.entrypoints.files.exports import Exported, Writing
-from shop.entrypoints.files.sources import STDIN, Format
+from shop.entrypoints.files.sources import STDIN, Format, is_named_as_workbook
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,6 +40,18 @@ delimiter_option = click.option(
 decimal_option = click.option(
     "--decimal", type=click.Choice([POINT, COMMA]), help="The decimal sign of prices."
 )
+
+
+def no_workbook(
+    _context: click.Context, _parameter: click.Parameter, file: str | None
+) -> str | None:
+    """Refuses a name under which a spreadsheet program would find no workbook, but text."""
+    if file is not None and is_named_as_workbook(file):
+        raise click.BadParameter(
+            f"{file} is the name of a workbook, and what is written is text: call it .csv, which "
+            "Excel and LibreOffice open as well."
+        )
+    return file
 
 
 def export_options(command: Callable[..., R]) -> Callable[..., R]:
@@ -68,7 +81,12 @@ def export_options(command: Callable[..., R]) -> Callable[..., R]:
         return command(*args, file=file, writing=writing, **kwargs)
 
     options = [
-        click.argument("file", default=STDIN, type=click.Path(dir_okay=False, allow_dash=True)),
+        click.argument(
+            "file",
+            default=STDIN,
+            type=click.Path(dir_okay=False, allow_dash=True),
+            callback=no_workbook,
+        ),
         click.option(
             "--format",
             "format_",
@@ -100,15 +118,28 @@ async def export(
     total: int | None,
     count: Callable[[T], int],
 ) -> None:
-    """Write all steps; a file is there whole, or as it was before."""
+    """Write all steps; a file is there whole, or as it was before. `what` is what one is called."""
     number = 0
-    with _written(file) as target, _progress(file, what, total) as through:
+
+    def what_is_in(error: BaseException) -> str | None:
+        # Who hangs up wants no more; a file that cannot be written is told by its name.
+        if isinstance(error, OSError | click.ClickException):
+            return None
+        if _is_put_in_place(file):
+            return f"{file} is as it was before. {AGAIN}."
+        return f"what was written is not all, {counted(number, what)} or some more. {AGAIN}."
+
+    with (
+        interruptible(what_is_in),
+        _written(file) as target,
+        _progress(file, f"{what}s", total) as through,
+    ):
         write = exported.writer(target, writing)
         async for step in steps:
             write(step)
             number += count(step)
             through.advance(number, number if total is None else min(number, total))
-    click.echo(f"Wrote {number:,} {what}.", err=True)
+    click.echo(f"Wrote {counted(number, what)}.", err=True)
 
 
 @contextmanager
@@ -121,6 +152,11 @@ def _progress(file: str, what: str, total: int | None) -> Iterator[Through]:
         yield Through(lambda number, place: None, lambda line: None)
 
 
+def _is_put_in_place(file: str) -> bool:
+    """Once it is whole: a device or a pipe cannot be."""
+    return file != STDIN and (Path(file).is_file() or not Path(file).exists())
+
+
 @contextmanager
 def _written(file: str) -> Iterator[BinaryIO]:
     if file == STDIN:
@@ -129,8 +165,7 @@ def _written(file: str) -> Iterator[BinaryIO]:
         stdout.flush()
         return
     path = Path(file)
-    if path.exists() and not path.is_file():
-        # A device or a pipe cannot be put in place afterwards.
+    if not _is_put_in_place(file):
         with path.open("wb") as target:
             yield target
         return

@@ -9,13 +9,22 @@ from uuid import UUID
 import rich_click as click
 
 from shop.domain.errors import OrderNotFound
-from shop.domain.orders import Order, OrderItem, OrderQuery, OrderStatus, code_from
+from shop.domain.orders import (
+    MOVED_NUMBER_MAX,
+    Order,
+    OrderItem,
+    OrderQuery,
+    OrderStatus,
+    code_from,
+    moved_order_id,
+)
 from shop.domain.pages import Count, Window
 from shop.domain.services.cancel_unpaid import unpaid
+from shop.domain.text import counted
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.exporting import export, export_options
 from shop.entrypoints.cli.progress import bar
-from shop.entrypoints.cli.running import opened, run_async
+from shop.entrypoints.cli.running import AGAIN, interruptible, opened, run_async
 from shop.entrypoints.cli.tables import (
     json_option,
     limit_option,
@@ -36,6 +45,7 @@ def orders() -> None:
     """Look at orders, and bring them to their next status.
 
     ORDER is an order's id, or its code as somebody reads it out: `shop orders show abcd-efgh-1234`.
+    Of one that came over from a Django shop it may be its number there: `shop orders show 42`.
     """
 
 
@@ -53,7 +63,7 @@ async def list_orders(status: str | None, user: int | None, limit: int, as_json:
             caller=OPERATOR, query=query, window=Window(limit=limit)
         )
     show_table(_ORDERS, map(_row_of, page.items), as_json=as_json)
-    show_count(len(page.items), page.count, "orders")
+    show_count(len(page.items), page.count, "order")
 
 
 @orders.command("export")
@@ -74,7 +84,7 @@ async def export_orders(file: str, writing: Writing) -> None:
             ORDERS,
             file=file,
             writing=writing,
-            what="orders",
+            what="order",
             total=page.count.number,
             count=len,
         )
@@ -96,8 +106,12 @@ def _row_of(order: Order) -> list[object]:
     ]
 
 
+# A code may have digits alone: who gives twelve means one.
+_OLD_NUMBER = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
+
+
 class _OrderReference(click.ParamType[UUID | str]):
-    """An order's id, or its code."""
+    """An order's id, its code, or the number that it had in the shop that was moved in."""
 
     name = "order"
 
@@ -108,8 +122,13 @@ class _OrderReference(click.ParamType[UUID | str]):
             return UUID(value)
         except ValueError:
             code = code_from(value)
+        if code is None and _OLD_NUMBER.fullmatch(value) and int(value) <= MOVED_NUMBER_MAX:
+            return moved_order_id(int(value))
         if code is None:
-            self.fail(f"{value!r} is neither an order's id nor its code of 12 characters.")
+            self.fail(
+                f"{value!r} is neither an order's id nor its code of 12 characters, nor the number "
+                "that it had in a shop that was moved in."
+            )
         return code
 
 
@@ -190,7 +209,7 @@ async def history(order: UUID | str, limit: int, as_json: bool) -> None:
         ),
         as_json=as_json,
     )
-    show_count(len(page.items), page.count, "changes")
+    show_count(len(page.items), page.count, "change")
 
 
 def _in_words(items: Sequence[OrderItem]) -> str:
@@ -260,6 +279,7 @@ async def cancel_unpaid(older_than: timedelta, dry_run: bool, as_json: bool) -> 
             caller=OPERATOR, created_before=created_before, dry_run=dry_run
         )
         with (
+            interruptible(lambda _: _how_to_go_on(count, dry_run=dry_run)),
             listing(_ORDERS, as_json=as_json) as show_order,
             bar() as progress,
         ):
@@ -269,7 +289,16 @@ async def cancel_unpaid(older_than: timedelta, dry_run: bool, as_json: bool) -> 
                 count += 1
                 progress.advance(task)
     done = "Would cancel" if dry_run else "Cancelled"
-    click.echo(f"{done} {count} unpaid orders.", err=True)
+    click.echo(f"{done} {counted(count, 'unpaid order')}.", err=True)
+
+
+def _how_to_go_on(cancelled: int, *, dry_run: bool) -> str:
+    if dry_run:
+        return "no order was cancelled, as this was a dry run."
+    return (
+        f"{counted(cancelled, 'unpaid order was', 'unpaid orders were')} cancelled, and perhaps "
+        f"one more. {AGAIN} for the rest."
+    )
 
 
 @orders.command()

@@ -1,10 +1,10 @@
 """`shop products import` and `shop products export`."""
 
-import asyncio
 import codecs
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import rich_click as click
@@ -14,17 +14,18 @@ from shop.domain.errors import InvalidField
 from shop.domain.pages import Window
 from shop.domain.products import Product, ProductQuery
 from shop.domain.stock import NOTE_LENGTH_MAX
-from shop.domain.text import clean
+from shop.domain.text import clean, counted
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.exporting import (
     decimal_option,
     delimiter_option,
     export,
     export_options,
+    no_workbook,
 )
 from shop.entrypoints.cli.importing import KEY_LENGTH_MAX, Import
 from shop.entrypoints.cli.progress import progress_through
-from shop.entrypoints.cli.running import opened, run_async
+from shop.entrypoints.cli.running import AGAIN, interruptible, opened, run_async
 from shop.entrypoints.cli.tables import json_option, listing
 from shop.entrypoints.container import Container
 from shop.entrypoints.files.exports import PRODUCTS, Writing
@@ -61,7 +62,7 @@ async def export_products(file: str, writing: Writing) -> None:
             PRODUCTS,
             file=file,
             writing=writing,
-            what="products",
+            what="product",
             total=total,
             count=len,
         )
@@ -134,6 +135,7 @@ def _reason(text: str) -> str:
 @click.option(
     "--rejects",
     type=click.Path(dir_okay=False),
+    callback=no_workbook,
     metavar="FILE",
     help="Write refused rows there, with what is wrong; to be put right and imported.",
 )
@@ -151,7 +153,7 @@ def _reason(text: str) -> str:
     "--encoding",
     type=_encoding,
     metavar="NAME",
-    help="Such as windows-1252, if it is not found.",
+    help="Such as windows-1252, also called cp1252, if it is not found.",
 )
 @click.option(
     "--format",
@@ -278,15 +280,12 @@ async def _import(
                 key=key,
             )
             is_saved = not dry_run
-            try:
+            how_to_go_on = partial(_how_to_go_on, run, atomic=atomic, dry_run=dry_run)
+            with interruptible(how_to_go_on, through.say):
                 if atomic and not dry_run:
                     is_saved = await run.at_once(source.digest)
                 else:
                     await run.in_batches()
-            except (Exception, asyncio.CancelledError) as error:
-                if run.counts or not isinstance(error, FileRefused):
-                    through.say(_how_to_go_on(run, atomic=atomic, dry_run=dry_run))
-                raise
         if is_saved and run.counts[Outcome.CREATED] >= LOOKED_OVER_FROM:
             await container.schema().look_over()
             await container.count_lists()(caller=OPERATOR)
@@ -312,14 +311,16 @@ def _shown(product: Product, name: str) -> str:
     return "no limit" if value is None else str(value)
 
 
-def _how_to_go_on(run: Import, *, atomic: bool, dry_run: bool) -> str:
+def _how_to_go_on(run: Import, error: BaseException, *, atomic: bool, dry_run: bool) -> str | None:
+    if not run.counts and isinstance(error, FileRefused):
+        return None
     if dry_run:
-        return "Interrupted; nothing was changed, as this was a dry run."
+        return "nothing was changed, as this was a dry run."
     if atomic:
-        return "Interrupted; nothing is saved, or all if it was at the very end."
+        return "nothing is saved, or all if it was at the very end."
     return (
-        f"Interrupted: {run.saved:,} rows are saved, and perhaps the batch that was under way. "
-        "Run the same command again: what is saved stays as it is."
+        f"{counted(run.saved, 'row is', 'rows are')} saved, and perhaps the batch "
+        f"that was under way. {AGAIN}: what is saved stays as it is."
     )
 
 
@@ -333,14 +334,15 @@ def _sum_up(run: Import, *, is_saved: bool, dry_run: bool) -> None:
     ]
     end = ""
     if run.done_before:
-        end = f" {run.done_before:,} of them were done before under this key."
+        before = counted(run.done_before, "of them was", "of them were")
+        end = f" {before} done before under this key."
     if dry_run:
         end = " It was a dry run: nothing was changed."
     elif not is_saved:
         end = " So nothing was saved, as --atomic asks."
-    click.echo(f"{counts.total():,} rows: {', '.join(parts)}.{end}", err=dry_run)
+    click.echo(f"{counted(counts.total(), 'row')}: {', '.join(parts)}.{end}", err=dry_run)
     if run.file.unused:
         names = ", ".join(map(column_shown, run.file.unused))
         click.echo(f"Columns that were not read: {names}.", err=True)
     if refused:
-        raise click.ClickException(f"{refused:,} rows were refused.")
+        raise click.ClickException(f"{counted(refused, 'row was', 'rows were')} refused.")

@@ -5,10 +5,11 @@ import rich_click as click
 from shop.domain.money import Money
 from shop.domain.pages import Window
 from shop.domain.products import NO_MAX, Product, ProductQuery, ProductSort
+from shop.domain.text import counted
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.product_files import export_products, import_products
 from shop.entrypoints.cli.progress import progress_of
-from shop.entrypoints.cli.running import opened, run_async
+from shop.entrypoints.cli.running import AGAIN, interruptible, opened, run_async
 from shop.entrypoints.cli.tables import json_option, limit_option, show_count, show_table
 from shop.entrypoints.samples import add_samples
 
@@ -36,10 +37,30 @@ async def add_products(count: int, seed: int) -> None:
     another --seed makes others.
     """
     async with opened(in_bulk=True) as container:
-        with progress_of("products", count) as advance:
+        there = 0
+        with (
+            interruptible(lambda _: _how_to_go_on(there)),
+            progress_of("products", count) as show,
+        ):
+
+            def advance(number: int) -> None:
+                nonlocal there
+                there += number
+                show(number)
+
             added = await add_samples(container, count=count, seed=seed, advance=advance)
     kept = count - added
-    click.echo(f"Added {added} products" + (f"; {kept} were there already." if kept else "."))
+    click.echo(
+        f"Added {counted(added, 'product')}"
+        + (f"; {counted(kept, 'was', 'were')} there already." if kept else ".")
+    )
+
+
+def _how_to_go_on(there: int) -> str:
+    return (
+        f"{counted(there, 'product is', 'products are')} there, and perhaps some more. {AGAIN}: "
+        "what is there is left as it is."
+    )
 
 
 @click.group()
@@ -79,7 +100,7 @@ async def list_products(search: str, archived: bool, limit: int, as_json: bool) 
         ),
         as_json=as_json,
     )
-    show_count(len(page.items), page.count, "products")
+    show_count(len(page.items), page.count, "product")
 
 
 @products.command()

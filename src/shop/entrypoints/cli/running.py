@@ -111,6 +111,28 @@ def run_async(command: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
     return run
 
 
+@contextmanager
+def interruptible(
+    how_to_go_on: Callable[[BaseException], str | None],
+    say: Callable[[str], None] = lambda line: click.echo(line, err=True),
+) -> Iterator[None]:
+    """Says what is done and how to go on, where the command is interrupted or fails in this.
+
+    It is asked with what ended the command; None says nothing, as of a refusal that says it all.
+    """
+    try:
+        yield
+    except (Exception, asyncio.CancelledError) as error:
+        if (sentence := how_to_go_on(error)) is not None:
+            # Nobody may be there to read it.
+            with suppress(OSError):
+                say(f"Interrupted: {sentence}")
+        raise
+
+
+AGAIN = "Run the same command again"
+
+
 @asynccontextmanager
 async def connected(
     settings: Settings, *, creates: bool = False, writing: bool = False, in_bulk: bool = False

@@ -11,10 +11,11 @@ from shop.domain.pages import Window
 from shop.domain.products import ProductQuery
 from shop.domain.services.verify_stock import ProductsChecked
 from shop.domain.stock import OrderAudit, StockAudit
+from shop.domain.text import counted
 from shop.domain.users import OPERATOR
 from shop.entrypoints.cli.exporting import export, export_options
 from shop.entrypoints.cli.progress import bar
-from shop.entrypoints.cli.running import opened, run_async
+from shop.entrypoints.cli.running import AGAIN, interruptible, opened, run_async
 from shop.entrypoints.cli.tables import json_option, limit_option, show_count, show_table
 from shop.entrypoints.container import Container
 from shop.entrypoints.files.exports import LEDGER, Writing
@@ -53,24 +54,34 @@ async def verify(repair: bool, yes: bool) -> None:
         found = await find_differences(container)
         if not found.count:
             click.echo(
-                f"{found.products_checked} products: stock, sum of movements and last balance "
-                "agree, and so do the movements of all orders."
+                f"{counted(found.products_checked, 'product')}: stock, sum of movements and last "
+                "balance agree, and so do the movements of all orders."
             )
             return
         _show(found)
+        differences = counted(found.count, "difference")
         if not repair:
-            raise click.ClickException(f"{found.count} differences; --repair writes corrections.")
+            raise click.ClickException(f"{differences}; --repair writes corrections.")
         if not yes:
-            click.confirm(f"Write corrections for {found.count} differences?", abort=True)
+            click.confirm(f"Write corrections for {differences}?", abort=True)
         repair_stock = container.repair_stock()
-        for order in found.orders:
-            await repair_stock(caller=OPERATOR, difference=order)
-        for product in found.products:
-            await repair_stock(caller=OPERATOR, difference=product)
+        written = 0
+        with interruptible(lambda _: _how_to_go_on(written, found.count)):
+            differing: list[OrderAudit | StockAudit] = [*found.orders, *found.products]
+            for difference in differing:
+                await repair_stock(caller=OPERATOR, difference=difference)
+                written += 1
         left = (await find_differences(container)).count
     if left:
-        raise click.ClickException(f"{left} differences are left.")
-    click.echo(f"Wrote corrections for {found.count} differences; the ledger agrees now.")
+        raise click.ClickException(f"{counted(left, 'difference is', 'differences are')} left.")
+    click.echo(f"Wrote corrections for {differences}; the ledger agrees now.")
+
+
+def _how_to_go_on(written: int, count: int) -> str:
+    return (
+        f"corrections for {written:,} of {counted(count, 'difference')} are written, and perhaps "
+        f"one more. {AGAIN} for the rest."
+    )
 
 
 async def find_differences(container: Container) -> Differences:
@@ -128,7 +139,7 @@ async def export_ledger(file: str, writing: Writing) -> None:
             LEDGER,
             file=file,
             writing=writing,
-            what="movements",
+            what="movement",
             total=None,
             count=lambda step: len(step.movements),
         )
@@ -162,7 +173,8 @@ async def history(sku: str, limit: int, as_json: bool) -> None:
         ),
         as_json=as_json,
     )
-    show_count(len(page.items), page.count, f"movements of {product.sku}, {product.stock} on hand")
+    of = f" of {product.sku}, {product.stock} on hand"
+    show_count(len(page.items), page.count, "movement", of)
 
 
 @stock.command()

@@ -87,9 +87,13 @@ def _json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value)).decode()
 
 
-def show_count(shown: int, count: Count, what: str) -> None:
-    """Say it beside the list, not in it: what reads the list is no person."""
-    click.echo(f"{shown} of {count} {what}.", err=True)
+def show_count(shown: int, count: Count, what: str, of: str = "") -> None:
+    """Say it beside the list, not in it: what reads the list is no person.
+
+    `what` is what one of them is called.
+    """
+    things = what if count.number == 1 else f"{what}s"
+    click.echo(f"{shown} of {count} {things}{of}.", err=True)
 
 
 def objects_of(header: Sequence[str], rows: Iterable[Row]) -> list[dict[str, Any]]:

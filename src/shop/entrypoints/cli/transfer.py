@@ -1,11 +1,12 @@
 """`shop export` and `shop import`: the whole shop, from one database into another."""
 
+from functools import partial
 from pathlib import Path
 
 import rich_click as click
 
 import shop as package
-from shop.adapters.exports import Manifest, NewExport
+from shop.adapters.exports import Manifest, NewExport, WrongExport
 from shop.adapters.sql.schema import head
 from shop.adapters.sql.transfer import (
     check_files,
@@ -20,8 +21,9 @@ from shop.adapters.sql.urls import parse_url, place_of
 from shop.adapters.system import utc_now
 from shop.domain.errors import StoreTooNew
 from shop.domain.ports import SchemaState
+from shop.domain.text import counted
 from shop.entrypoints.cli.progress import progress_of
-from shop.entrypoints.cli.running import opened, run_async
+from shop.entrypoints.cli.running import AGAIN, interruptible, opened, run_async
 from shop.entrypoints.cli.stock import find_differences
 from shop.entrypoints.container import Container
 
@@ -44,14 +46,20 @@ async def export_all(folder: Path) -> None:
         counts = await shop.counts()
         at = utc_now()
         export = NewExport(folder)
-        with progress_of("rows exported", sum(counts.values())) as advance:
+        with (
+            interruptible(partial(_what_is_in, export)),
+            progress_of("rows exported", sum(counts.values())) as advance,
+        ):
             manifest = await export_shop(
                 shop, export, program=package.__version__, at=at, advance=advance
             )
-    click.echo(
-        f"Exported {manifest.rows} rows of {len(manifest.files)} tables to {export.folder}, as of "
-        f"{at:%Y-%m-%d %H:%M:%S} UTC"
-    )
+    click.echo(f"Exported {_size(manifest)} to {export.folder}, as of {at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _what_is_in(export: NewExport, error: BaseException) -> str | None:
+    if isinstance(error, WrongExport):
+        return None
+    return f"{export.folder} is no whole export. Delete it, and run the same command again."
 
 
 @click.command("import")
@@ -69,25 +77,36 @@ async def import_all(folder: Path) -> None:
     manifest = read_export(folder)
     async with opened() as container:
         await _require_fit(container, manifest)
-        if await _is_there(container, manifest):
-            click.echo("The shop has all of this export already: nothing was done.")
-        else:
-            with progress_of("rows checked", manifest.rows) as advance:
-                check_files(folder, manifest, advance=advance)
-            await _fill(container, folder, manifest)
-            # Databases plan for the sizes that they know.
-            await container.schema().look_over()
-            click.echo(
-                f"Imported {manifest.rows} rows of {len(manifest.files)} tables into "
-                f"{_place(container)}; read again, each table has the checksum of the export."
-            )
-        differences = (await find_differences(container)).count
+        with interruptible(_how_to_go_on):
+            await _make_same(container, folder, manifest)
+            differences = (await find_differences(container)).count
     if differences:
         raise click.ClickException(
-            f"The ledger has {differences} differences, as it had where it was exported; "
-            "`shop stock verify` shows them."
+            f"The ledger has {counted(differences, 'difference')}, as it had where it was "
+            "exported; `shop stock verify` shows them."
         )
     click.echo("The ledger agrees with the stock and with all orders.")
+
+
+async def _make_same(container: Container, folder: Path, manifest: Manifest) -> None:
+    if await _is_there(container, manifest):
+        click.echo("The shop has all of this export already: nothing was done.")
+        return
+    with progress_of("rows checked", manifest.rows) as advance:
+        check_files(folder, manifest, advance=advance)
+    await _fill(container, folder, manifest)
+    # Databases plan for the sizes that they know.
+    await container.schema().look_over()
+    click.echo(
+        f"Imported {_size(manifest)} into {_place(container)}; read again, each table has the "
+        "checksum of the export."
+    )
+
+
+def _how_to_go_on(error: BaseException) -> str | None:
+    if isinstance(error, WrongExport | click.ClickException):
+        return None
+    return f"nothing is written, or all if it was at the very end. {AGAIN}: it finds out."
 
 
 async def _require_fit(container: Container, manifest: Manifest) -> None:
@@ -119,7 +138,8 @@ async def _is_there(container: Container, manifest: Manifest) -> bool:
                     return True
     table = next(name for name, number in counts.items() if number)
     raise click.ClickException(
-        f"{_place(container)} has something in it already ({counts[table]} rows in {table}), and "
+        f"{_place(container)} has something in it already ({counted(counts[table], 'row')} in "
+        f"{table}), and "
         "an import needs an empty shop: take a new database, and run `shop migrate` before."
     )
 
@@ -139,6 +159,10 @@ async def _fill(container: Container, folder: Path, manifest: Manifest) -> None:
                 "taken back: this is a bug of the shop or a fault of the host."
             )
         await shop.execute("COMMIT")
+
+
+def _size(manifest: Manifest) -> str:
+    return f"{counted(manifest.rows, 'row')} of {counted(len(manifest.files), 'table')}"
 
 
 def _place(container: Container) -> str:

@@ -6,8 +6,9 @@ import warnings
 
 import rich_click as click
 
+from shop.domain.text import counted
 from shop.domain.users import OPERATOR, Role
-from shop.entrypoints.cli.running import opened, run_async
+from shop.entrypoints.cli.running import AGAIN, interruptible, opened, run_async
 from shop.entrypoints.cli.tables import json_option, show_table
 from shop.entrypoints.settings import variable
 
@@ -136,5 +137,6 @@ async def list_users(as_json: bool) -> None:
 async def purge_sessions() -> None:
     """Forget all sessions that expired; a shop that serves does so every 10 minutes."""
     async with opened() as container:
-        purged = await container.purge_sessions()(caller=OPERATOR)
-    click.echo(f"Purged {purged} sessions.")
+        with interruptible(lambda _: f"a part is forgotten. {AGAIN} for the rest."):
+            purged = await container.purge_sessions()(caller=OPERATOR)
+    click.echo(f"Purged {counted(purged, 'session')}.")

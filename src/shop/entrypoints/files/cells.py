@@ -65,14 +65,22 @@ def number_of(cell: str, decimal: str | None) -> str:
     Without a decimal sign it is as it is: whether `1.234` is little or much nobody can tell. Raises
     `ValueError` with what the number must be.
     """
+    number = _number_of(cell, decimal)
+    if number is None:
+        other = COMMA if decimal == POINT else POINT
+        raise ValueError(f"must be a number such as 1{other}234{decimal}50 or 1234{decimal}50")
+    return number
+
+
+def _number_of(cell: str, decimal: str | None) -> str | None:
+    """None if it is not written as a number with this decimal sign."""
     if decimal is None:
         if COMMA in cell:
             raise ValueError("has a comma: say by --decimal , or --decimal . what it means")
         return cell
     written = _WRITTEN[decimal].fullmatch(cell)
     if written is None:
-        other = COMMA if decimal == POINT else POINT
-        raise ValueError(f"must be a number such as 1{other}234{decimal}50 or 1234{decimal}50")
+        return None
     sign, whole, _, fraction = written.groups()
     digits = re.sub("[^0-9]", "", whole)
     return f"{sign}{digits}.{fraction}" if fraction else f"{sign}{digits}"
@@ -83,11 +91,11 @@ _WHOLE = re.compile(r"([+-]?[0-9]{1,16})(?:\.0+)?")
 
 def whole_number_of(cell: str, decimal: str | None) -> int:
     """Raises `ValueError` with what the number must be."""
-    number = number_of(cell, decimal)
+    number = _number_of(cell, decimal) or ""
     whole = _WHOLE.fullmatch(number)
     # Without a decimal sign 1.000 may be a thousand.
     if whole is None or (decimal is None and POINT in number):
-        raise ValueError("must be a whole number")
+        raise ValueError("must be a whole number such as 1234")
     return int(whole[1])
 
 

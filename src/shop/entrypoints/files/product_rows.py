@@ -13,6 +13,7 @@ from shop.domain.errors import InvalidFields
 from shop.domain.money import Money
 from shop.domain.products import NO_MAX
 from shop.domain.stock import StockChange
+from shop.domain.text import counted
 from shop.entrypoints.files.cells import (
     is_shortened,
     number_of,
@@ -329,8 +330,8 @@ def _wrong_width(line: int, cells: list[str], width: int) -> Problem:
         column="",
         value=shown(" | ".join(cells)),
         reason=(
-            f"has {len(cells)} cells, and the header {width}: perhaps there is a delimiter or the "
-            "end of a line in a cell without quotes"
+            f"has {counted(len(cells), 'cell')}, and the header {width}: perhaps there is a "
+            "delimiter or the end of a line in a cell without quotes"
         ),
     )
 

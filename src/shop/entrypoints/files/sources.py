@@ -4,6 +4,7 @@ import codecs
 import hashlib
 import io
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -15,6 +16,7 @@ from typing import IO, BinaryIO
 
 STDIN = "-"
 WINDOWS = "windows-1252"
+_WINDOWS_PAGE = re.compile(r"^cp(125[0-8])$")
 
 _CHUNK = 1 << 20
 _BEGINNING = 4_096
@@ -38,6 +40,18 @@ class FileRefused(Exception):
     """A file that cannot be read as it is: a sentence for a person, which says what to do."""
 
 
+_WORKBOOKS = frozenset([".xlsx", ".xls", ".xlsm", ".xlsb", ".xltx", ".ods", ".fods", ".numbers"])
+
+
+def is_named_as_workbook(path: str) -> bool:
+    """Whether a spreadsheet program would take it for one of its own files, by its name."""
+    return _suffix(path) in _WORKBOOKS
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122
+
+
 class Format(StrEnum):
     CSV = "csv"
     JSON_LINES = "jsonl"
@@ -45,7 +59,7 @@ class Format(StrEnum):
     @classmethod
     def named_by(cls, path: str) -> "Format | None":
         """What the end of a file's name says; None if it says nothing."""
-        match os.path.splitext(path)[1].lower():  # noqa: PTH122
+        match _suffix(path):
             case ".jsonl" | ".ndjson":
                 return cls.JSON_LINES
             case ".csv" | ".tsv" | ".tab" | ".txt":
@@ -160,8 +174,8 @@ def _encoding_of(file: IO[bytes], name: str, given: str | None) -> str:
         return given
     if codecs.lookup(given).name not in (marked, marked.removesuffix("-sig")):
         raise FileRefused(
-            f"{name} begins with the mark of {marked.removesuffix('-sig').upper()}, so it is not "
-            f"{given}. Leave --encoding out."
+            f"{name} begins with the mark of {_named(marked)}, so it is not {_named(given)}. Leave "
+            "--encoding out."
         )
     return marked
 
@@ -202,10 +216,16 @@ def _check_text(file: IO[bytes], name: str, encoding: str) -> bytes:
             else "Give the one it has by --encoding."
         )
         raise FileRefused(
-            f"{name} is not {encoding.removesuffix('-sig').upper()}: line {line} has the byte "
+            f"{name} is not {_named(encoding)}: line {line} has the byte "
             f"0x{byte:02X}, which does not belong there. {hint}"
         ) from error
     return digest.digest()
+
+
+def _named(encoding: str) -> str:
+    """As people write it, of Python's names."""
+    name = codecs.lookup(encoding).name.removesuffix("-sig")
+    return name.upper() if name.startswith("utf") else _WINDOWS_PAGE.sub(r"windows-\1", name)
 
 
 def _line_ends(text: str) -> int:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -18,7 +19,13 @@ import shop
 from shop.domain.money import currency_digits
 from shop.domain.orders import describe_transitions
 from shop.entrypoints.http.access import PUBLIC
-from shop.entrypoints.http.api.parameters import MONEY, PRICE_PATTERN, price_pattern
+from shop.entrypoints.http.api.parameters import (
+    MONEY,
+    PRICE_PATTERN,
+    TOTAL_PATTERN,
+    price_pattern,
+    total_pattern,
+)
 
 Json = dict[str, Any]
 
@@ -97,17 +104,47 @@ def _lines_of_code(app: Litestar) -> dict[str, int]:
     }
 
 
+# The edge takes it with each request and gives it with each answer, so no handler names it. It is
+# told of where it makes a difference.
+_SEEN_TAGS = {"Products", "Bulk", "Orders"}
+_SEEN = "X-Shop-Seen"
+_SEEN_TAKEN = {
+    "name": _SEEN,
+    "in": "header",
+    "description": "The last that an answer had. What is read is never older than what it stands "
+    "for; one that is malformed or of another shop counts for nothing.",
+    "required": False,
+    # No request is refused for it, so it may be any text.
+    "schema": {
+        "type": "string",
+        "examples": ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIj"],
+    },
+}
+_SEEN_GIVEN = {
+    "description": "How far the shop had come when something was changed last, by this request or "
+    "as the request said. To be sent with each request from now on. Where no answer has it, all "
+    "that is read is as of now.",
+    "required": False,
+    "schema": {"type": "string", "maxLength": 200},
+}
+
+
 def _completed(document: Json, lines: dict[str, int]) -> Json:
     """The document with what Litestar leaves out.
 
-    Paths end in the slash that clients use, bodies that refuse unknown fields say so, and what may
-    be left out, a parameter or a body, is never null.
+    Paths end in the slash that clients use, bodies that refuse unknown fields say so, what may be
+    left out, a parameter or a body, is never null, and the header is there that the edge serves.
     """
     for schema in _objects(document):
         _simplify(schema)
     operations = [
         operation for path in document["paths"].values() for operation in _operations(path).values()
     ]
+    for operation in operations:
+        if _SEEN_TAGS.intersection(operation["tags"]):
+            operation.setdefault("parameters", []).append(deepcopy(_SEEN_TAKEN))
+            for response in operation["responses"].values():
+                response.setdefault("headers", {})[_SEEN] = deepcopy(_SEEN_GIVEN)
     bodies = [
         media["schema"]
         for operation in operations
@@ -169,6 +206,8 @@ def _in_currency(schema: Json, currency: str) -> None:
     """Prices and their examples with the digits that the shop's currency has."""
     if schema.get("pattern") == PRICE_PATTERN:
         schema["pattern"] = price_pattern(currency)
+    if schema.get("pattern") == TOTAL_PATTERN:
+        schema["pattern"] = total_pattern(currency)
     digits = Decimal(1).scaleb(-currency_digits(currency))
     for example in schema.get("examples", ()) if schema.get("type") == "object" else ():
         if "price" in example:

@@ -97,7 +97,7 @@ async def test_all_or_nothing_is_the_default_and_says_what_each_row_would_have_b
     tea = await api.given_product(sku="TEA", stock=5)
     rows = [by("TEA"), by("NONE")]
     refused = problem(await api.staff.post(STOCK, json={"rows": rows}), 409, "rows_refused")
-    assert refused["detail"] == "Of 2 rows 1 were refused; nothing was written."
+    assert refused["detail"] == "Refused rows: 1 of 2; nothing was written."
     fine, missing = refused["rows"]
     assert fine == {"sku": "TEA", "outcome": "held_back", "product_id": tea.id}
     assert (missing["outcome"], missing["error"]["code"]) == ("refused", "product_not_found")

@@ -86,6 +86,16 @@ def price_pattern(currency: str) -> str:
     return rf"^({below}(\.[0-9]{{1,{digits}}})?|{whole_max}(\.0{{1,{digits}}})?)$"
 
 
+def total_pattern(currency: str) -> str:
+    """Of `TOTAL_PATTERN` what this currency has: beyond its digits there are zeros alone."""
+    digits = min(currency_digits(currency), 3)
+    fractions = [
+        *([rf"[0-9]{{1,{digits}}}"] if digits else []),
+        *(["[0-9]" * digits + rf"0{{1,{3 - digits}}}"] if digits < 3 else []),
+    ]
+    return rf"^[0-9]{{1,19}}(\.({'|'.join(fractions)}))?$"
+
+
 def text(length_max: int, *, length_min: int = 0, lines: bool = False) -> Rule:
     """The rule of all texts: one line, or several, without control characters."""
     return Rule(
