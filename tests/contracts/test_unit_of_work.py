@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import asyncpg
 import pytest
@@ -21,7 +21,7 @@ from shop.domain.events import Event
 from shop.domain.orders import OrderQuery
 from shop.domain.pages import Window
 from shop.domain.ports import Batch, UnitOfWork
-from shop.domain.products import ProductQuery
+from shop.domain.products import Offer, ProductQuery
 from shop.domain.stock import Reason, Shelf
 from shop.domain.users import OPERATOR, Role, User
 from tests.builders import NOON, items, order, order_id, order_line, product
@@ -180,7 +180,18 @@ async def test_one_sees_what_one_has_written_oneself(store: Store) -> None:
             order_ids=[order_id(1), order_id(2)], product_ids=[teapot.id, 404], user_ids=[1]
         )
         assert batch.orders == {order_id(1): await uow.orders.get(order_id(1))}
-        assert (batch.products, list(batch.busy)) == ({teapot.id: teapot}, [])
+        assert batch.products.keys() == {teapot.id}
+        assert offered(batch.products[teapot.id]) == offered(teapot)
+        assert list(batch.busy) == []
+        changed = await uow.batch.lock(
+            order_ids=[], product_ids=[teapot.id], user_ids=[1], changing=[order_id(1)]
+        )
+        assert changed.products == {teapot.id: teapot}
+
+
+def offered(offer: Offer) -> dict[str, object]:
+    """What a batch of orders alone has to know of a product."""
+    return {each.name: getattr(offer, each.name) for each in fields(Offer)}
 
 
 async def test_what_is_not_there_is_not_found(store: Store) -> None:

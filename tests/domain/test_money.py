@@ -2,7 +2,7 @@
 
 import pytest
 
-from shop.domain.errors import InvalidField, MixedCurrencies
+from shop.domain.errors import InvalidField
 from shop.domain.money import PRICE_MAX, Money
 from shop.domain.orders import QUANTITY_MAX
 from tests.builders import money
@@ -86,13 +86,6 @@ def test_what_is_written_reads_back_as_the_same(amount: int, currency: str) -> N
 
 def test_the_largest_line_fits_the_integers_of_databases_and_clients() -> None:
     assert (money(PRICE_MAX) * QUANTITY_MAX).amount < 2**63
-
-
-def test_money_of_one_currency_is_added_up_and_of_several_is_not() -> None:
-    assert Money.sum([money(1200), money(5)], "EUR") == money(1205)
-    assert Money.sum([], "JPY") == money(0, "JPY")
-    with pytest.raises(MixedCurrencies, match="EUR and JPY"):
-        Money.sum([money(1200, "JPY"), money(1200)], "JPY")
 
 
 def test_there_is_no_negative_money() -> None:

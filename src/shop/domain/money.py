@@ -1,7 +1,6 @@
 """Money: an integer count of a currency's minor units, so that sums are exact."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
@@ -65,20 +64,11 @@ class Money:
         digits = currency_digits(self.currency)
         if digits == 0:
             return str(self.amount)
-        whole, fraction = divmod(self.amount, 10**digits)
-        return f"{whole}.{str(fraction).zfill(digits)}"
+        text = str(self.amount).zfill(digits + 1)
+        return f"{text[:-digits]}.{text[-digits:]}"
 
     def __mul__(self, quantity: int) -> "Money":
         return Money(amount=self.amount * quantity, currency=self.currency)
-
-    @classmethod
-    def sum(cls, parts: Iterable["Money"], currency: str) -> Self:
-        """Raises `MixedCurrencies` if a part is in another one."""
-        amount = 0
-        for part in parts:
-            part.require_currency(currency)
-            amount += part.amount
-        return cls(amount=amount, currency=currency)
 
     def require_currency(self, currency: str) -> None:
         """Raises `MixedCurrencies` if it is in another one."""

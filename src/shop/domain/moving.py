@@ -20,7 +20,7 @@ from shop.domain.orders import (
     OrderStatus,
     moved_order_id,
 )
-from shop.domain.products import NAME_LENGTH_MAX, STOCK_MAX, Product
+from shop.domain.products import NAME_LENGTH_MAX, STOCK_MAX, Offer, Product
 from shop.domain.text import folded
 from shop.domain.users import (
     USERNAME_FOLDED_LENGTH_MAX,
@@ -435,7 +435,7 @@ def new_code_of(old: OldOrder) -> str:
 
 def order_from(
     old: OldOrder,
-    products: Mapping[int, Product],
+    products: Mapping[int, Offer],
     *,
     code: str,
     status: OrderStatus,

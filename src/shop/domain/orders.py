@@ -26,7 +26,7 @@ from shop.domain.errors import (
     TransitionNotAllowed,
 )
 from shop.domain.money import Money
-from shop.domain.products import Product
+from shop.domain.products import Offer
 from shop.domain.stock import Shelf
 from shop.domain.users import Caller
 
@@ -131,15 +131,15 @@ class OrderRequest:
     """What the buyer saw it come to, if they say so; it says nothing of what is wanted."""
     wanted: dict[int, int] = field(init=False)
     """Quantity by product, in order of first mention, with repeated lines added up."""
+    digest: bytes = field(init=False)
+    """SHA-256 of what is wanted, in whatever order: the same content has the same digest."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "wanted", add_up(self.items))
-
-    @property
-    def digest(self) -> bytes:
-        """SHA-256 of what is wanted, in whatever order: the same content has the same digest."""
-        canonical = ",".join(f"{product}:{self.wanted[product]}" for product in sorted(self.wanted))
-        return hashlib.sha256(canonical.encode()).digest()
+        wanted = add_up(self.items)
+        canonical = ",".join([f"{product}:{wanted[product]}" for product in sorted(wanted)])
+        object.__setattr__(self, "wanted", wanted)
+        # Not when it is decided: now Python may have time, while the batch before is written.
+        object.__setattr__(self, "digest", hashlib.sha256(canonical.encode()).digest())
 
 
 _NOTHING: Mapping[int, int] = {}
@@ -247,7 +247,7 @@ class OrderLine:
         assert self.quantity >= 1
 
     @classmethod
-    def of(cls, product: Product, quantity: int) -> Self:
+    def of(cls, product: Offer, quantity: int) -> Self:
         """The product at its price of now."""
         return cls(product_id=product.id, name=product.name, price=product.price, quantity=quantity)
 
@@ -287,7 +287,7 @@ class Order:
 
     @classmethod
     def place(
-        cls, request: OrderRequest, products: Mapping[int, Product], *, code: str, at: datetime
+        cls, request: OrderRequest, products: Mapping[int, Offer], *, code: str, at: datetime
     ) -> Self:
         """A new order of what is wanted, at the prices of now."""
         lines = tuple(
@@ -309,7 +309,8 @@ class Order:
 
     @property
     def total(self) -> Money:
-        return Money.sum((line.total for line in self.lines), self.currency)
+        amount = sum([line.price.amount * line.quantity for line in self.lines])
+        return Money(amount=amount, currency=self.currency)
 
     @property
     def key(self) -> tuple[datetime, UUID]:
@@ -379,7 +380,7 @@ class Order:
         return True
 
     def amended(
-        self, wanted: Mapping[int, int], products: Mapping[int, Product], *, at: datetime
+        self, wanted: Mapping[int, int], products: Mapping[int, Offer], *, at: datetime
     ) -> Self:
         """The order with what is wanted in place of its lines.
 
@@ -458,7 +459,7 @@ def _first_pieces(lines: Sequence[OrderLine], quantity: int) -> list[OrderLine]:
     return kept
 
 
-def _with_more(lines: Sequence[OrderLine], product: Product, added: int) -> list[OrderLine]:
+def _with_more(lines: Sequence[OrderLine], product: Offer, added: int) -> list[OrderLine]:
     """The lines of a product and pieces at its price of now, which join those of the same price.
 
     They do so under another name, too: what tells the lines of a product apart is what they cost.

@@ -33,7 +33,7 @@ from shop.domain.orders import (
     Placed,
 )
 from shop.domain.pages import CountedList, Listable, ListLength
-from shop.domain.products import Product, ProductQuery
+from shop.domain.products import Offer, Product, ProductQuery
 from shop.domain.sessions import RefreshToken, SessionFamily, SessionQuery
 from shop.domain.stock import (
     LedgerPosition,
@@ -221,8 +221,9 @@ class Batch:
 
     orders: Mapping[UUID, Order]
     """As of after the locks were taken: who had them before has been seen."""
-    products: Mapping[int, Product]
-    """Locked until the transaction ends; their entries may be of before, see `add`."""
+    products: Mapping[int, Offer]
+    """Locked until the transaction ends; their entries may be of before, see `add`. They are whole
+    `Product`s where something is to be changed."""
     busy: Collection[int] = ()
     """The products that there are, and that somebody else holds."""
     disabled: Collection[int] = ()
@@ -281,7 +282,7 @@ class BatchRepository(Protocol):
         orders: Sequence[Order],
         movements: Sequence[StockMovement],
         *,
-        products: Mapping[int, Product],
+        products: Mapping[int, Offer],
         changes: Changes | None = None,
     ) -> None:
         """Store new orders with their lines, and record movements as `StockRepository.record` does.

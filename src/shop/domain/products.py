@@ -37,19 +37,17 @@ SKU_FOLDED_LENGTH_MAX = 2 * SKU_LENGTH_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
+class Offer:
+    """What of a product decides whether it is sold, and at which price."""
+
     id: int
     """0 until a repository has stored the product and given it one."""
-    sku: str
     name: str
-    description: str
     price: Money
     stock: int
     archived: bool
     version: int
     """Rises with every change of the catalogue entry; the stock is not part of it."""
-    created_at: datetime
-    modified_at: datetime
     max_per_order: int | None = None
     """How many pieces one order may have; None if as many as there are."""
 
@@ -57,6 +55,14 @@ class Product:
         assert self.stock >= 0
         assert self.version >= 1
         assert self.max_per_order is None or self.max_per_order >= 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product(Offer):
+    sku: str
+    description: str
+    created_at: datetime
+    modified_at: datetime
 
     @classmethod
     def new(

@@ -8,7 +8,7 @@ from functools import partial
 from uuid import UUID
 
 from shop.domain.errors import InvalidField, OutOfStock, OverMax, Shortage, StockChanged
-from shop.domain.products import STOCK_MAX, Product
+from shop.domain.products import STOCK_MAX, Offer
 from shop.domain.text import clean
 
 NOTE_LENGTH_MAX = 200
@@ -62,7 +62,7 @@ class StockMovement:
 class Shelf:
     """The locked stock of one transaction's products. Every change of it is a movement."""
 
-    def __init__(self, products: Mapping[int, Product]) -> None:
+    def __init__(self, products: Mapping[int, Offer]) -> None:
         self.products = products
         self.movements: list[StockMovement] = []
         self._on_hand = {product.id: product.stock for product in products.values()}

@@ -23,6 +23,7 @@ from tests.entrypoints.api import ADDRESS, container_for, problem, settings_for,
 from tests.logged import logged
 
 LIFESPAN: Any = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+_THRESHOLDS = gc.get_threshold()
 
 
 @asynccontextmanager
@@ -41,7 +42,12 @@ async def running(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
         await to_app.put({"type": "lifespan.shutdown"})
         assert (await from_app.get())["type"] == "lifespan.shutdown.complete"
         await life
-        gc.unfreeze()
+        _collect_as_before()
+
+
+def _collect_as_before() -> None:
+    gc.unfreeze()
+    gc.set_threshold(*_THRESHOLDS)
 
 
 async def test_an_in_memory_shop_starts_with_demo_data() -> None:
@@ -141,7 +147,7 @@ async def test_what_fails_as_it_stops_is_a_line_and_no_text_for_the_server(
 
     with logged(only=True) as log:
         await cast("Any", build_app(container))(LIFESPAN, next_event, tell)
-    gc.unfreeze()
+    _collect_as_before()
     assert told == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.failed"}]
     [line] = [line for line in log.lines if "exception" in line]
     assert (line["event"], line["level"]) == ("process.failed", "critical")

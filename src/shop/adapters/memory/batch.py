@@ -13,7 +13,7 @@ from shop.domain.errors import SkuTaken, WriteConflict
 from shop.domain.keys import KeyedRequest, Place
 from shop.domain.orders import Order, products_on
 from shop.domain.ports import Batch, BatchRepository, Changes
-from shop.domain.products import Product
+from shop.domain.products import Offer, Product
 from shop.domain.stock import StockMovement
 from shop.domain.text import folded
 
@@ -58,7 +58,7 @@ class MemoryBatchRepository(BatchRepository):
         orders: Sequence[Order],
         movements: Sequence[StockMovement],
         *,
-        products: Mapping[int, Product],
+        products: Mapping[int, Offer],
         changes: Changes | None = None,
     ) -> None:
         """Products cannot have changed: one transaction is open at a time."""

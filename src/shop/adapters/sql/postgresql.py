@@ -7,7 +7,7 @@ which the driver looks through element by element. See docs/decisions/0002. The 
 those of `postgresql_statements.py`.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
@@ -28,6 +28,7 @@ from shop.adapters.sql.products import (
     by_folded_sku,
     changed_row,
     new_product_row,
+    offer_from,
     product_from,
     stock_row,
 )
@@ -45,7 +46,7 @@ from shop.domain.errors import (
 from shop.domain.keys import KeyedAnswer, KeyedRequest, Place
 from shop.domain.orders import Order
 from shop.domain.ports import Batch, BatchRepository, Changes
-from shop.domain.products import Product
+from shop.domain.products import Offer, Product
 from shop.domain.stock import StockMovement
 from shop.domain.text import folded
 from shop.domain.users import Role
@@ -103,12 +104,15 @@ class PostgresBatch(BatchRepository):
         for held in wait_for or ():
             await self._wait(held)
         claimed, answers = await self._claim(keys) if keys else (frozenset(), {})
-        ids = [list(order_ids), list(product_ids), list(user_ids)]
+        ids = [list(order_ids), _array(product_ids), _array(user_ids)]
         marking = self._unit_of_work.is_marking
         way = wait_for is not None, marking
+        read: Callable[[asyncpg.Record], Offer]
         if changing is None:
+            read = offer_from
             rows = await self._driver.fetch(sql.LOCKS[way], *ids)
         else:
+            read = product_from
             rows = await self._driver.fetch(sql.LOCKS_CHANGED[way], *ids, list(changing))
         if marking:
             note_mark(rows[0])
@@ -117,9 +121,9 @@ class PostgresBatch(BatchRepository):
         batch = Batch(
             # Nearly always there is none: only repeated requests have one.
             orders=await self._unit_of_work.orders.find(known) if known else {},
-            products={row["id"]: product_from(row) for row in found if row["on_hand"] is not None},
+            products={row["id"]: read(row) for row in found if row["on_hand"] is not None},
             busy=[row["id"] for row in found if row["on_hand"] is None],
-            disabled=rows[0]["disabled"],
+            disabled=rows[0]["disabled"] or (),
         )
         if changing is None:
             return batch
@@ -155,7 +159,7 @@ class PostgresBatch(BatchRepository):
         orders: Sequence[Order],
         movements: Sequence[StockMovement],
         *,
-        products: Mapping[int, Product],
+        products: Mapping[int, Offer],
         changes: Changes | None = None,
     ) -> None:
         balances = last_balances(movements)
@@ -167,9 +171,9 @@ class PostgresBatch(BatchRepository):
                 _json([row for order in (*orders, *relined) for row in line_rows(order)]),
                 # As they are: their fields are the columns.
                 _json(movements),
-                list(balances.keys()),
-                list(balances.values()),
-                [products[product_id].version for product_id in balances],
+                _array(balances.keys()),
+                _array(balances.values()),
+                _array([products[product_id].version for product_id in balances]),
                 *(_arguments(changes) if changes else ()),
             )
         if done != f"UPDATE {len(balances)}":
@@ -260,6 +264,11 @@ def _arguments(changes: Changes) -> Sequence[object]:
         [user_id for user_id, _ in changes.unused],
         [key for _, key in changes.unused],
     )
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """As PostgreSQL writes it: made in a fraction of the time that the driver takes for a list."""
+    return f"{{{_json(list(numbers))[1:-1]}}}"
 
 
 def _json(rows: Sequence[object]) -> str:

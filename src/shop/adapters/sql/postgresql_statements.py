@@ -11,7 +11,12 @@ from sqlalchemy import Column, LargeBinary, Table, make_url
 from shop.adapters.sql import tables
 from shop.adapters.sql.marks import MARK
 from shop.adapters.sql.orders import LINE_COLUMNS
-from shop.adapters.sql.products import CHANGED_COLUMNS, POSTGRESQL_ALIKE, PRODUCT_COLUMNS
+from shop.adapters.sql.products import (
+    CHANGED_COLUMNS,
+    OFFER_COLUMNS,
+    POSTGRESQL_ALIKE,
+    PRODUCT_COLUMNS,
+)
 from shop.adapters.sql.rows import written_columns
 
 DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
@@ -71,23 +76,32 @@ ON stored.user_id = wanted.user_id AND stored.key = wanted.key
 # For the lock and its order see `SqlStockRepository.lock`. Orders are looked for when all locks are
 # held: `known_orders` sees what was committed until it is called, and it is called with the number
 # of locks. A product without a lock is held by somebody else. The left join gives a row even if no
-# product is there. Products are seen as they were when the statement began, which may be before it
-# waited: `ADD` looks whether they still are so.
+# product is there; what is repeated in each is NULL for nothing, which costs less than an array.
+# Products are seen as they were when the statement began, which may be before it waited: `ADD`
+# looks whether they still are so.
 _LOCK_STOCK = """
     SELECT product_id, on_hand FROM stock
     WHERE product_id = ANY({ids})
     ORDER BY product_id
     FOR NO KEY UPDATE {skip}
 """
+# Arrays of numbers come as text: the driver looks through those that it takes element by element.
+_PRODUCTS, _USERS = "$2::text::bigint[]", "$3::text::bigint[]"
+_KNOWN = f"""
+        NULLIF(known_orders($1::uuid[], (SELECT count(*) FROM locked)), ARRAY[]::uuid[])
+            AS order_ids,
+        NULLIF(
+            ARRAY(SELECT id FROM users WHERE id = ANY({_USERS}) AND disabled), ARRAY[]::bigint[]
+        ) AS disabled
+""".strip()  # noqa: S608
 _LOCK = f"""
-WITH locked AS MATERIALIZED ({_LOCK_STOCK.replace("{ids}", "$2::bigint[]")})
-SELECT known.*, {", ".join(map(str, PRODUCT_COLUMNS))}
+WITH locked AS MATERIALIZED ({_LOCK_STOCK.replace("{ids}", _PRODUCTS)})
+SELECT known.*, {", ".join(map(str, OFFER_COLUMNS))}
 FROM (
     SELECT {{mark}}
-        known_orders($1::uuid[], (SELECT count(*) FROM locked)) AS order_ids,
-        ARRAY(SELECT id FROM users WHERE id = ANY($3::bigint[]) AND disabled) AS disabled
+        {_KNOWN}
 ) AS known
-LEFT JOIN products ON products.id = ANY($2::bigint[])
+LEFT JOIN products ON products.id = ANY({_PRODUCTS})
 LEFT JOIN locked AS stock ON stock.product_id = products.id
 """  # noqa: S608
 
@@ -105,7 +119,7 @@ WITH held AS MATERIALIZED (
     FOR NO KEY UPDATE SKIP LOCKED
 ),
 wanted AS MATERIALIZED (
-    SELECT $2::bigint[] || ARRAY(
+    SELECT {_PRODUCTS} || ARRAY(
         SELECT product_id FROM order_lines JOIN held ON held.id = order_lines.order_id
     ) AS ids
 ),
@@ -113,9 +127,8 @@ locked AS MATERIALIZED ({_LOCK_STOCK.replace("{ids}", "(SELECT ids FROM wanted):
 SELECT known.*, {", ".join(map(str, PRODUCT_COLUMNS))}
 FROM (
     SELECT {{mark}}
-        known_orders($1::uuid[], (SELECT count(*) FROM locked)) AS order_ids,
-        ARRAY(SELECT id FROM users WHERE id = ANY($3::bigint[]) AND disabled) AS disabled,
-        ARRAY(SELECT ROW(id, role) FROM users WHERE id = ANY($3::bigint[])) AS users,
+        {_KNOWN},
+        ARRAY(SELECT ROW(id, role) FROM users WHERE id = ANY({_USERS})) AS users,
         ARRAY(
             SELECT ROW(held.version IS NOT DISTINCT FROM orders.version,
                 {", ".join(map(str, CHANGED))})
@@ -153,7 +166,8 @@ WITH added_orders AS ({_insert(tables.orders, "$1")}),
 added_lines AS ({_ADD_LINES}),
 added_movements AS ({_insert(tables.stock_movements, "$3")})
 UPDATE stock SET on_hand = new.balance
-FROM unnest($4::bigint[], $5::bigint[], $6::integer[]) AS new (product_id, balance, version)
+FROM unnest($4::text::bigint[], $5::text::bigint[], $6::text::integer[])
+    AS new (product_id, balance, version)
 JOIN products ON products.id = new.product_id AND products.version = new.version
 WHERE stock.product_id = new.product_id
 """  # noqa: S608

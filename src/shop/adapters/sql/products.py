@@ -32,7 +32,7 @@ from shop.domain.errors import ProductNotFound, SkuTaken
 from shop.domain.money import Money
 from shop.domain.pages import Count, Window
 from shop.domain.ports import ProductRepository
-from shop.domain.products import Product, ProductQuery, ProductSort
+from shop.domain.products import Offer, Product, ProductQuery, ProductSort
 from shop.domain.text import folded, the_one_called
 
 _products, _stock, _listings = tables.products, tables.stock, tables.listings
@@ -46,6 +46,9 @@ PRODUCT_COLUMNS = (
     *(column for column in _products.columns if column.name not in _MADE),
     _stock.c.on_hand,
 )
+# A description may have thousands of characters, and nobody asks for it while something is sold.
+_NOT_OFFERED = ("sku", "description", "created_at", "modified_at")
+OFFER_COLUMNS = [column for column in PRODUCT_COLUMNS if column.name not in _NOT_OFFERED]
 
 # The products with some folded SKUs, or with some SKUs. Each is looked up by itself, by an index
 # (OFFSET keeps it so): PostgreSQL takes a table of which it has no statistics yet for a small one,
@@ -227,6 +230,19 @@ def product_from(row: ReadRow) -> Product:
         version=row["version"],
         created_at=row["created_at"],
         modified_at=row["modified_at"],
+        max_per_order=row["max_per_order"],
+    )
+
+
+def offer_from(row: ReadRow) -> Offer:
+    """The offer of a row that has `OFFER_COLUMNS`."""
+    return Offer(
+        id=row["id"],
+        name=row["name"],
+        price=Money(amount=row["price"], currency=row["currency"]),
+        stock=row["on_hand"],
+        archived=row["archived"],
+        version=row["version"],
         max_per_order=row["max_per_order"],
     )
 

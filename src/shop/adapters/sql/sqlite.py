@@ -41,7 +41,7 @@ from shop.domain.errors import InvalidToken, ShopError, SkuTaken
 from shop.domain.keys import KeyedAnswer, KeyedRequest, Place
 from shop.domain.orders import Order, products_on
 from shop.domain.ports import Batch, BatchRepository, Changes
-from shop.domain.products import Product
+from shop.domain.products import Offer, Product
 from shop.domain.stock import StockMovement
 from shop.domain.text import folded
 from shop.domain.users import Role
@@ -279,7 +279,7 @@ class SqliteBatch(BatchRepository):
         orders: Sequence[Order],
         movements: Sequence[StockMovement],
         *,
-        products: Mapping[int, Product],
+        products: Mapping[int, Offer],
         changes: Changes | None = None,
     ) -> None:
         """Products cannot have changed: the transaction has the only write lock."""

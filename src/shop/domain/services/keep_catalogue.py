@@ -339,7 +339,9 @@ class ChangeOfStock(Change[Product]):
         if moved:
             event = catalogue_event("stock.changed", caller, product_id, quantity=moved)
             books.events.append(event)
-        return replace(shelf.products[product_id], stock=shelf.on_hand(product_id))
+        product = shelf.products[product_id]
+        assert isinstance(product, Product)  # `Batch.products`, where there is a change
+        return replace(product, stock=shelf.on_hand(product_id))
 
 
 def catalogue_event(name: str, caller: Caller, product_id: int, **numbers: int) -> Event:

@@ -89,11 +89,18 @@ def _leave_logging_alone(config: AppConfig) -> AppConfig:
     return config
 
 
+_YOUNG_OBJECTS_MAX = 50_000
+"""How many objects there may be before the collector looks for circles: about 10 MB of them."""
+
+
 @asynccontextmanager
 async def _running(container: Container, _app: Litestar) -> AsyncIterator[None]:
     # What was imported stays for good; the collector need not look through it again and again.
     gc.collect()
     gc.freeze()
+    # What is under way comes and goes by the thousand, next to none of it in circles: at the usual
+    # threshold much of it is looked through, and nothing found.
+    gc.set_threshold(_YOUNG_OBJECTS_MAX, *gc.get_threshold()[1:])
     log_uncaught_of_loop()
     in_memory = container.settings().store == "memory"
     # Each of these steps is taken when the server stops, the last first, also if another one fails.
