@@ -611,8 +611,8 @@ GUARDS = [
     Guard(
         name="rows take their locks by id",
         file=STATEMENTS,
-        take="ORDER BY stock.product_id\nFOR NO KEY UPDATE OF stock",
-        put="FOR NO KEY UPDATE OF stock",
+        take="    ORDER BY stock.product_id\n    FOR NO KEY UPDATE OF stock",
+        put="    FOR NO KEY UPDATE OF stock",
         tests="tests/contracts/test_lock_order.py",
     ),
     Guard(

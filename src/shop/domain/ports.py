@@ -317,7 +317,8 @@ class BatchRepository(Protocol):
     ) -> None:
         """Store the entries of locked products but for their SKUs, and record movements.
 
-        The latter as `StockRepository.record` does: of these or of other locked products.
+        The latter as `StockRepository.record` does: of these or of other locked products, of each
+        one at most.
         """
         ...
 

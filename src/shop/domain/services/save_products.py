@@ -129,7 +129,7 @@ async def write_rows(
             catalogue_event("stock.changed", caller, moved.product_id, quantity=moved.quantity)
         )
     return [
-        RowAnswer(sku=answer.sku, outcome=answer.outcome, after=stored[answer.sku])
+        RowAnswer(sku=answer.sku, outcome=answer.outcome, entry=stored[answer.sku])
         if answer.outcome is Outcome.CREATED
         else answer
         for answer in decisions.answers
