@@ -64,6 +64,7 @@ class SqlUnitOfWork(UnitOfWork):
         batch: bool = False,
         key: KeyedRequest | None = None,
         may_lag: bool = False,
+        many: bool = False,
         replicas: Replicas | None = None,
     ) -> None:
         self._engines = engines
@@ -86,6 +87,7 @@ class SqlUnitOfWork(UnitOfWork):
             self._engine, self._begin = engines.write, engines.begin
         # An operator's command is a process of its own.
         self._reader = caller.user_id if read_only and caller is not None else 0
+        self._many = many
         self._turn: asyncio.Semaphore | None = None
         self._lent: PooledConnection | None = None
         self._in_transaction = False
@@ -96,6 +98,8 @@ class SqlUnitOfWork(UnitOfWork):
             raise StoreUnavailable("Too many changes wait for the database to confirm them.")
         if self._reader:
             self._turn = await engines.reading.take(self._reader)
+        elif self._many:
+            self._turn = await engines.many.take()
         try:
             with translating():
                 if self._replicas is None or not await self._enter_replica(self._replicas):

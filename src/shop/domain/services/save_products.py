@@ -50,7 +50,7 @@ class SaveProducts:
         """
         caller.require_staff()
         _check_number(rows)
-        async with self.unit_of_work(key=key) as uow:
+        async with self.unit_of_work(key=key, many=True) as uow:
             decisions = await decide_rows(
                 uow, rows, caller=caller, clock=self.clock, currency=self.currency
             )
@@ -81,7 +81,7 @@ class ChangeStocks:
         """An answer for each row, in their order. Raises as `SaveProducts` does."""
         caller.require_staff()
         _check_number(rows)
-        async with self.unit_of_work(key=key) as uow:
+        async with self.unit_of_work(key=key, many=True) as uow:
             decisions = await decide_rows(
                 uow, rows, caller=caller, clock=self.clock, currency=self.currency
             )
