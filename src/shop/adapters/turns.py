@@ -13,6 +13,11 @@ class Turns:
         self._turns = asyncio.Semaphore(at_once)
         self._seconds_max = seconds_max
 
+    @property
+    def are_taken(self) -> bool:
+        """Whether there is none left."""
+        return self._turns.locked()
+
     async def take(self) -> asyncio.Semaphore:
         """What to release when it is over. Raises `Overloaded`."""
         busy = "Too many changes of many rows are under way; try again."

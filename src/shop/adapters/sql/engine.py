@@ -16,7 +16,7 @@ from shop.adapters.sql.marks import MARKING
 from shop.adapters.sql.servers import Servers, set_up_in_transaction
 from shop.adapters.sql.statements import StatementObserver, observe_statements
 from shop.adapters.sql.urls import parse_url, read_only_url, split_options, sqlite_file
-from shop.adapters.turns import Turns, UserTurns
+from shop.adapters.turns import UserTurns
 
 # An error names its statement, not the values in it: password hashes are among them.
 _QUIET: dict[str, Any] = {"hide_parameters": True}
@@ -90,8 +90,6 @@ class Engines:
     commit_seconds_max: float
     """How long a caller waits for a COMMIT; it is never cancelled, only no longer waited for."""
     reading: UserTurns
-    many: Turns
-    """Of changes of many rows: see `UnitOfWorkFactory`."""
     kept: Mapping[AsyncEngine, list[PooledConnection]]
     """From batch to batch, of engines that serve nothing but batches: taking a connection from a
     pool and giving it back costs as much as a statement."""
@@ -243,7 +241,6 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         begin_reading=_begin_with(reading) if options.pgbouncer else None,
         commit_seconds_max=options.statement_timeout,
         reading=_turns(options),
-        many=Turns(at_once=1, seconds_max=options.pool_timeout),
         servers=servers,
         marking=options.marking,
     )
@@ -337,7 +334,6 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
         begin_reading=None,
         commit_seconds_max=options.statement_timeout,
         reading=_turns(options),
-        many=Turns(at_once=1, seconds_max=options.pool_timeout),
     )
 
 
