@@ -119,7 +119,7 @@ CHANGES: dict[str, Change] = {
         answered=lambda answers: None,
         key=key,
     ),
-    "stock rows": lambda s, key: s.shop.change_stocks(
+    "stock rows": lambda s, key: s.shop.save_products(
         caller=s.boss,
         rows=[StockRow(sku=s.teapot.sku, stock=_FIVE_MORE)],
         policy=Policy.EACH,

@@ -11,6 +11,7 @@ from shop.domain.bulk import (
     Policy,
     ProductRow,
     RefusedRow,
+    Row,
     RowAnswer,
     StockRow,
 )
@@ -57,18 +58,10 @@ def new(sku: str, **fields: Any) -> ProductRow:
 
 
 async def save(
-    shop: UseCases, *rows: ProductRow | RefusedRow, policy: Policy = Policy.EACH, **options: Any
+    shop: UseCases, *rows: Row, policy: Policy = Policy.EACH, **options: Any
 ) -> list[RowAnswer]:
     options.setdefault("caller", OPERATOR)
     answers: list[RowAnswer] = await shop.save_products(rows=rows, policy=policy, **options)
-    return answers
-
-
-async def change(
-    shop: UseCases, *rows: StockRow | RefusedRow, policy: Policy = Policy.EACH, **options: Any
-) -> list[RowAnswer]:
-    options.setdefault("caller", OPERATOR)
-    answers: list[RowAnswer] = await shop.change_stocks(rows=rows, policy=policy, **options)
     return answers
 
 
@@ -128,7 +121,7 @@ async def test_the_ledger_says_what_single_changes_say(shop: UseCases, store: St
     for sku in ("A", "B", "C", "D"):
         await shop.given_product(10, sku=sku)
     told = len(await store.movements())
-    await change(
+    await save(
         shop,
         StockRow(sku="B", stock=by(5)),
         StockRow(sku="A", stock=by(5, "lorry 7")),
@@ -194,7 +187,7 @@ async def test_what_is_so_already_writes_nothing(shop: UseCases, store: Store) -
         row("GONE", name="Gone", archived=True, stock=to(2)),
     )
     assert outcomes(answers) == [UNCHANGED, UNCHANGED]
-    answers = await change(
+    answers = await save(
         shop,
         StockRow(sku="TEA", stock=to(5, 5)),
         StockRow(sku="GONE", stock=to(2)),
@@ -259,9 +252,7 @@ async def test_a_row_with_stock_that_is_refused_changes_no_entry(shop: UseCases)
 async def test_stock_rows_are_for_products_that_are_there(shop: UseCases) -> None:
     gone = await shop.given_product(5, sku="GONE")
     await shop.archive_product(caller=OPERATOR, product_id=gone.id)
-    answers = await change(
-        shop, StockRow(sku="NEW", stock=by(1)), StockRow(sku="GONE", stock=by(1))
-    )
+    answers = await save(shop, StockRow(sku="NEW", stock=by(1)), StockRow(sku="GONE", stock=by(1)))
     assert outcomes(answers) == [REFUSED, CHANGED], "as for single changes"
     assert isinstance(answers[0].error, ProductNotFound)
     assert await shop.stock_of(gone) == 6
@@ -329,10 +320,10 @@ async def test_an_absolute_quantity_overwrites_what_was_sold_and_an_expected_one
     tea = await shop.given_product(10, sku="TEA")
     buyer = await shop.given_customer()
     await shop.place_order(caller=buyer, items=items((tea.id, 3)))
-    [answer] = await change(shop, StockRow(sku="TEA", stock=to(10, 10)))
+    [answer] = await save(shop, StockRow(sku="TEA", stock=to(10, 10)))
     assert isinstance(answer.error, StockChanged)
     assert answer.error.context == {"expected": 10, "actual": 7}
-    [answer] = await change(shop, StockRow(sku="TEA", stock=to(10)))
+    [answer] = await save(shop, StockRow(sku="TEA", stock=to(10)))
     assert answer.outcome is CHANGED
     assert await shop.stock_of(tea) == 10
     assert await shop.differences() == []
@@ -365,7 +356,7 @@ async def test_who_is_disabled_changes_nothing(shop: UseCases, store: Store) -> 
     boss = await shop.given_staff()
     await store.disable_user(boss.user_id)
     with pytest.raises(InvalidToken):
-        await change(shop, StockRow(sku="TEA", stock=by(1)), caller=boss)
+        await save(shop, StockRow(sku="TEA", stock=by(1)), caller=boss)
     with pytest.raises(InvalidToken):
         await save(shop, new("NEW"), caller=boss)
     assert await shop.stock_of(tea) == 5

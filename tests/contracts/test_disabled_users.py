@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from shop.domain.bulk import Policy, ProductRow, StockRow
+from shop.domain.bulk import Policy, ProductRow
 from shop.domain.errors import InvalidToken, StaffOnly
 from shop.domain.orders import OrderStatus
-from shop.domain.stock import StockChange
 from shop.domain.users import OPERATOR, Caller, Role
 from tests.builders import PASSWORD, items, money, order_id, request
 from tests.services.test_callers import READS, SIGNED_IN, STAFF, names
@@ -51,15 +50,7 @@ CHANGES: dict[str, Change] = {
         rows=[ProductRow(sku="NEW", name="Lamp", price=money())],
         policy=Policy.EACH,
     ),
-    "change_stocks": lambda shop, who: _five_more(shop, who),
 }
-
-
-async def _five_more(shop: UseCases, who: Caller) -> None:
-    first = await shop.read_product(caller=OPERATOR, product_id=1)
-    stock = StockChange(delta=5, reason="restock")
-    rows = [StockRow(sku=first.sku, stock=stock)]
-    await shop.change_stocks(caller=who, rows=rows, policy=Policy.EACH)
 
 
 def test_every_change_that_a_user_can_make_is_here() -> None:

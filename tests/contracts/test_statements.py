@@ -286,7 +286,7 @@ async def test_rows_cost_the_same_however_many_they_are(
     assert len(sent) == SAVING_ROWS[store.name]
     changes = [StockRow(sku=f"S-{n}", stock=stock) for n in range(number)]
     with store.statements() as sent:
-        await shop.change_stocks(
+        await shop.save_products(
             caller=boss, rows=changes, policy=Policy.EACH, key=keyed(boss.user_id, key="stocks")
         )
     assert len(sent) == CHANGING_STOCKS[store.name]

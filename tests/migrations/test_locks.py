@@ -3,6 +3,8 @@
 squawk knows which statements do. It is shown what a real upgrade sends, since much of that depends
 on what is there already. The database is empty, so what is done to each row is not seen: a
 migration that changes many rows does it in steps, see `0010`.
+
+Nor does one make a function another while it is called.
 """
 
 import json
@@ -82,6 +84,40 @@ def test_waiting_for_a_lock_without_an_end_is_found() -> None:
     assert broken_rules(sent) == {"require-lock-timeout"}
 
 
+# It keeps away who calls the function meanwhile. Nothing is added here: a new function gets a name
+# of its own.
+REPLACES_A_FUNCTION_UNDER_LOCKS = {("0012", "known_orders")}
+
+
+async def test_a_function_is_one_for_good(postgresql: PostgresServer) -> None:
+    engines = create_engines(postgresql.create_database(unused_name("functions")))
+    sent = await sent_by_migrations(engines)
+    await engines.dispose()
+    assert functions_made_others(sent) == REPLACES_A_FUNCTION_UNDER_LOCKS
+
+
+IDS = "CREATE FUNCTION ids(wanted uuid[]) RETURNS uuid[] LANGUAGE sql AS 'SELECT wanted'"
+
+
+@pytest.mark.parametrize(
+    ("replacement", "is_other"),
+    [
+        (IDS.replace("sql", "plpgsql"), True),
+        (IDS.replace("wanted uuid[]", "wanted uuid[], locks bigint"), True),
+        (IDS.replace("RETURNS uuid[]", "RETURNS SETOF uuid"), True),
+        (IDS.replace("sql AS 'SELECT wanted'", "C AS 'ids'"), True),
+        (
+            IDS.replace("CREATE", "create or replace").replace("'SELECT wanted'", "$$SELECT $1$$"),
+            False,
+        ),
+        (IDS.replace("ids(", "other_ids(").replace("sql", "plpgsql"), False),
+    ],
+)
+def test_a_function_that_becomes_another_is_found(replacement: str, is_other: bool) -> None:
+    sent = {"0001": [(True, IDS)], "0002": [(True, f"\n  {replacement}")]}
+    assert functions_made_others(sent) == ({("0002", "ids")} if is_other else set())
+
+
 # --- tools ---
 
 Statements = Sequence[tuple[bool, str]]
@@ -114,6 +150,31 @@ def broken_rules(statements: Statements) -> set[str]:
     changes = [_CHANGES_ROWS.match(sql) for in_transaction, sql in statements if in_transaction]
     of_whole = {match[1] for match in changes if match} - _TABLES_OF_FEW_ROWS
     return squawk(script_of(statements)) | ({A_WHOLE_TABLE} if of_whole else set())
+
+
+_FUNCTION = re.compile(
+    r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?FUNCTION\s+(?P<name>\w+)\s*\((?P<arguments>.*?)\)\s*"
+    r"RETURNS\s+(?P<type>.+?)\s+LANGUAGE\s+(?P<language>\w+)",
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+def functions_made_others(sent: Mapping[str, Statements]) -> set[tuple[str, str]]:
+    """Revisions, and names of functions that are others there than before.
+
+    Who calls a function while it is replaced may have its old language and its new body, and who
+    calls it while it is dropped has none.
+    """
+    known: dict[str, tuple[str, ...]] = {}
+    found = set()
+    for revision, statements in sent.items():
+        for _, statement in statements:
+            if match := _FUNCTION.match(statement):
+                name, *rest = match.groups()
+                if known.setdefault(name, tuple(rest)) != tuple(rest):
+                    found.add((revision, name))
+                    known[name] = tuple(rest)
+    return found
 
 
 def script_of(statements: Statements) -> str:

@@ -9,6 +9,7 @@ from alembic import command
 from sqlalchemy import Connection, event, select, text
 
 from shop.adapters.sql.engine import Engines, create_engines
+from shop.adapters.sql.postgresql_statements import LOCKS
 from shop.adapters.sql.schema import SqlSchema, config, migrating
 from shop.adapters.sql.tables import listings, products, stock
 from shop.domain.errors import StoreUnavailable
@@ -110,6 +111,11 @@ async def test_a_migration_that_was_interrupted_goes_on(
     await assert_is_listed(engines)
 
 
+async def connected(url: str) -> asyncpg.Connection:
+    database, _, host = url.removeprefix("postgresql+asyncpg://shop@/").partition("?host=")
+    return await asyncpg.connect(host=host, user="shop", database=database)
+
+
 _BUILDING = (
     "SELECT pid FROM pg_stat_progress_create_index "
     "WHERE datname = current_database() AND phase LIKE 'waiting%'"
@@ -121,10 +127,7 @@ async def test_an_index_that_was_left_half_built_is_built_anew(
 ) -> None:
     """A killed migration leaves it behind: it is there by its name, and cannot be used."""
     await go_back(engines)
-    database, _, host = postgresql_url.removeprefix("postgresql+asyncpg://shop@/").partition(
-        "?host="
-    )
-    other = await asyncpg.connect(host=host, user="shop", database=database)
+    other = await connected(postgresql_url)
     try:
         # Who builds an index waits for who writes to the table.
         await other.execute("BEGIN; LOCK TABLE orders IN ROW EXCLUSIVE MODE")
@@ -160,3 +163,52 @@ async def test_a_migration_that_waits_for_a_table_gives_up_before_those_behind_i
                 await migration
         await dump.execute(text("ROLLBACK"))
     assert await SqlSchema(engines=engines).state() is SchemaState.OUTDATED
+
+
+_WAITING = "SELECT pid FROM pg_locks WHERE NOT granted AND pid <> ALL($1::int[])"
+
+
+# A server hears of what became another when it opens a table, as it may wherever it looks something
+# up. Here it opens one after it has waited, and before it calls the function.
+_HEARS_AFTER_WAITING = LOCKS[False, False].replace(
+    "(SELECT count(*) FROM locked)",
+    "(SELECT count(*) FROM locked) + 0 * pg_table_size('refresh_tokens')",
+)
+
+
+async def test_a_function_is_not_replaced_under_an_order_that_waits_for_its_stock(
+    postgresql_url: str, engines: Engines
+) -> None:
+    """It calls the function when it has its locks, in the language that it had when it began."""
+    async with sql_store(postgresql_url) as store:
+        shop = UseCases(store.unit_of_work)
+        teapot = await shop.given_product()
+        await shop.intake.close()
+    await run(engines, lambda connection: command.downgrade(config(connection), "0011"))
+    holder, order, watcher = [await connected(postgresql_url) for _ in range(3)]
+    try:
+        await holder.execute(f"BEGIN; SELECT FROM stock WHERE product_id = {teapot.id} FOR UPDATE")
+        deciding = asyncio.create_task(order.fetch(_HEARS_AFTER_WAITING, [], [teapot.id], []))
+        [ordering] = await waiting(watcher, [])
+        migration = asyncio.create_task(
+            run(engines, lambda connection: command.upgrade(config(connection), "0012"))
+        )
+        # Either it waits as well, or it is done by now.
+        looking = asyncio.create_task(waiting(watcher, [ordering]))
+        await asyncio.wait([migration, looking], return_when=asyncio.FIRST_COMPLETED)
+        await holder.execute("ROLLBACK")
+        assert [row["id"] for row in await deciding] == [teapot.id]
+        await migration
+        looking.cancel()
+        await asyncio.wait([looking])
+    finally:
+        for connection in (holder, order, watcher):
+            await connection.close()
+
+
+async def waiting(watcher: asyncpg.Connection, known: list[int]) -> list[int]:
+    """Who waits for a lock, but for those known."""
+    async with asyncio.timeout(20):
+        while not (rows := await watcher.fetch(_WAITING, known)):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    return [row["pid"] for row in rows]

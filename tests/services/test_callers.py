@@ -28,7 +28,7 @@ SIGNED_IN = """
 STAFF = """
     advance_order pay_order return_order
     find_product create_product change_product archive_product change_stock read_movements
-    restore_product save_products change_stocks
+    restore_product save_products
 """
 OPERATORS = """
     create_user set_password disable_user enable_user set_role list_users

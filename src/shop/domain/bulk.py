@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from shop.domain.errors import (
     InvalidField,
@@ -84,10 +84,12 @@ class ProductRow:
             raise InvalidFields(problems)
 
     @property
-    def has_entry(self) -> bool:
-        """Whether it says something of the product that the catalogue shows, but for `archived`."""
-        entry = (self.name, self.price, self.description, self.max_per_order)
-        return any(value is not None for value in entry)
+    def fields(self) -> dict[str, Any]:
+        """What it says of the product that the catalogue shows, but for `archived`."""
+        said = {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None}
+        if self.max_per_order == NO_MAX:
+            said["max_per_order"] = None
+        return said
 
     def entry(self, product: Product | None, *, at: datetime, currency: str) -> Product:
         """The product as it is to be, but for the stock of one that is there.
@@ -95,18 +97,13 @@ class ProductRow:
         Raises `ProductArchived` for one of which the row does not say that it is, or is not to be
         any more; `InvalidFields`, and `MixedCurrencies` as for restoring one.
         """
+        fields = self.fields
         if product is None:
-            entry = self._new_product(at=at)
+            entry = self._new_product(fields, at=at)
         else:
-            if product.archived and self.archived is None and self.has_entry:
+            if product.archived and self.archived is None and fields:
                 raise ProductArchived(product.id)
-            entry = product.changed(
-                at=at,
-                name=self.name,
-                description=self.description,
-                price=self.price,
-                max_per_order=self.max_per_order,
-            )
+            entry = product.with_clean(at=at, **fields)
         if self.archived is None or self.archived is entry.archived:
             return entry
         if self.archived:
@@ -114,21 +111,15 @@ class ProductRow:
         entry.price.require_currency(currency)
         return entry.restore(at=at)
 
-    def _new_product(self, *, at: datetime) -> Product:
-        missing = [name for name in ("name", "price") if getattr(self, name) is None]
+    def _new_product(self, fields: Mapping[str, Any], *, at: datetime) -> Product:
+        missing = [name for name in ("name", "price") if name not in fields]
         if missing:
             raise InvalidFields([(name, "is required of a new product") for name in missing])
-        assert self.name is not None
-        assert self.price is not None
-        return Product.new(
-            sku=self.sku,
-            name=self.name,
-            description=self.description or "",
-            price=self.price,
-            stock=0 if self.stock is None else self.stock.difference(0),
-            max_per_order=None if self.max_per_order == NO_MAX else self.max_per_order,
-            at=at,
-        )
+        stock = 0 if self.stock is None else self.stock.difference(0)
+        return Product.of_clean(**{"description": "", **fields}, sku=self.sku, stock=stock, at=at)
+
+
+_FIELDS = ("name", "price", "description", "max_per_order")
 
 
 def _check_new_max(max_per_order: int) -> int:

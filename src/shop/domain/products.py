@@ -71,20 +71,43 @@ class Product:
         max_per_order: int | None = None,
     ) -> Self:
         """A product that follows the rules, or `InvalidField`."""
+        return cls.of_clean(
+            sku=clean_sku(sku),
+            name=clean_name(name),
+            description=clean_description(description),
+            price=price,
+            stock=stock,
+            at=at,
+            max_per_order=check_max(max_per_order),
+        )
+
+    @classmethod
+    def of_clean(
+        cls,
+        *,
+        sku: str,
+        name: str,
+        description: str,
+        price: Money,
+        stock: int,
+        at: datetime,
+        max_per_order: int | None = None,
+    ) -> Self:
+        """The same for who has cleaned the texts and checked the limit, as rows have."""
         if not 0 <= stock <= STOCK_MAX:
             raise InvalidField("stock", f"must be from 0 to {STOCK_MAX}")
         return cls(
             id=0,
-            sku=clean_sku(sku),
-            name=clean_name(name),
-            description=clean_description(description),
+            sku=sku,
+            name=name,
+            description=description,
             price=price,
             stock=stock,
             archived=False,
             version=1,
             created_at=at,
             modified_at=at,
-            max_per_order=check_max(max_per_order),
+            max_per_order=max_per_order,
         )
 
     @property
@@ -123,9 +146,13 @@ class Product:
             changed["price"] = price
         if max_per_order is not None:
             changed["max_per_order"] = check_max(None if max_per_order == NO_MAX else max_per_order)
-        if all(getattr(self, name) == value for name, value in changed.items()):
+        return self.with_clean(at=at, **changed)
+
+    def with_clean(self, *, at: datetime, **fields: Any) -> Self:
+        """The same for who has cleaned the texts and checked the limit, as rows have."""
+        if all(getattr(self, name) == value for name, value in fields.items()):
             return self
-        return replace(self, **changed, version=self.version + 1, modified_at=at)
+        return replace(self, **fields, version=self.version + 1, modified_at=at)
 
     def archive(self, *, at: datetime) -> Self:
         return replace(self, archived=True, version=self.version + 1, modified_at=at)

@@ -68,7 +68,7 @@ from shop.domain.services.purge import PurgeAttempts, PurgeKeys, PurgeSessions
 from shop.domain.services.read_orders import ListOrders, ReadHistory, ReadOrder
 from shop.domain.services.refresh_session import RefreshSession
 from shop.domain.services.return_order import ReturnOrder
-from shop.domain.services.save_products import ChangeStocks, SaveProducts
+from shop.domain.services.save_products import SaveProducts
 from shop.domain.services.sign_in import SignIn
 from shop.domain.services.sign_out import ListSessions, SignOut, SignOutEverywhere
 from shop.domain.services.throttle_sign_in import ThrottleSignIn
@@ -247,7 +247,6 @@ class Container(containers.DeclarativeContainer):
     _rows: ClassVar = {**_writing, "currency": settings.provided.currency}
     save_products = providers.Singleton(SaveProducts, **_rows)
     import_products = providers.Singleton(ImportProducts, **_rows)
-    change_stocks = providers.Singleton(ChangeStocks, **_rows)
     count_lists = providers.Singleton(CountLists, **_reading)
     export_products = providers.Singleton(ExportProducts, **_reading)
     export_ledger = providers.Singleton(ExportLedger, **_reading)

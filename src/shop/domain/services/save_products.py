@@ -7,12 +7,10 @@ from shop.domain.bulk import (
     ROWS_MAX,
     Outcome,
     Policy,
-    ProductRow,
     RefusedRow,
     Row,
     RowAnswer,
     RowDecisions,
-    StockRow,
 )
 from shop.domain.errors import InvalidField, SkuTaken, WriteConflict
 from shop.domain.keys import KeyedRequest
@@ -27,7 +25,7 @@ from shop.domain.users import Caller
 
 @dataclass(frozen=True, kw_only=True)
 class SaveProducts:
-    """Make products as rows say, whether they are there or not; what is so already is left."""
+    """Make products, or their stock alone, as rows say; what is so already is left."""
 
     unit_of_work: UnitOfWorkFactory
     clock: Clock
@@ -38,7 +36,7 @@ class SaveProducts:
         self,
         *,
         caller: Caller,
-        rows: Sequence[ProductRow | RefusedRow],
+        rows: Sequence[Row],
         policy: Policy,
         dry_run: bool = False,
         key: KeyedRequest | None = None,
@@ -49,7 +47,8 @@ class SaveProducts:
         are to be written and one is refused. In a dry run rows are answered for by themselves.
         """
         caller.require_staff()
-        _check_number(rows)
+        if not 1 <= len(rows) <= ROWS_MAX:
+            raise InvalidField("rows", f"must be a list of 1 to {ROWS_MAX:,} items")
         async with self.unit_of_work(key=key, many=True) as uow:
             decisions = await decide_rows(
                 uow, rows, caller=caller, clock=self.clock, currency=self.currency
@@ -59,40 +58,6 @@ class SaveProducts:
             answers = await write_rows(uow, decisions, caller=caller, policy=policy)
             await uow.commit(answers)
         return answers
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChangeStocks:
-    """Change the stock of many products that are there, by hand."""
-
-    unit_of_work: UnitOfWorkFactory
-    clock: Clock
-    currency: str
-
-    @retrying
-    async def __call__(
-        self,
-        *,
-        caller: Caller,
-        rows: Sequence[StockRow | RefusedRow],
-        policy: Policy,
-        key: KeyedRequest | None = None,
-    ) -> list[RowAnswer]:
-        """An answer for each row, in their order. Raises as `SaveProducts` does."""
-        caller.require_staff()
-        _check_number(rows)
-        async with self.unit_of_work(key=key, many=True) as uow:
-            decisions = await decide_rows(
-                uow, rows, caller=caller, clock=self.clock, currency=self.currency
-            )
-            answers = await write_rows(uow, decisions, caller=caller, policy=policy)
-            await uow.commit(answers)
-        return answers
-
-
-def _check_number(rows: Sequence[Row]) -> None:
-    if not 1 <= len(rows) <= ROWS_MAX:
-        raise InvalidField("rows", f"must be a list of 1 to {ROWS_MAX:,} items")
 
 
 async def decide_rows(

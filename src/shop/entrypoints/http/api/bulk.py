@@ -15,7 +15,7 @@ from shop.domain.bulk import ROWS_MAX, Policy, RefusedRow, RowAnswer
 from shop.domain.errors import InvalidFields
 from shop.domain.money import Money
 from shop.domain.products import NO_MAX
-from shop.domain.services.save_products import ChangeStocks, SaveProducts
+from shop.domain.services.save_products import SaveProducts
 from shop.domain.stock import StockChange, wrong_together
 from shop.domain.users import Caller
 from shop.entrypoints.http.access import STAFF
@@ -167,20 +167,21 @@ class RowsOut(msgspec.Struct):
     rows: Annotated[list[RowOut], Meta(description="One for each row, in their order.")]
 
 
-def _respond(answers: list[RowAnswer]) -> Response[RowsOut]:
-    return JSONAnswer(RowsOut([RowOut.of(answer) for answer in answers]), status_code=200)
-
-
-@post(
-    "/api/products/bulk",
+_post_rows = partial(
+    post,
     status_code=200,
-    operation_id="saveProducts",
-    summary="Create and change many products by SKU (staff)",
     tags=["Bulk"],
     opt=STAFF,
     dto=RowsJSON,
     request_max_body_size=ROWS_BODY_MAX,
     responses=problems(401, 403, 406, 408, 409, 413, 415, 422, 503),
+)
+
+
+@_post_rows(
+    "/api/products/bulk",
+    operation_id="saveProducts",
+    summary="Create and change many products by SKU (staff)",
 )
 async def save_products(
     request: Request[Caller, str, Any],
@@ -189,37 +190,27 @@ async def save_products(
     save_products: NamedDependency[SaveProducts],
     once: NamedDependency[Once],
 ) -> Response[RowsOut]:
-    change = partial(
-        save_products,
-        caller=request.user,
-        rows=[row.read(settings.currency) for row in data.rows],
-        policy=Policy(data.policy),
-    )
+    rows = [row.read(settings.currency) for row in data.rows]
+    change = partial(save_products, caller=request.user, rows=rows, policy=Policy(data.policy))
     return await once(change, _respond)
 
 
-@post(
+@_post_rows(
     "/api/stock/changes",
-    status_code=200,
     operation_id="changeStocks",
     summary="Change the stock of many products by SKU (staff)",
-    tags=["Bulk"],
-    opt=STAFF,
-    dto=RowsJSON,
-    request_max_body_size=ROWS_BODY_MAX,
-    responses=problems(401, 403, 406, 408, 409, 413, 415, 422, 503),
 )
 async def change_stocks(
     request: Request[Caller, str, Any],
     data: JSONBody[StockRows],
     settings: NamedDependency[Settings],
-    change_stocks: NamedDependency[ChangeStocks],
+    save_products: NamedDependency[SaveProducts],
     once: NamedDependency[Once],
 ) -> Response[RowsOut]:
-    change = partial(
-        change_stocks,
-        caller=request.user,
-        rows=[row.read(settings.currency) for row in data.rows],
-        policy=Policy(data.policy),
-    )
+    rows = [row.read(settings.currency) for row in data.rows]
+    change = partial(save_products, caller=request.user, rows=rows, policy=Policy(data.policy))
     return await once(change, _respond)
+
+
+def _respond(answers: list[RowAnswer]) -> Response[RowsOut]:
+    return JSONAnswer(RowsOut([RowOut.of(answer) for answer in answers]), status_code=200)

@@ -19,11 +19,20 @@ _FUNCTION = "CREATE OR REPLACE FUNCTION known_orders(ids uuid[], locks bigint) R
 _LOOK = "ARRAY(SELECT id FROM orders WHERE id = ANY(ids))"
 
 
+# A statement looks up a function's language when it begins, and its body when it calls it, which
+# may be later: it waits for locks on stock in between. So nobody may be between the two.
+_NOBODY_IN_BETWEEN = "LOCK TABLE stock IN EXCLUSIVE MODE"
+
+
 def upgrade() -> None:
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute(f"{_FUNCTION} LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN {_LOOK}; END'")
+    _replace(f"LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN {_LOOK}; END'")
 
 
 def downgrade() -> None:
+    _replace(f"LANGUAGE sql VOLATILE AS 'SELECT {_LOOK}'")
+
+
+def _replace(definition: str) -> None:
     if op.get_bind().dialect.name == "postgresql":
-        op.execute(f"{_FUNCTION} LANGUAGE sql VOLATILE AS 'SELECT {_LOOK}'")
+        op.execute(_NOBODY_IN_BETWEEN)
+        op.execute(f"{_FUNCTION} {definition}")
