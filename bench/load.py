@@ -89,11 +89,11 @@ def send_reads(
 
 
 def send_rows(
-    url: str, *, token: Path, bodies: Path, connections: int, seconds: int, pause: int
+    url: str, *, token: Path, bodies: Path, connections: int, seconds: int, every: float
 ) -> Load:
-    """Each connection waits `pause` milliseconds before its next request."""
+    """A request is sent every so many milliseconds; 0: as fast as they are answered."""
     run = subprocess.run(
-        [*_wrk(url, _ROWS, connections, seconds), str(token), str(bodies), str(pause)],
+        [*_wrk(url, _ROWS, connections, seconds), str(token), str(bodies), str(every)],
         check=True,
         capture_output=True,
         text=True,

@@ -78,14 +78,14 @@ def measure_rows(world: World, *, number: int, seconds: int) -> Rows:
                 seed=number,
             )
 
-        def sync(length: int, pause: int = 0) -> Load:
+        def sync(length: int, every: float = 0) -> Load:
             return send_rows(
                 server.url,
                 token=token,
                 bodies=bodies,
                 connections=CONNECTIONS,
                 seconds=length,
-                pause=pause,
+                every=every,
             )
 
         sync(WARM_UP_SECONDS)
@@ -94,10 +94,8 @@ def measure_rows(world: World, *, number: int, seconds: int) -> Rows:
         after = cpu_seconds(server.pid), cpu_seconds(postmaster(world.postgres))
         order(WARM_UP_SECONDS)
         alone = order(seconds)
-        # As long as it takes beside orders, more or less; the rest of the time it waits.
-        pause = round(1000 * CONNECTIONS * ROWS_MAX / WANTED - 2 * fast.p50)
         with ThreadPoolExecutor(1) as thread:
-            syncing = thread.submit(sync, seconds, max(pause, 0))
+            syncing = thread.submit(sync, seconds, 1000 * ROWS_MAX / WANTED)
             beside = order(seconds)
             rows = syncing.result()
         problems = [

@@ -625,9 +625,23 @@ GUARDS = [
     Guard(
         name="rows take their locks by id",
         file=STATEMENTS,
-        take="ORDER BY stock.product_id\nFOR NO KEY UPDATE OF stock",
-        put="FOR NO KEY UPDATE OF stock",
+        take="    ORDER BY stock.product_id\n    FOR NO KEY UPDATE OF stock",
+        put="    FOR NO KEY UPDATE OF stock",
         tests="tests/contracts/test_lock_order.py",
+    ),
+    Guard(
+        name="one change of many rows is under way at a time",
+        file="domain/services/save_products.py",
+        take="unit_of_work(key=key, many=True)",
+        put="unit_of_work(key=key)",
+        tests="tests/contracts/test_turns_of_many.py",
+    ),
+    Guard(
+        name="orders go around what a change of many rows has locked",
+        file="adapters/intake.py",
+        take=" and not much_is_locked",
+        put="",
+        tests="tests/contracts/test_turns_of_many.py",
     ),
     Guard(
         name="one refused row of all writes nothing",

@@ -47,6 +47,7 @@ class OpenUnitOfWork(Protocol):
         batch: bool = False,
         key: KeyedRequest | None = None,
         may_lag: bool = False,
+        many: bool = False,
         listeners: Sequence[EventListener] = (),
     ) -> UnitOfWork: ...
 

@@ -184,6 +184,7 @@ def failing(store: Store, *, is_away: Callable[[], bool]) -> UnitOfWorkFactory:
         batch: bool = False,
         key: KeyedRequest | None = None,
         may_lag: bool = False,
+        many: bool = False,
     ) -> UnitOfWork:
         if is_away():
             raise StoreUnavailable("The database is away.")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hash
 import pytest
 
 from shop.adapters.intake import Intake, IntakeLimits, IntakeObserver, IntakeObservers
+from shop.adapters.turns import Turns
 from shop.adapters.work import Work, work_under_way
 from shop.domain.errors import (
     Conflict,
@@ -523,6 +524,23 @@ async def test_a_held_lock_holds_up_only_those_who_need_it(
     kitchen.locked = {}
     assert await settled(hot) == ["HOT"]
     assert [7] in kitchen.waited_for
+
+
+async def test_nothing_is_waited_for_while_a_change_of_many_rows_is_under_way(
+    kitchen: Kitchen,
+) -> None:
+    turns = Turns(at_once=1, seconds_max=5)
+    intake = Intake[str, str](handle=kitchen, turns_of_many=turns)
+    turn = await turns.take()
+    kitchen.locked = {"hot": 7}
+    hot, other = call(intake, "hot", "a")
+    assert await settled(other) == ["A"]
+    assert None not in kitchen.waited_for
+    kitchen.locked = {}
+    assert await settled(hot) == ["HOT"]
+    turn.release()
+    assert await settled(*call(intake, "b")) == ["B"]
+    assert kitchen.waited_for[-1] is None
 
 
 async def test_it_is_waited_for_again_after_a_while(kitchen: Kitchen) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shop.adapters.turns import UserTurns
+from shop.adapters.turns import Turns, UserTurns
 from shop.domain.errors import Overloaded
 
 ANN, BOB = 1, 2
@@ -19,6 +19,16 @@ async def test_a_user_has_so_many_turns_at_once_and_another_as_many() -> None:
         assert refused.value.retry_after >= 1
     held[0].release()
     await turns.take(ANN)
+
+
+async def test_turns_of_the_process_are_the_same_for_all() -> None:
+    turns = Turns(at_once=1, seconds_max=0.01)
+    held = await turns.take()
+    with pytest.raises(Overloaded) as refused:
+        await turns.take()
+    assert refused.value.retry_after >= 1
+    held.release()
+    await turns.take()
 
 
 async def test_who_waits_gets_the_turn_that_ends_first_come_first_served() -> None:

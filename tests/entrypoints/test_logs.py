@@ -292,6 +292,8 @@ def test_lines_are_short_and_keep_the_ends_of_what_is_long() -> None:
             "/srv/shop/lib/python/shop/domain/services/2",
         ),
         ("a basic idea: see http://host/", "a basic idea: see http://host/"),
+        ("12 -3 777", "12 -3 777"),
+        ("12 -3 " + 64 * "7", "12 -3 [hidden]"),
     ],
 )
 def test_what_is_known_to_be_secret_is_hidden(text: str, shown: str) -> None:

@@ -29,7 +29,7 @@ class LogAudit:
         alike = defaultdict(list)
         for event in events:
             if event.security:
-                alike[event.name, event.by, tuple(event.about)].append(event)
+                alike[event.name, event.by and event.by.actor_id, *event.about].append(event)
         for several in alike.values():
             if len(several) < TOGETHER_FROM:
                 for event in several:

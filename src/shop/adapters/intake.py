@@ -17,6 +17,7 @@ from typing import Generic, Protocol, TypeVar
 
 from shop.adapters.deadlines import Deadlines
 from shop.adapters.lines import Call, Line
+from shop.adapters.turns import Turns
 from shop.adapters.work import Work, work_under_way
 from shop.domain.backoff import growing
 from shop.domain.errors import (
@@ -154,8 +155,11 @@ class Intake(Generic[Q, A]):
         after_loss: Callable[[Q], Q | None] = lambda request: request,
         limits: IntakeLimits | None = None,
         observer: IntakeObserver | None = None,
+        turns_of_many: Turns | None = None,
     ) -> None:
+        """While one of `turns_of_many` is taken, much is locked, and gone around from the start."""
         self._handle = handle
+        self._turns_of_many = turns_of_many
         self._after_loss = after_loss
         self._limits = limits or IntakeLimits()
         self._observer = observer or IntakeObserver()
@@ -228,7 +232,8 @@ class Intake(Generic[Q, A]):
     async def _decide(self, batch: list[_Call[Q, A]]) -> None:
         """Wait a moment for all locks; where one is held for longer, go on around what is held."""
         loop = asyncio.get_running_loop()
-        if loop.time() >= self._around_until:
+        much_is_locked = self._turns_of_many is not None and self._turns_of_many.are_taken
+        if loop.time() >= self._around_until and not much_is_locked:
             try:
                 await self._attempt(batch, wait_for=None)
             except LockTimeout:

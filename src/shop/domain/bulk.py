@@ -144,7 +144,9 @@ class StockRow:
     stock: StockChange
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sku", clean_sku(self.sku))
+        sku = clean_sku(self.sku)
+        if sku != self.sku:
+            object.__setattr__(self, "sku", sku)
 
     def entry(self, product: Product | None, *, at: datetime, currency: str) -> Product:
         """The product, as it is. Raises `ProductNotFound`."""
@@ -173,10 +175,25 @@ class RowAnswer:
     outcome: Outcome
     before: Product | None = None
     """None if it was not there."""
-    after: Product | None = None
-    """With its stock; None for a row that was refused."""
+    entry: Product | None = None
+    """As it is to be, but for the stock that it has `moved`; None for a row that was refused."""
+    moved: int = 0
     error: ShopError | None = None
     """Why it was refused."""
+
+    @property
+    def after(self) -> Product | None:
+        """With its stock; None for a row that was refused."""
+        # Not made for each row beforehand: of a change of stock only the two numbers are asked for.
+        entry = self.entry
+        if entry is None or not self.moved:
+            return entry
+        return replace(entry, stock=entry.stock + self.moved)
+
+    @property
+    def stock(self) -> int | None:
+        """What there is after it; None for a row that was refused."""
+        return None if self.entry is None else self.entry.stock + self.moved
 
 
 @dataclass(kw_only=True)
@@ -212,22 +229,18 @@ class RowDecisions:
             if before is None and alike:
                 # Of several none is spelt just so.
                 raise SkuTaken(alike[0].sku, product_id=alike[0].id, archived=alike[0].archived)
-            after = self._apply(row, before)
+            entry = row.entry(before, at=self.at, currency=self.currency)
+            moved = 0
+            if before is not None and row.stock is not None:
+                # Last of all, since it is what is noted at once.
+                moved = row.stock.make(self.shelf, before.id, at=self.at, actor_id=self.actor_id)
         except ShopError as error:
             return RowAnswer(sku=row.sku, outcome=Outcome.REFUSED, before=before, error=error)
-        outcome = Outcome.UNCHANGED if after is before else Outcome.CHANGED
         if before is None:
             outcome = Outcome.CREATED
-        return RowAnswer(sku=row.sku, outcome=outcome, before=before, after=after)
-
-    def _apply(self, row: ProductRow | StockRow, product: Product | None) -> Product:
-        """The very same product if nothing becomes another."""
-        entry = row.entry(product, at=self.at, currency=self.currency)
-        if product is None or row.stock is None:
-            return entry
-        # Last of all, since it is what is noted at once.
-        moved = row.stock.make(self.shelf, product.id, at=self.at, actor_id=self.actor_id)
-        return replace(entry, stock=product.stock + moved) if moved else entry
+        else:
+            outcome = Outcome.CHANGED if moved or entry is not before else Outcome.UNCHANGED
+        return RowAnswer(sku=row.sku, outcome=outcome, before=before, entry=entry, moved=moved)
 
     def require_all(self) -> None:
         """Raises `RowsRefused` if one is; its answers say that the others were held back."""
@@ -246,19 +259,22 @@ class RowDecisions:
     @property
     def created(self) -> list[Product]:
         """The new products, which have no ids yet."""
-        return [after for before, after in self._written if before is None]
-
-    @property
-    def changed(self) -> list[tuple[Product, Product]]:
-        """The products whose entries became others, as they were and as they are."""
         return [
-            (before, after)
-            for before, after in self._written
-            if before is not None and before.version != after.version
+            answer.entry
+            for answer in self.answers
+            if answer.before is None and answer.entry is not None
         ]
 
     @property
-    def _written(self) -> list[tuple[Product | None, Product]]:
+    def changed(self) -> list[tuple[Product, Product]]:
+        """The products whose entries became others, as they were and as they are.
+
+        Their stock is of no account.
+        """
         return [
-            (answer.before, answer.after) for answer in self.answers if answer.after is not None
+            (before, entry)
+            for answer in self.answers
+            if (before := answer.before) is not None
+            and (entry := answer.entry) is not None
+            and entry is not before
         ]

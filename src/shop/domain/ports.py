@@ -318,7 +318,8 @@ class BatchRepository(Protocol):
     ) -> None:
         """Store the entries of locked products but for their SKUs, and record movements.
 
-        The latter as `StockRepository.record` does: of these or of other locked products.
+        The latter as `StockRepository.record` does: of these or of other locked products, of each
+        one at most.
         """
         ...
 
@@ -614,6 +615,7 @@ class UnitOfWorkFactory(Protocol):
         batch: bool = False,
         key: KeyedRequest | None = None,
         may_lag: bool = False,
+        many: bool = False,
     ) -> UnitOfWork:
         """A new unit of work. A read-only one costs less; each of its reads sees its own moment.
 
@@ -622,7 +624,9 @@ class UnitOfWorkFactory(Protocol):
         waits for no connection of others, and for a lock only a moment, with `LockTimeout`. One
         with a key begins with claiming it: entering it raises `AlreadyDone` or
         `IdempotencyKeyReused`. One that may lag is read-only, and may see the changes of others a
-        little late, but never what the work under way has changed or seen as it was before.
+        little late, but never what the work under way has changed or seen as it was before. One
+        for many rows has most products locked for a while: there is one at a time in a process,
+        and entering it raises `Overloaded` when those before it do not end in time.
         """
         ...
 

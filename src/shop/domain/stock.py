@@ -30,6 +30,7 @@ class Reason(StrEnum):
 
 # A movement's reason may be named by staff; these are the ones that are theirs to give.
 STAFF_REASONS = (Reason.RESTOCK, Reason.CORRECTION)
+_STAFF_REASONS_BY_NAME = {reason.value: reason for reason in STAFF_REASONS}
 
 # What an order takes and gives back; over these, its movements sum to what is out.
 ORDER_REASONS = (Reason.ORDER, Reason.AMEND, Reason.CANCEL, Reason.RETURN)
@@ -199,7 +200,8 @@ class StockChange:
         if self.quantity is not None and not 0 <= self.quantity <= STOCK_MAX:
             raise InvalidField("quantity", f"must be from 0 to {STOCK_MAX}")
         reason = clean("reason", self.reason, length_min=1, length_max=NOTE_LENGTH_MAX)
-        object.__setattr__(self, "reason", reason)
+        if reason != self.reason:
+            object.__setattr__(self, "reason", reason)
 
     def difference(self, on_hand: int) -> int:
         """By how much the stock is to change. Raises `StockChanged` if it is not as expected."""
@@ -223,8 +225,8 @@ class StockChange:
 
     def _entry(self, difference: int) -> tuple[Reason, str]:
         """The ledger's reason and note: a staff reason stands for itself, else it is the note."""
-        if self.reason in STAFF_REASONS:
-            return Reason(self.reason), ""
+        if (reason := _STAFF_REASONS_BY_NAME.get(self.reason)) is not None:
+            return reason, ""
         is_restock = self.delta is not None and difference > 0
         return Reason.RESTOCK if is_restock else Reason.CORRECTION, self.reason
 

@@ -25,6 +25,7 @@ from shop.adapters.sql.postgresql import PostgresUnitOfWork
 from shop.adapters.sql.replicas import create_replicas
 from shop.adapters.sql.schema import SqlSchema
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
+from shop.adapters.turns import Turns
 from shop.adapters.work import for_use_case
 from shop.domain.services.advance_order import AdvanceOrder, PayOrder
 from shop.domain.services.amend_order import AmendOrder
@@ -140,14 +141,24 @@ class Container(containers.DeclarativeContainer):
         observer=metrics,
         statement_observers=statement_observers,
     )
+    # Of changes of many rows: one at a time has its locks.
+    turns_of_many = providers.Singleton(
+        Turns, at_once=1, seconds_max=settings.provided.database_pool_timeout
+    )
     memory = providers.Singleton(MemoryDatabase)
     listeners = providers.List(audit.provided.listen, metrics.provided.events_happened)
     unit_of_work = providers.Selector(
         settings.provided.store,
         memory=providers.Factory(MemoryUnitOfWork, database=memory, listeners=listeners),
-        sqlite=providers.Factory(SqliteUnitOfWork, engines=engines, listeners=listeners),
+        sqlite=providers.Factory(
+            SqliteUnitOfWork, engines=engines, listeners=listeners, turns_of_many=turns_of_many
+        ),
         postgresql=providers.Factory(
-            PostgresUnitOfWork, engines=engines, replicas=replicas, listeners=listeners
+            PostgresUnitOfWork,
+            engines=engines,
+            replicas=replicas,
+            listeners=listeners,
+            turns_of_many=turns_of_many,
         ),
     )
     sql_schema = providers.Singleton(SqlSchema, engines=engines)
@@ -176,6 +187,7 @@ class Container(containers.DeclarativeContainer):
         after_loss=providers.Object(mark_lost),
         limits=intake_limits,
         observer=metrics,
+        turns_of_many=turns_of_many,
     )
     order_limit = providers.Singleton(PerMinute, settings.provided.orders_per_minute)
     place_order = providers.Singleton(PlaceOrder, intake=intake, new_id=new_id, limit=order_limit)

@@ -74,9 +74,14 @@ _SECRETS = re.compile(
 )
 
 
+# As the audit trail tells of many things at once. To look for secrets in them took a tenth of all
+# that a thousand rows of stock cost.
+_NUMBERS = re.compile(r"-?[0-9]{1,20}(?: -?[0-9]{1,20})*", re.ASCII)
+
+
 def without_secrets(text: str) -> str:
     """Without what looks like a password, a credential of HTTP, a token, a key or a hash."""
-    return _SECRETS.sub(_hidden, text)
+    return text if _NUMBERS.fullmatch(text) else _SECRETS.sub(_hidden, text)
 
 
 def _hidden(found: re.Match[str]) -> str:

@@ -36,10 +36,11 @@ class MemoryUnitOfWork(UnitOfWork):
         batch: bool = False,
         key: KeyedRequest | None = None,
         may_lag: bool = False,
+        many: bool = False,
     ) -> None:
         # There are no connections, and whoever waits here waits for one transaction, which waits
         # for nothing: who asks, and what for, makes no difference. Nor is there a replica.
-        del caller, batch, may_lag
+        del caller, batch, may_lag, many
         self._database = database
         self._events = RecordedEvents(listeners)
         self._read_only = read_only

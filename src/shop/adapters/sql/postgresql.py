@@ -196,9 +196,9 @@ class PostgresBatch(BatchRepository):
 
     async def lock_alike(self, skus: Collection[str]) -> Mapping[str, Sequence[Product]]:
         keys = {folded(sku) for sku in skus}
-        locked = await self._driver.fetch(sql.LOCK_ALIKE, list(keys), list(skus))
+        [[locked]] = await self._driver.fetch(sql.LOCK_ALIKE, _json([*keys]), _json([*skus]))
         marking = self._unit_of_work.is_marking
-        rows = await self._driver.fetch(sql.READ_LOCKED[marking], [row[0] for row in locked])
+        rows = await self._driver.fetch(sql.READ_LOCKED[marking], locked)
         if marking and rows:
             note_mark(rows[0])
         return by_folded_sku(map(product_from, rows))
@@ -206,15 +206,13 @@ class PostgresBatch(BatchRepository):
     async def change_products(
         self, products: Sequence[Product], movements: Sequence[StockMovement]
     ) -> None:
-        balances = last_balances(movements)
-        await self._driver.execute(
+        done = await self._driver.execute(
             sql.CHANGE_PRODUCTS,
             _json([changed_row(product) for product in products]),
             # As they are: their fields are the columns.
             _json(movements),
-            list(balances.keys()),
-            list(balances.values()),
         )
+        assert done == f"UPDATE {len(movements)}", "each is of a locked product, and its only one"
 
     async def _copy(self, table: Table, rows: Iterable[Row]) -> None:
         """By COPY: for many rows no INSERT is as fast."""

@@ -35,14 +35,18 @@ def _recordset(columns: Iterable[Column[Any]], parameter: str) -> str:
 def _insert(table: Table, parameter: str, or_else: str = "") -> str:
     """`or_else` says what becomes of those whose key is there."""
     columns = written_columns(table)
+    return f"{_insert_from(table, _recordset(columns, parameter))} {or_else}"
+
+
+def _insert_from(table: Table, rows: str) -> str:
+    columns = written_columns(table)
     names = ", ".join(column.name for column in columns)
     values = ", ".join(
         f"decode({column.name}, 'base64')" if _is_binary(column) else column.name
         for column in columns
     )
     return f"""
-    INSERT INTO {table.name} ({names}) SELECT {values} FROM {_recordset(columns, parameter)}
-    {or_else}
+    INSERT INTO {table.name} ({names}) SELECT {values} FROM {rows}
     """  # noqa: S608 - names of our own tables
 
 
@@ -207,36 +211,39 @@ unused_keys AS (
 # products when all locks are held, and by their ids: one that has another SKU by then is not to be
 # taken for what was looked for, nor one that has got the SKU meanwhile for one that is locked.
 # Ids are joined, not compared with an array, for the reason of `POSTGRESQL_ALIKE`; so PostgreSQL
-# would compare each row that it has waited for, if they stood beside the lock.
+# would compare each row that it has waited for, if they stood beside the lock. They go from one
+# statement to the other as one value, which nobody takes apart.
 LOCK_ALIKE = f"""
 WITH alike AS MATERIALIZED ({POSTGRESQL_ALIKE})
-SELECT stock.product_id
-FROM alike JOIN stock ON stock.product_id = alike.id
-ORDER BY stock.product_id
-FOR NO KEY UPDATE OF stock
+SELECT coalesce(json_agg(locked.product_id), '[]')::text FROM (
+    SELECT stock.product_id
+    FROM alike JOIN stock ON stock.product_id = alike.id
+    ORDER BY stock.product_id
+    FOR NO KEY UPDATE OF stock
+) AS locked
 """  # noqa: S608
 READ_LOCKED = {
     marking: f"""
 SELECT {f"{MARK}," if marking else ""} {", ".join(map(str, PRODUCT_COLUMNS))}
-FROM unnest($1::bigint[]) WITH ORDINALITY AS locked (id, place)
-JOIN products ON products.id = locked.id
-JOIN stock ON stock.product_id = locked.id
+FROM json_array_elements_text($1::json) WITH ORDINALITY AS locked (id, place)
+JOIN products ON products.id = locked.id::bigint
+JOIN stock ON stock.product_id = products.id
 ORDER BY locked.place
 """  # noqa: S608
     for marking in (False, True)
 }
 
+_MOVED = _recordset(written_columns(tables.stock_movements), "$2")
 CHANGE_PRODUCTS = f"""
-WITH changed_products AS (
+WITH moved AS MATERIALIZED (SELECT * FROM {_MOVED}),
+changed_products AS (
     UPDATE products
     SET {", ".join(f"{column.name} = new.{column.name}" for column in CHANGED_COLUMNS)}
     FROM {_recordset([*CHANGED_COLUMNS, tables.products.c.id], "$1")}
     WHERE products.id = new.id
 ),
-added_movements AS ({_insert(tables.stock_movements, "$2")})
-UPDATE stock SET on_hand = new.balance
-FROM unnest($3::bigint[], $4::bigint[]) AS new (product_id, balance)
-WHERE stock.product_id = new.product_id
+added_movements AS ({_insert_from(tables.stock_movements, "moved")})
+UPDATE stock SET on_hand = moved.balance FROM moved WHERE stock.product_id = moved.product_id
 """  # noqa: S608
 
 NEW_PRODUCT_IDS = {

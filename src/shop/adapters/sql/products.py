@@ -52,14 +52,15 @@ OFFER_COLUMNS = [column for column in PRODUCT_COLUMNS if column.name not in _NOT
 
 # The products with some folded SKUs, or with some SKUs. Each is looked up by itself, by an index
 # (OFFSET keeps it so): PostgreSQL takes a table of which it has no statistics yet for a small one,
-# reads all of it, and compares each row with each of a thousand values.
+# reads all of it, and compares each row with each of a thousand values. They come as JSON, since
+# the driver looks an array through element by element.
 POSTGRESQL_ALIKE = """
-SELECT found.id, found.sku FROM unnest($1::text[]) AS given (sku_folded)
+SELECT found.id, found.sku FROM json_array_elements_text($1::json) AS given (sku_folded)
 CROSS JOIN LATERAL (
     SELECT id, sku FROM products WHERE products.sku_folded = given.sku_folded OFFSET 0
 ) AS found
 UNION
-SELECT found.id, found.sku FROM unnest($2::text[]) AS given (sku)
+SELECT found.id, found.sku FROM json_array_elements_text($2::json) AS given (sku)
 CROSS JOIN LATERAL (SELECT id, sku FROM products WHERE products.sku = given.sku OFFSET 0) AS found
 """
 _SQLITE_ALIKE = """
@@ -107,13 +108,11 @@ class SqlProductRepository(ProductRepository):
 
     async def find_skus(self, skus: Collection[str]) -> set[str]:
         keys = {sku: folded(sku) for sku in skus}
-        given = [*{*keys.values()}], [*keys]
+        given = [json.dumps(each) for each in ([*{*keys.values()}], [*keys])]
         driver = driver_of(self._connection)
         rows: Iterable[Any]
         if isinstance(driver, aiosqlite.Connection):
-            rows = await driver.execute_fetchall(
-                _SQLITE_ALIKE, [json.dumps(each) for each in given]
-            )
+            rows = await driver.execute_fetchall(_SQLITE_ALIKE, given)
         else:
             rows = await driver.fetch(POSTGRESQL_ALIKE, *given)
         taken = {folded(sku) for _, sku in rows}

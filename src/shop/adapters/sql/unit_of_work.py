@@ -34,6 +34,7 @@ from shop.adapters.sql.replicas import Replica, Replicas
 from shop.adapters.sql.sessions import SqlSessionRepository
 from shop.adapters.sql.stock import SqlStockRepository
 from shop.adapters.sql.users import SqlUserRepository
+from shop.adapters.turns import Turns
 from shop.adapters.work import Seen, work_under_way
 from shop.domain.errors import OutcomeUnknown, StoreUnavailable, WriteConflict
 from shop.domain.events import Event
@@ -64,7 +65,9 @@ class SqlUnitOfWork(UnitOfWork):
         batch: bool = False,
         key: KeyedRequest | None = None,
         may_lag: bool = False,
+        many: bool = False,
         replicas: Replicas | None = None,
+        turns_of_many: Turns | None = None,
     ) -> None:
         self._engines = engines
         self._replicas = replicas if may_lag and replicas else None
@@ -86,6 +89,7 @@ class SqlUnitOfWork(UnitOfWork):
             self._engine, self._begin = engines.write, engines.begin
         # An operator's command is a process of its own.
         self._reader = caller.user_id if read_only and caller is not None else 0
+        self._turns = turns_of_many if many else None
         self._turn: asyncio.Semaphore | None = None
         self._lent: PooledConnection | None = None
         self._in_transaction = False
@@ -96,6 +100,8 @@ class SqlUnitOfWork(UnitOfWork):
             raise StoreUnavailable("Too many changes wait for the database to confirm them.")
         if self._reader:
             self._turn = await engines.reading.take(self._reader)
+        elif self._turns is not None:
+            self._turn = await self._turns.take()
         try:
             with translating():
                 if self._replicas is None or not await self._enter_replica(self._replicas):

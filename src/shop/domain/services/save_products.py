@@ -49,7 +49,7 @@ class SaveProducts:
         caller.require_staff()
         if not 1 <= len(rows) <= ROWS_MAX:
             raise InvalidField("rows", f"must be a list of 1 to {ROWS_MAX:,} items")
-        async with self.unit_of_work(key=key) as uow:
+        async with self.unit_of_work(key=key, many=True) as uow:
             decisions = await decide_rows(
                 uow, rows, caller=caller, clock=self.clock, currency=self.currency
             )
@@ -94,7 +94,7 @@ async def write_rows(
             catalogue_event("stock.changed", caller, moved.product_id, quantity=moved.quantity)
         )
     return [
-        RowAnswer(sku=answer.sku, outcome=answer.outcome, after=stored[answer.sku])
+        RowAnswer(sku=answer.sku, outcome=answer.outcome, entry=stored[answer.sku])
         if answer.outcome is Outcome.CREATED
         else answer
         for answer in decisions.answers

@@ -147,12 +147,12 @@ class RowOut(msgspec.Struct, omit_defaults=True, kw_only=True):
                 product_id=product_id,
                 error=msgspec.UNSET if answer.error is None else _row_error(answer.error),
             )
-        assert answer.after is not None
+        assert answer.entry is not None
         return cls(
             sku=answer.sku,
             outcome=answer.outcome,
-            product_id=answer.after.id,
-            stock=answer.after.stock,
+            product_id=answer.entry.id,
+            stock=answer.stock,
         )
 
 
