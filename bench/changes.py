@@ -1,7 +1,8 @@
 """Orders beside clients who amend and cancel, with the database here and further away."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import msgspec
@@ -38,8 +39,9 @@ class Changing(msgspec.Struct, frozen=True):
         return self.beside / self.alone
 
 
-def measure_changing(world: World, workload: str, *, number: int, seconds: int) -> Changing:
-    away = WORKLOADS[workload]
+@contextmanager
+def serving_from_afar(world: World, away: float) -> Iterator[str]:
+    """The URL of a shop with one worker, whose database is so many seconds away, one way."""
     folder = world.folder / "away"
     folder.mkdir(exist_ok=True)
     host = Path(world.postgres.root)
@@ -54,10 +56,15 @@ def measure_changing(world: World, workload: str, *, number: int, seconds: int) 
             folder=world.folder,
         ) as server,
     ):
+        yield server.url
+
+
+def measure_changing(world: World, workload: str, *, number: int, seconds: int) -> Changing:
+    with serving_from_afar(world, WORKLOADS[workload]) as url:
 
         def order(length: int, connections: int = CLIENTS) -> Load:
             return send_orders(
-                server.url,
+                url,
                 tokens=world.tokens,
                 workload="hot",
                 connections=connections,
@@ -70,7 +77,7 @@ def measure_changing(world: World, workload: str, *, number: int, seconds: int) 
         with ThreadPoolExecutor(1) as thread:
             changing = thread.submit(
                 send_changes,
-                server.url,
+                url,
                 tokens=world.tokens,
                 connections=CHANGING,
                 seconds=seconds,

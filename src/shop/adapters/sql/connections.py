@@ -1,5 +1,7 @@
-"""Connections, lent by the pools of the engines."""
+"""Connections, lent by the pools of the engines, and kept from batch to batch."""
 
+import asyncio
+from contextvars import Context
 from typing import Self
 
 import aiosqlite
@@ -9,11 +11,19 @@ from sqlalchemy.exc import ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
+from shop.adapters.deadlines import Deadlines
 from shop.adapters.sql.drivers import Driver
+from shop.adapters.sql.errors import ends_session
 from shop.adapters.sql.servers import Servers, opened_of
 from shop.adapters.work import Seen
 
 _HAS = "shop_has_seen"
+
+BEGUN_SECONDS_MAX = 1.0
+"""How long a transaction that has been begun waits for a batch. Until then it has no snapshot and
+no locks, so nobody waits for it; but who watches the server sees it."""
+LEAVING_SECONDS_MAX = 1.0
+"""How long who stops waits for transactions that are just being ended."""
 
 
 class PooledConnection:
@@ -55,6 +65,32 @@ class PooledConnection:
         """Whether it is as the pool gave it out."""
         return self._core is None and not self._is_detached
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether it is in a transaction, as the server said last; see `KeptConnections`."""
+        driver = self._open_asyncpg
+        return driver is not None and driver.is_in_transaction()
+
+    @property
+    def begins_writing(self) -> bool:
+        """Whether its transactions begin as such that may write, as the server said last.
+
+        It says so without being asked, from PostgreSQL 14 on. One that is chained to another is
+        what that one was, so it would never learn that an operator has made the database read-only.
+        """
+        driver = self._open_asyncpg
+        return (
+            driver is not None
+            and getattr(driver.get_settings(), "default_transaction_read_only", None) == "off"
+        )
+
+    @property
+    def _open_asyncpg(self) -> "asyncpg.Connection[asyncpg.Record] | None":
+        """None of SQLite, and of one that is closed, which has nothing more to say."""
+        driver = self._pooled.driver_connection
+        is_open = isinstance(driver, asyncpg.Connection) and not driver.is_closed()
+        return driver if is_open else None
+
     def is_current(self, servers: Servers | None) -> bool:
         """Whether it is what the pool would give out; see `Servers`."""
         driver = self.driver
@@ -90,6 +126,18 @@ class PooledConnection:
         if driver is not None:
             driver.terminate()
 
+    async def end_begun(self, servers: Servers | None) -> bool:
+        """End a transaction in which nothing was done; False if it failed and is closed."""
+        try:
+            await self.driver.execute("ROLLBACK")
+        except Exception as error:
+            if servers is not None and ends_session(error):
+                self.end_generation(servers)
+            self.terminate()
+            await self.close()
+            return False
+        return True
+
     async def give_back(self) -> None:
         """Return it to the pool."""
         if self._core is not None:
@@ -104,3 +152,70 @@ class PooledConnection:
             await self._core.close()
         else:
             await greenlet_spawn(self._pooled.invalidate)
+
+
+class KeptConnections:
+    """From batch to batch, of an engine that serves nothing but batches.
+
+    Taking a connection from a pool and giving it back costs as much as a statement. What ended the
+    last transaction on it may have begun the next one (`Engines.may_chain`), so that a batch that
+    follows soon is spared the round trip. For one that does not the transaction is ended in the
+    background.
+    """
+
+    def __init__(
+        self, servers: Servers | None = None, *, begun_seconds_max: float = BEGUN_SECONDS_MAX
+    ) -> None:
+        self._servers = servers
+        self._begun_seconds_max = begun_seconds_max
+        self._unused: list[PooledConnection] = []
+        self._begun = Deadlines[PooledConnection](self._end)
+        self._ending: dict[asyncio.Task[None], PooledConnection] = {}
+
+    def __len__(self) -> int:
+        return len(self._unused) + len(self._ending)
+
+    async def take(self) -> PooledConnection | None:
+        """The one that was used last; None if there is none."""
+        while self._unused or self._ending:
+            if not self._unused:
+                # One round trip at most, where opening another connection takes several.
+                await asyncio.wait(self._ending, return_when=asyncio.FIRST_COMPLETED)
+                continue
+            lent = self._unused.pop()
+            self._begun.forget(lent)
+            if lent.is_current(self._servers):
+                return lent
+            lent.terminate()
+            await lent.close()
+        return None
+
+    def add(self, lent: PooledConnection) -> None:
+        self._unused.append(lent)
+        if lent.is_begun:
+            self._begun.watch(lent, asyncio.get_running_loop().time() + self._begun_seconds_max)
+
+    def _end(self, lent: PooledConnection) -> None:
+        self._unused.remove(lent)
+        # It is nobody's: the batch whose context the timer has is over.
+        task = asyncio.create_task(self._end_begun(lent), context=Context())
+        self._ending[task] = lent
+        task.add_done_callback(self._ending.pop)
+
+    async def _end_begun(self, lent: PooledConnection) -> None:
+        if await lent.end_begun(self._servers):
+            self._unused.append(lent)
+
+    async def give_back(self) -> None:
+        """All of them to the pool, which is about to close them."""
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=LEAVING_SECONDS_MAX)
+        while self._ending:
+            # By a server that is silent. The transaction ends with its connection.
+            for lent in self._ending.values():
+                lent.terminate()
+            await asyncio.wait(self._ending)
+        while self._unused:
+            lent = self._unused.pop()
+            self._begun.forget(lent)
+            await lent.give_back()

@@ -19,7 +19,7 @@ from sqlalchemy import Table
 
 from shop.adapters.sql import postgresql_statements as sql
 from shop.adapters.sql import tables
-from shop.adapters.sql.drivers import Driver
+from shop.adapters.sql.connections import PooledConnection
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.history import event_row
 from shop.adapters.sql.marks import note_mark
@@ -55,7 +55,8 @@ _FOREVER = 86_400.0 * 365
 
 
 class PostgresUnitOfWork(SqlUnitOfWork):
-    async def _send_commit(self, driver: Driver) -> None:
+    async def _send_commit(self, lent: PooledConnection) -> None:
+        driver = lent.driver
         assert isinstance(driver, asyncpg.Connection)
         if driver.is_closed():
             raise StoreUnavailable("The database has ended the connection; nothing was done.")
@@ -68,7 +69,7 @@ class PostgresUnitOfWork(SqlUnitOfWork):
         try:
             # No timeout of the driver's: it would send a cancellation. The server's statement
             # timeout ends by itself before a COMMIT, and so before the wait for a standby.
-            done = await driver.execute("COMMIT", timeout=_FOREVER)
+            done = await driver.execute(self._chained("COMMIT", lent), timeout=_FOREVER)
         finally:
             driver.remove_log_listener(note)
         if done != "COMMIT":
