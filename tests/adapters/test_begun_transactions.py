@@ -199,13 +199,28 @@ async def test_of_many_batches_at_once_no_session_is_left_in_a_transaction(
     watching: Store,
     postgresql_url: str,
 ) -> None:
-    """Also of those that wait at the pool, which ends no transaction that has been begun."""
     async with sql_store(postgresql_url) as store:
         for _ in range(5):
             pids = await asyncio.gather(*(batch(store) for _ in range(6)))
         for pid in set(pids):
             await until(lambda pid=pid: is_idle(watching, pid))  # type: ignore[misc]
         assert store.sql.pools["intake"].in_use == 0
+
+
+@pytest.mark.usefixtures("unhurried")
+async def test_what_goes_back_to_the_pool_is_in_no_transaction(
+    watching: Store, postgresql_url: str
+) -> None:
+    """Somebody has begun to wait there while the COMMIT was under way, which begins the next."""
+    async with sql_store(postgresql_url) as store:
+        engines, pid = store.sql, await batch(store)
+        lent = await engines.connect(engines.intake)
+        assert lent.is_begun
+        engines.awaited[engines.intake] += 1
+        await engines.give_back(lent)
+        engines.awaited[engines.intake] -= 1
+        assert await state_of(watching, pid) == "idle"
+        assert await batch(store) == pid
 
 
 @pytest.mark.usefixtures("unhurried")

@@ -1,12 +1,13 @@
 """Connections, lent by the pools of the engines, and kept from batch to batch."""
 
 import asyncio
+from collections import deque
 from contextvars import Context
-from typing import Self
+from typing import Any, Self
 
 import aiosqlite
 import asyncpg
-from sqlalchemy import Connection, PoolProxiedConnection
+from sqlalchemy import Connection, PoolProxiedConnection, event
 from sqlalchemy.exc import ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
@@ -18,6 +19,7 @@ from shop.adapters.sql.servers import Servers, opened_of
 from shop.adapters.work import Seen
 
 _HAS = "shop_has_seen"
+_WARNINGS = "shop_warnings"
 
 BEGUN_SECONDS_MAX = 1.0
 """How long a transaction that has been begun waits for a batch. Until then it has no snapshot and
@@ -30,9 +32,16 @@ class PooledConnection:
     """A connection of the pool, and SQLAlchemy's own around it for who asks."""
 
     def __init__(self, engine: AsyncEngine, pooled: PoolProxiedConnection) -> None:
+        driver = pooled.driver_connection
+        assert isinstance(driver, asyncpg.Connection | aiosqlite.Connection)
         self.engine = engine
+        self.driver: Driver = driver
+        """The connection below SQLAlchemy's. It is asked for many times in each transaction."""
+        self._postgresql = None if isinstance(driver, aiosqlite.Connection) else driver
         self._pooled = pooled
         self.opened = opened_of(pooled)
+        self.warnings: deque[object] = pooled.info.get(_WARNINGS, deque())
+        """What the server warned of; see `note_warnings`."""
         self._core: AsyncConnection | None = None
         self._is_detached = False
 
@@ -46,10 +55,10 @@ class PooledConnection:
             raise ConnectionError("It was lost while it was set up.") from error
 
     @property
-    def driver(self) -> Driver:
-        driver = self._pooled.driver_connection
-        assert isinstance(driver, asyncpg.Connection | aiosqlite.Connection)
-        return driver
+    def postgresql(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """The driver's connection, where it is PostgreSQL's."""
+        assert self._postgresql is not None, "it is SQLite's"
+        return self._postgresql
 
     @property
     def core(self) -> AsyncConnection:
@@ -68,8 +77,8 @@ class PooledConnection:
     @property
     def is_begun(self) -> bool:
         """Whether it is in a transaction, as the server said last; see `KeptConnections`."""
-        driver = self._open_asyncpg
-        return driver is not None and driver.is_in_transaction()
+        driver = self._postgresql
+        return driver is not None and not driver.is_closed() and driver.is_in_transaction()
 
     @property
     def begins_writing(self) -> bool:
@@ -78,25 +87,16 @@ class PooledConnection:
         It says so without being asked, from PostgreSQL 14 on. One that is chained to another is
         what that one was, so it would never learn that an operator has made the database read-only.
         """
-        driver = self._open_asyncpg
-        return (
-            driver is not None
-            and getattr(driver.get_settings(), "default_transaction_read_only", None) == "off"
-        )
-
-    @property
-    def _open_asyncpg(self) -> "asyncpg.Connection[asyncpg.Record] | None":
-        """None of SQLite, and of one that is closed, which has nothing more to say."""
-        driver = self._pooled.driver_connection
-        is_open = isinstance(driver, asyncpg.Connection) and not driver.is_closed()
-        return driver if is_open else None
+        driver = self._postgresql
+        if driver is None or driver.is_closed():
+            return False
+        return getattr(driver.get_settings(), "default_transaction_read_only", None) == "off"
 
     def is_current(self, servers: Servers | None) -> bool:
         """Whether it is what the pool would give out; see `Servers`."""
-        driver = self.driver
-        if isinstance(driver, aiosqlite.Connection) or servers is None or self.opened is None:
+        if self._postgresql is None or servers is None or self.opened is None:
             return True
-        return servers.is_current(self.opened) and not driver.is_closed()
+        return servers.is_current(self.opened) and not self._postgresql.is_closed()
 
     def has(self, seen: Seen) -> bool:
         """Whether it is known that its server has what was seen; see `note_has`."""
@@ -122,9 +122,7 @@ class PooledConnection:
 
     def terminate(self) -> None:
         """At once: taking leave of a server that is silent takes seconds."""
-        driver = self._pooled.driver_connection
-        if driver is not None:
-            driver.terminate()
+        self.postgresql.terminate()
 
     async def end_begun(self, servers: Servers | None) -> bool:
         """End a transaction in which nothing was done; False if it failed and is closed."""
@@ -152,6 +150,23 @@ class PooledConnection:
             await self._core.close()
         else:
             await greenlet_spawn(self._pooled.invalidate)
+
+
+def note_warnings(engine: AsyncEngine) -> None:
+    """Before the engine connects for the first time: what PostgreSQL warns of is kept.
+
+    The last warning will do. Before the answer to a statement all are there that came with it.
+    """
+
+    def listen(connection: Any, record: Any) -> None:
+        warnings = record.info[_WARNINGS] = deque[object](maxlen=1)
+
+        def note(_: object, warning: object) -> None:
+            warnings.append(warning)
+
+        connection.driver_connection.add_log_listener(note)
+
+    event.listen(engine.sync_engine, "connect", listen)
 
 
 class KeptConnections:

@@ -14,6 +14,7 @@ from shop.adapters.sql.connections import (
     BEGUN_SECONDS_MAX,
     KeptConnections,
     PooledConnection,
+    note_warnings,
 )
 from shop.adapters.sql.files import make_private
 from shop.adapters.sql.marks import MARKING
@@ -215,6 +216,7 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
             **_QUIET,
         )
         servers.watch(made)
+        note_warnings(made)
         if options.pgbouncer:
             set_up_in_transaction(made)
         return made
