@@ -20,6 +20,8 @@ from bench.changes import WORKLOADS as CHANGED
 from bench.changes import measure_changing
 from bench.guarding import WORKLOADS as GUARDED
 from bench.guarding import measure_guarding
+from bench.lone import WORKLOAD as LONE
+from bench.lone import measure_lone
 from bench.page import write_page
 from bench.reads import BESIDE, Library, measure_beside, measure_reading, select_p50
 from bench.reads import WORKLOADS as READ
@@ -95,6 +97,7 @@ def _run(options: argparse.Namespace) -> Report:
     ]
     guarded = [each for each in GUARDED if any(text in f"guarding, {each}" for text in wanted)]
     changed = [each for each in CHANGED if any(text in each for text in wanted)]
+    lone = any(text in LONE for text in wanted)
     read = [each for each in READ if any(text in f"reading, {each}" for text in wanted)]
     beside = any(text in BESIDE for text in wanted)
     rows = any(text in ROWS_BESIDE for text in wanted)
@@ -110,7 +113,7 @@ def _run(options: argparse.Namespace) -> Report:
             )
             print("Filling the stores", flush=True)
             world = create_world(
-                postgres, folder, filled=bool(cases or guarded or changed or beside or rows)
+                postgres, folder, filled=bool(cases or guarded or changed or lone or beside or rows)
             )
             library = Library(world)
             for number in range(1, options.rounds + 1):
@@ -129,6 +132,9 @@ def _run(options: argparse.Namespace) -> Report:
                     )
                     report.changing.append(changing)
                     print(f"{number}/{options.rounds} {changing}", flush=True)
+                if lone:
+                    report.lone.append(measure_lone(world, number=number, seconds=options.seconds))
+                    print(f"{number}/{options.rounds} {report.lone[-1]}", flush=True)
                 for name in read if number % 2 else reversed(read):
                     reading = measure_reading(
                         world, library, name, number=number, seconds=options.seconds

@@ -40,9 +40,11 @@ class Changing(msgspec.Struct, frozen=True):
         return self.beside / self.alone
 
 
-def measure_changing(world: World, workload: str, *, number: int, seconds: int) -> Changing:
+@contextmanager
+def serving_from_afar(world: World, away: float | None) -> Iterator[str]:
+    """The URL of a shop with one worker, on PostgreSQL so many seconds away, or on SQLite."""
     with (
-        _database(world, WORKLOADS[workload]) as url,
+        _database(world, away) as url,
         servers.serving(
             servers.SHOP,
             workers=1,
@@ -50,10 +52,15 @@ def measure_changing(world: World, workload: str, *, number: int, seconds: int) 
             folder=world.folder,
         ) as server,
     ):
+        yield server.url
+
+
+def measure_changing(world: World, workload: str, *, number: int, seconds: int) -> Changing:
+    with serving_from_afar(world, WORKLOADS[workload]) as url:
 
         def order(length: int, connections: int = CLIENTS) -> Load:
             return send_orders(
-                server.url,
+                url,
                 tokens=world.tokens,
                 workload="hot",
                 connections=connections,
@@ -66,7 +73,7 @@ def measure_changing(world: World, workload: str, *, number: int, seconds: int) 
         with ThreadPoolExecutor(1) as thread:
             changing = thread.submit(
                 send_changes,
-                server.url,
+                url,
                 tokens=world.tokens,
                 connections=CHANGING,
                 seconds=seconds,

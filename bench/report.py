@@ -13,6 +13,8 @@ from bench.candidates import Case, Measurement
 from bench.changes import WORKLOADS as CHANGED
 from bench.changes import Changing
 from bench.guarding import WORKLOADS, Guarding
+from bench.lone import WORKLOAD as LONE
+from bench.lone import Lone
 from bench.reads import Beside, Reading
 from bench.rows import Rows
 
@@ -30,6 +32,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     measurements: list[Measurement]
     guarding: list[Guarding] = []
     changing: list[Changing] = []
+    lone: list[Lone] = []
     readings: list[Reading] = []
     beside: list[Beside] = []
     rows: list[Rows] = []
@@ -59,6 +62,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             + [
                 f"{each.workload}, round {each.round}: {problem}"
                 for each in self.changing
+                for problem in each.problems
+            ]
+            + [
+                f"{LONE}, round {each.round}: {problem}"
+                for each in self.lone
                 for problem in each.problems
             ]
             + [
@@ -191,6 +199,9 @@ def targets(report: Report) -> list[Target]:
                 [each.kept for each in report.changing if each.workload == workload],
             )
             for workload, goal in _CHANGING_GOALS.items()
+        ),
+        Target(
+            f"{LONE}: round trips an order", 3, False, [each.round_trips for each in report.lone]
         ),
     ]
     return [target for target in [*found, *_reading_targets(report)] if target.ratios]

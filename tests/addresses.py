@@ -26,6 +26,8 @@ class Address:
         """Whether it ends connections as soon as they are made."""
         self.taken = 0
         """How many connections were made to it."""
+        self.asked = 0
+        """How many pieces of what was sent to it went on: one for each round trip."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
@@ -54,7 +56,7 @@ class Address:
     async def _join(self, one: _Ends, other: _Ends) -> None:
         """Hand everything over, in both directions, until either end is closed."""
         ways = [
-            asyncio.create_task(self._hand_over(one[0], other[1])),
+            asyncio.create_task(self._hand_over(one[0], other[1], are_questions=True)),
             asyncio.create_task(self._hand_over(other[0], one[1], at_most=self.answers_max)),
         ]
         try:
@@ -71,11 +73,13 @@ class Address:
         writer: asyncio.StreamWriter,
         *,
         at_most: int = 1_000_000,
+        are_questions: bool = False,
     ) -> None:
         with suppress(OSError):
             for _ in range(at_most):
                 if not (data := await reader.read(65_536)):
                     return
+                self.asked += are_questions
                 if not self.silent:
                     writer.write(data)
                     await writer.drain()

@@ -56,7 +56,7 @@ class Guard:
 POSTGRES, INTAKE = "adapters/sql/postgresql.py", "adapters/intake.py"
 STATEMENTS = "adapters/sql/postgresql_statements.py"
 DECIDE, ENGINE = "domain/services/decide_orders.py", "adapters/sql/engine.py"
-UNIT = "adapters/sql/unit_of_work.py"
+UNIT, CONNECTIONS = "adapters/sql/unit_of_work.py", "adapters/sql/connections.py"
 RACES = "tests/contracts/test_placing.py tests/contracts/test_order_races.py"
 
 GUARDS = [
@@ -175,8 +175,15 @@ GUARDS = [
     Guard(
         name="a batch whose products changed is decided again",
         file=DECIDE,
-        take="        except StaleProducts:\n",
-        put="        except ZeroDivisionError:\n",
+        take="        except StaleProducts as stale:\n",
+        put="        except ZeroDivisionError as stale:\n",
+        tests="tests/contracts/test_price_changes.py -k postgresql",
+    ),
+    Guard(
+        name="what was overtaken is locked before it is read again",
+        file=DECIDE,
+        take="            if hold:\n",
+        put="            if False:\n",
         tests="tests/contracts/test_price_changes.py -k postgresql",
     ),
     Guard(
@@ -480,6 +487,41 @@ GUARDS = [
         take="            raise OutcomeUnknown from error\n",
         put="            raise\n",
         tests="tests/contracts/test_commit.py tests/adapters/test_sql_errors.py -k 'not sqlite'",
+    ),
+    Guard(
+        name="a transaction that has been begun is ended if no batch comes",
+        file=CONNECTIONS,
+        take="        if lent.is_begun:\n",
+        put="        if False:\n",
+        tests="tests/adapters/test_begun_transactions.py",
+    ),
+    Guard(
+        name="a pool's connections are in no transaction",
+        file=ENGINE,
+        take="        elif not lent.is_begun or await lent.end_begun(self.servers):\n",
+        put="        else:\n",
+        tests="tests/adapters/test_begun_transactions.py -k pool",
+    ),
+    Guard(
+        name="a database made read-only is heeded by batches that follow each other",
+        file=CONNECTIONS,
+        take='"default_transaction_read_only", None) == "off"',
+        put='"default_transaction_read_only", "off") != ""',
+        tests="tests/adapters/test_begun_transactions.py -k operator",
+    ),
+    Guard(
+        name="through PgBouncer no transaction is begun before it is needed",
+        file=ENGINE,
+        take="chaining=not options.pgbouncer",
+        put="chaining=True",
+        tests="tests/adapters/test_begun_transactions.py -k pgbouncer",
+    ),
+    Guard(
+        name="a warning with a COMMIT makes its outcome unknown",
+        file=POSTGRES,
+        take="        if lent.warnings:\n",
+        put="        if False:\n",
+        tests="tests/contracts/test_commit.py",
     ),
     Guard(
         name="paying and shipping lock their order",

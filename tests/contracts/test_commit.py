@@ -51,9 +51,16 @@ async def standby_is_away(server: PostgresServer) -> AsyncIterator[asyncpg.Conne
         await admin.close()
 
 
-async def add(store: Store, sku: str) -> None:
-    async with store.unit_of_work() as uow:
-        await uow.products.add([product(0, sku=sku)])
+@pytest.fixture(params=[False, True], ids=["alone", "batch"])
+def batch(request: pytest.FixtureRequest) -> bool:
+    """Whether the COMMIT is a batch's, which begins the next one's transaction as well."""
+    return bool(request.param)
+
+
+async def add(store: Store, sku: str, *, batch: bool = False) -> None:
+    async with store.unit_of_work(batch=batch) as uow:
+        [product_id] = await uow.batch.new_product_ids(1)
+        await uow.batch.add_products([product(product_id, sku=sku)], [])
         await uow.commit()
 
 
@@ -67,26 +74,27 @@ async def all_ended(store: Store) -> None:
 
 
 async def test_a_commit_that_waits_for_its_standby_is_left_alone_and_its_outcome_unknown(
-    store: Store, lonely: PostgresServer
+    store: Store, lonely: PostgresServer, batch: bool
 ) -> None:
+    waits, after = f"WAITS-{batch}", f"AFTER-{batch}"
     async with standby_is_away(lonely) as admin:
         with pytest.raises(OutcomeUnknown):
-            await add(store, "WAITS")
+            await add(store, waits, batch=batch)
         # Longer than the statement timeout, after which a server breaks off what it runs.
         await asyncio.sleep(3 * IMPATIENT.statement_timeout)
         assert len(store.sql.abandoned) == 1
-        assert "WAITS" not in await skus(admin)
+        assert waits not in await skus(admin)
     await all_ended(store)
-    await add(store, "AFTER")
+    await add(store, after, batch=batch)
     async with store.unit_of_work(read_only=True) as uow:
-        assert await uow.products.find_skus(["WAITS", "AFTER"]) == {"WAITS", "AFTER"}
+        assert await uow.products.find_skus([waits, after]) == {waits, after}
 
 
 async def test_a_caller_who_is_cancelled_in_commit_does_not_take_it_along(
-    store: Store, lonely: PostgresServer
+    store: Store, lonely: PostgresServer, batch: bool
 ) -> None:
     async with standby_is_away(lonely):
-        adding = asyncio.create_task(add(store, "CANCELLED"))
+        adding = asyncio.create_task(add(store, f"CANCELLED-{batch}", batch=batch))
         await in_commit(lonely)
         adding.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
@@ -94,29 +102,29 @@ async def test_a_caller_who_is_cancelled_in_commit_does_not_take_it_along(
         assert cancelled.value.args == (IN_COMMIT,)
     await all_ended(store)
     async with store.unit_of_work(read_only=True) as uow:
-        assert await uow.products.find_skus(["CANCELLED"])
+        assert await uow.products.find_skus([f"CANCELLED-{batch}"])
 
 
 async def test_who_broke_the_wait_off_does_not_make_it_done(
-    store: Store, lonely: PostgresServer
+    store: Store, lonely: PostgresServer, batch: bool
 ) -> None:
     """PostgreSQL then says COMMIT, with a warning: committed here, and there perhaps not."""
     async with standby_is_away(lonely) as admin:
-        adding = asyncio.create_task(add(store, "BROKEN-OFF"))
+        adding = asyncio.create_task(add(store, f"BROKEN-OFF-{batch}", batch=batch))
         await in_commit(lonely)
         await admin.execute(
             "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
         )
         with pytest.raises(OutcomeUnknown):
             await adding
-        assert "BROKEN-OFF" in await skus(admin)
+        assert f"BROKEN-OFF-{batch}" in await skus(admin)
 
 
 async def test_a_server_that_ends_in_the_middle_of_it_has_said_nothing(
-    store: Store, lonely: PostgresServer
+    store: Store, lonely: PostgresServer, batch: bool
 ) -> None:
     async with standby_is_away(lonely) as admin:
-        adding = asyncio.create_task(add(store, "KILLED"))
+        adding = asyncio.create_task(add(store, f"KILLED-{batch}", batch=batch))
         await in_commit(lonely)
         await admin.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"

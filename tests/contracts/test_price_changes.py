@@ -48,7 +48,7 @@ async def products(shop: UseCases) -> list[Product]:
     return [await shop.given_product(10, price=1200) for _ in range(2)]
 
 
-async def until_somebody_waits(store: Store) -> None:
+async def until_somebody_waits(store: Store, number: int = 1) -> None:
     if store.name != "postgresql":
         # Whoever came later waits for the writer before, whenever they get there.
         return
@@ -57,7 +57,7 @@ async def until_somebody_waits(store: Store) -> None:
         "WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
     async with asyncio.timeout(10), store.sql.read.connect() as connection:
-        while not await connection.scalar(waiting):
+        while (await connection.scalar(waiting) or 0) < number:
             await connection.rollback()
 
 
@@ -102,6 +102,32 @@ async def test_an_order_that_waited_for_a_price_has_the_new_one(
     assert stored == dear.order
     assert [await shop.stock_of(product) for product in products] == [9, 7]
     assert len(await store.movements(order_id=order_id(2))) == 2
+    assert await shop.differences() == []
+
+
+async def test_an_order_that_was_overtaken_is_not_overtaken_again(
+    shop: UseCases, store: Store, owner: Caller, products: list[Product]
+) -> None:
+    """However many changes wait for their turn: orders that follow each other meet each of them."""
+    tea, _ = products
+
+    async def change_again() -> None:
+        async with changing(
+            store, tea, lambda product: product.changed(at=LATER, price=money(9901))
+        ):
+            pass
+
+    async with changing(store, tea, repriced):
+        deciding = asyncio.create_task(
+            patient(shop, store)([request((tea.id, 1), number=1, user_id=owner.user_id)])
+        )
+        await until_somebody_waits(store)
+        again = asyncio.create_task(change_again())
+        await until_somebody_waits(store, 2)
+    [answer] = await deciding
+    await again
+    assert placed(answer).order.total in (money(9900), money(9901))
+    assert await shop.read_order(caller=owner, order_id=order_id(1)) == placed(answer).order
     assert await shop.differences() == []
 
 
@@ -253,6 +279,7 @@ async def test_who_is_overtaken_twice_has_lost_a_race(
     monkeypatch.setattr(PostgresBatch, "lock", lock_and_be_overtaken)
     with pytest.raises(StaleProducts):
         await shop.decide_orders([request((tea.id, 1), user_id=owner.user_id)])
-    assert len(asked) == 2
+    # The second time they were locked before they were read.
+    assert len(asked) == 3
     assert await shop.stock_of(tea) == 10
     await shop.intake.close()

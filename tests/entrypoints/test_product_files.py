@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shop.adapters.sql.drivers import Driver
+from shop.adapters.sql.connections import PooledConnection
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.bulk import ROWS_MAX
 from shop.domain.errors import WriteConflict
@@ -258,9 +258,9 @@ def test_an_atomic_import_waits_for_its_commit_longer_than_anybody_who_is_served
     run("products list")
     send_commit = SqlUnitOfWork._send_commit
 
-    async def slowly(self: SqlUnitOfWork, driver: Driver) -> None:
+    async def slowly(self: SqlUnitOfWork, lent: PooledConnection) -> None:
         await asyncio.sleep(0.5)
-        await send_commit(self, driver)
+        await send_commit(self, lent)
 
     monkeypatch.setattr(SqlUnitOfWork, "_send_commit", slowly)
     PRODUCTS.write_text("sku,name,price\nA,Tea,1.00\n")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shop.adapters.sql.drivers import Driver
+from shop.adapters.sql.connections import PooledConnection
 from shop.adapters.sql.unit_of_work import SqlUnitOfWork
 from shop.domain.products import Product
 from shop.domain.services.keep_catalogue import AddProducts
@@ -50,9 +50,9 @@ async def test_a_commit_of_many_rows_may_take_longer_than_anybody_who_is_served_
     url: str = request.getfixturevalue(f"{store}_url")
     send_commit = SqlUnitOfWork._send_commit
 
-    async def commit_slowly(self: SqlUnitOfWork, driver: Driver) -> None:
+    async def commit_slowly(self: SqlUnitOfWork, lent: PooledConnection) -> None:
         await asyncio.sleep(0.3)
-        await send_commit(self, driver)
+        await send_commit(self, lent)
 
     monkeypatch.setattr(SqlUnitOfWork, "_send_commit", commit_slowly)
     settings = settings_for(url, database_statement_timeout=0.2)

@@ -1,6 +1,6 @@
 """What can go wrong, by category; each concrete error has a stable `code` clients may rely on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 from uuid import UUID
@@ -169,10 +169,14 @@ class WriteConflict(Unavailable):
 
 
 class StaleProducts(WriteConflict):
-    """A product was changed after it was read for the orders that are to be written."""
+    """A product was changed after it was read for the orders that are to be written.
 
-    def __init__(self) -> None:
+    `product_ids` are all that were read for them.
+    """
+
+    def __init__(self, product_ids: Collection[int]) -> None:
         super().__init__("A product was changed meanwhile; try again.")
+        self.product_ids = product_ids
 
 
 class TooManyRequests(ShopError):

@@ -10,7 +10,12 @@ from uuid import uuid4
 from sqlalchemy import URL, AsyncAdaptedQueuePool, Connection, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from shop.adapters.sql.connections import PooledConnection
+from shop.adapters.sql.connections import (
+    BEGUN_SECONDS_MAX,
+    KeptConnections,
+    PooledConnection,
+    note_warnings,
+)
 from shop.adapters.sql.files import make_private
 from shop.adapters.sql.marks import MARKING
 from shop.adapters.sql.servers import Servers, set_up_in_transaction
@@ -91,9 +96,9 @@ class Engines:
     commit_seconds_max: float
     """How long a caller waits for a COMMIT; it is never cancelled, only no longer waited for."""
     reading: UserTurns
-    kept: Mapping[AsyncEngine, list[PooledConnection]]
-    """From batch to batch, of engines that serve nothing but batches: taking a connection from a
-    pool and giving it back costs as much as a statement."""
+    kept: Mapping[AsyncEngine, KeptConnections]
+    chaining: bool = False
+    """Whether what ends the transaction of a batch may begin that of the next one."""
     servers: Servers | None = None
     """None of SQLite."""
     marking: bool = False
@@ -105,12 +110,8 @@ class Engines:
 
     async def connect(self, engine: AsyncEngine) -> PooledConnection:
         kept = self.kept.get(engine)
-        while kept:
-            lent = kept.pop()
-            if lent.is_current(self.servers):
-                return lent
-            lent.terminate()
-            await lent.close()
+        if kept is not None and (lent := await kept.take()) is not None:
+            return lent
         self.awaited[engine] += 1
         try:
             return await PooledConnection.of(engine)
@@ -133,18 +134,30 @@ class Engines:
             in_use=pool.checkedout() - unused, size=pool.size(), awaited=self.awaited[engine]
         )
 
+    def may_chain(self, lent: PooledConnection) -> bool:
+        """Whether what ends its transaction may begin the next one: `COMMIT AND CHAIN`."""
+        return (
+            self.chaining
+            and lent.engine is self.intake
+            and self._may_be_kept(lent)
+            and lent.begins_writing
+        )
+
+    def _may_be_kept(self, lent: PooledConnection) -> bool:
+        # What somebody waits for at the pool is not kept from them.
+        return lent.may_be_kept and not self.awaited[lent.engine]
+
     async def give_back(self, lent: PooledConnection) -> None:
         kept = self.kept.get(lent.engine)
-        # What somebody waits for at the pool is not kept from them.
-        if kept is not None and lent.may_be_kept and not self.awaited[lent.engine]:
-            kept.append(lent)
-        else:
+        if kept is not None and self._may_be_kept(lent):
+            kept.add(lent)
+        # What a pool has is in no transaction: nobody would end it.
+        elif not lent.is_begun or await lent.end_begun(self.servers):
             await lent.give_back()
 
     async def dispose(self) -> None:
         for kept in self.kept.values():
-            while kept:
-                await kept.pop().give_back()
+            await kept.give_back()
         # SQLite has one writer, so there the first two are the same.
         for engine in {self.write, self.intake, self.read, self.look_up}:
             await engine.dispose()
@@ -204,6 +217,7 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
             **_QUIET,
         )
         servers.watch(made)
+        note_warnings(made)
         if options.pgbouncer:
             set_up_in_transaction(made)
         return made
@@ -232,7 +246,15 @@ def _postgresql_engines(url: URL, options: DatabaseOptions) -> Engines:
         intake=intake,
         read=pooled(reading, options.read_statement_timeout, options.read_pool_size),
         look_up=look_up,
-        kept={intake: [], look_up: []},
+        kept={
+            # Before the server would end the session for it.
+            intake: KeptConnections(
+                servers, begun_seconds_max=min(BEGUN_SECONDS_MAX, options.statement_timeout / 2)
+            ),
+            look_up: KeptConnections(servers),
+        },
+        # A connection to PgBouncer that is in a transaction has one of the server's to itself.
+        chaining=not options.pgbouncer,
         patient=engine({}, None, poolclass=NullPool).execution_options(
             isolation_level="READ COMMITTED"
         ),
@@ -331,7 +353,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
         intake=write,
         read=read,
         look_up=look_up,
-        kept={look_up: []},
+        kept={look_up: KeptConnections()},
         patient=patient,
         begin=_BEGIN_IMMEDIATE,
         begin_briefly=_BEGIN_IMMEDIATE,

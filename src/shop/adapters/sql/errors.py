@@ -30,10 +30,11 @@ _UNDEFINED_TABLE = "42P01"
 # What asyncpg raises when the server's farewell arrived on an idle connection just before its end.
 _Interrupted = asyncpg.InternalClientError
 _LOCK_NOT_AVAILABLE = "55P03"
-# query_canceled (the statement timeout), read_only_sql_transaction (a failover);
+# query_canceled (the statement timeout), read_only_sql_transaction (a failover), and the timeouts
+# of a transaction, for a process that stood still in it;
 # and whole classes: connection, resources, operator intervention, system.
 _QUERY_CANCELED = "57014"
-_AWAY = frozenset({_QUERY_CANCELED, "25006"})
+_AWAY = frozenset({_QUERY_CANCELED, "25006", "25P03", "25P04"})
 _AWAY_CLASSES = frozenset({"08", "53", "57", "58"})
 # admin_shutdown, crash_shutdown, cannot_connect_now, read_only_sql_transaction.
 _SESSION_ENDS = frozenset({"57P01", "57P02", "57P03", "25006"})

@@ -19,7 +19,7 @@ from sqlalchemy import Table
 
 from shop.adapters.sql import postgresql_statements as sql
 from shop.adapters.sql import tables
-from shop.adapters.sql.drivers import Driver
+from shop.adapters.sql.connections import PooledConnection
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.history import event_row
 from shop.adapters.sql.marks import note_mark
@@ -56,27 +56,23 @@ _FOREVER = 86_400.0 * 365
 
 
 class PostgresUnitOfWork(SqlUnitOfWork):
-    async def _send_commit(self, driver: Driver) -> None:
-        assert isinstance(driver, asyncpg.Connection)
+    async def _send_commit(self, lent: PooledConnection) -> None:
+        driver = lent.postgresql
         if driver.is_closed():
             raise StoreUnavailable("The database has ended the connection; nothing was done.")
-        warnings: list[object] = []
-
-        def note(_: object, warning: object) -> None:
-            warnings.append(warning)
-
-        driver.add_log_listener(note)
-        try:
-            # No timeout of the driver's: it would send a cancellation. The server's statement
-            # timeout ends by itself before a COMMIT, and so before the wait for a standby.
-            done = await driver.execute("COMMIT", timeout=_FOREVER)
-        finally:
-            driver.remove_log_listener(note)
+        lent.warnings.clear()
+        # No timeout of the driver's: it would send a cancellation. The server's statement timeout
+        # ends by itself before a COMMIT, and so before the wait for a standby.
+        done = await driver.execute(self._chained("COMMIT", lent), timeout=_FOREVER)
         if done != "COMMIT":
             raise asyncpg.InFailedSQLTransactionError("it was rolled back, since it had failed")
-        if warnings:
+        if lent.warnings:
             # Somebody broke off the wait for the standby: committed here, and there perhaps not.
             raise OutcomeUnknown
+
+    @property
+    def postgresql(self) -> "asyncpg.Connection[asyncpg.Record]":
+        return self._open.postgresql
 
     @property
     def batch(self) -> BatchRepository:
@@ -177,7 +173,7 @@ class PostgresBatch(BatchRepository):
                 *(_arguments(changes) if changes else ()),
             )
         if done != f"UPDATE {len(balances)}":
-            raise StaleProducts
+            raise StaleProducts(list(products))
 
     async def new_product_ids(self, count: int) -> Sequence[int]:
         marking = self._unit_of_work.is_marking
@@ -224,9 +220,7 @@ class PostgresBatch(BatchRepository):
 
     @property
     def _driver(self) -> "asyncpg.Connection[asyncpg.Record]":
-        driver = self._unit_of_work.driver
-        assert isinstance(driver, asyncpg.Connection)
-        return driver
+        return self._unit_of_work.postgresql
 
 
 def _with_changed(batch: Batch, row: asyncpg.Record, changing: Collection[UUID]) -> Batch:

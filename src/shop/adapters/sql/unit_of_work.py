@@ -117,7 +117,8 @@ class SqlUnitOfWork(UnitOfWork):
         self._engines = engines
         self._lent = await engines.connect(engine)
         if begin:
-            await self._begin_or_end(begin)
+            if not self._lent.is_begun:
+                await self._begin_or_end(begin)
             self._in_transaction = True
 
     async def _enter_replica(self, replicas: Replicas) -> bool:
@@ -206,7 +207,7 @@ class SqlUnitOfWork(UnitOfWork):
             await asyncio.shield(asyncio.create_task(self._drop(error)))
         elif self._in_transaction:
             # Shielded, so that a caller who is cancelled meanwhile does not leave it half closed.
-            await asyncio.shield(asyncio.create_task(self._roll_back()))
+            await asyncio.shield(asyncio.create_task(self._roll_back(error)))
         else:
             await self._give_back()
         self._in_transaction = False
@@ -233,7 +234,7 @@ class SqlUnitOfWork(UnitOfWork):
 
     async def _commit(self, lent: PooledConnection) -> None:
         try:
-            await self._send_commit(lent.driver)
+            await self._send_commit(lent)
         except BaseException as error:
             self._note(error, lent)
             await lent.close()
@@ -243,9 +244,13 @@ class SqlUnitOfWork(UnitOfWork):
         self._events.publish()
         await self._engines.give_back(lent)
 
-    async def _send_commit(self, driver: Driver) -> None:
+    async def _send_commit(self, lent: PooledConnection) -> None:
         """Raises what the driver does, and `OutcomeUnknown` for a COMMIT that was broken off."""
-        await driver.execute("COMMIT")
+        await lent.driver.execute("COMMIT")
+
+    def _chained(self, statement: str, lent: PooledConnection) -> str:
+        """The statement ends a transaction, and for the next batch begins another one."""
+        return f"{statement} AND CHAIN" if self._engines.may_chain(lent) else statement
 
     def _abandon(self, commit: "asyncio.Task[None]", lent: PooledConnection) -> None:
         """Nobody waits for it any more; it ends by itself, and its connection with it."""
@@ -269,10 +274,12 @@ class SqlUnitOfWork(UnitOfWork):
             servers.commit_is_held(opened)
             commit.add_done_callback(lambda _: servers.commit_has_ended(opened))
 
-    async def _roll_back(self) -> None:
+    async def _roll_back(self, error: BaseException | None) -> None:
+        # After a failure the next batch begins with a connection that is known to be sound.
+        statement = "ROLLBACK" if error is not None else self._chained("ROLLBACK", self._open)
         # Nothing was committed either way; what failed before is what matters.
         with suppress(Exception):
-            await self._begin_or_end("ROLLBACK")
+            await self._begin_or_end(statement)
         await self._give_back()
 
     async def _begin_or_end(self, statement: str) -> None:

@@ -69,18 +69,23 @@ class DecideOrders:
         """
         try:
             return await self._decide_all(requests, wait_for, still_wanted)
-        except StaleProducts:
-            # Whoever changed a product while this batch waited for it is done with it. If another
-            # one was as fast, that is a race lost like any other.
-            return await self._decide_all(requests, wait_for, still_wanted)
+        except StaleProducts as stale:
+            # Whoever changed a product while this batch waited for it is done with it. Others may
+            # wait to do so as well, so it is read again when nobody can.
+            return await self._decide_all(requests, wait_for, still_wanted, hold=stale.product_ids)
 
     async def _decide_all(
         self,
         requests: Sequence[Request],
         wait_for: WaitFor,
         still_wanted: StillWanted | None,
+        *,
+        hold: Collection[int] = (),
     ) -> list[Answer]:
+        """What is to `hold` is locked before it is read."""
         async with self.unit_of_work(batch=True) as uow:
+            if hold:
+                await uow.batch.lock(order_ids=[], product_ids=hold, user_ids=[], wait_for=wait_for)
             books = await self._open_books(uow, requests, wait_for)
             wanted = [True] * len(requests) if still_wanted is None else still_wanted()
             answers = [
