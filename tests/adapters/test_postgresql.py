@@ -11,9 +11,9 @@ from shop.adapters.sql.products import POSTGRESQL_ALIKE
 @pytest.mark.parametrize(
     ("statement", "types"),
     [
-        (POSTGRESQL_ALIKE, "text[], text[]"),
-        (LOCK_ALIKE, "text[], text[]"),
-        *((statement, "bigint[]") for statement in READ_LOCKED.values()),
+        (POSTGRESQL_ALIKE, "json, json"),
+        (LOCK_ALIKE, "json, json"),
+        *((statement, "json") for statement in READ_LOCKED.values()),
     ],
     ids=["find", "lock", "read", "read marking"],
 )
@@ -30,7 +30,7 @@ async def test_no_row_of_a_new_table_is_compared_with_each_of_many_values(
     )
     try:
         await connection.execute(f"PREPARE looked_at ({types}) AS {statement}")
-        values = ", ".join(["'{}'"] * types.count("[]"))
+        values = ", ".join(["'[]'"] * types.count("json"))
         lines = [row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE looked_at ({values})")]
     finally:
         await connection.close()

@@ -188,7 +188,9 @@ async def test_a_function_is_not_replaced_under_an_order_that_waits_for_its_stoc
     holder, order, watcher = [await connected(postgresql_url) for _ in range(3)]
     try:
         await holder.execute(f"BEGIN; SELECT FROM stock WHERE product_id = {teapot.id} FOR UPDATE")
-        deciding = asyncio.create_task(order.fetch(_HEARS_AFTER_WAITING, [], [teapot.id], []))
+        deciding = asyncio.create_task(
+            order.fetch(_HEARS_AFTER_WAITING, [], f"{{{teapot.id}}}", "{}")
+        )
         [ordering] = await waiting(watcher, [])
         migration = asyncio.create_task(
             run(engines, lambda connection: command.upgrade(config(connection), "0012"))

@@ -625,8 +625,8 @@ class UnitOfWorkFactory(Protocol):
         with a key begins with claiming it: entering it raises `AlreadyDone` or
         `IdempotencyKeyReused`. One that may lag is read-only, and may see the changes of others a
         little late, but never what the work under way has changed or seen as it was before. One
-        for many rows has most products locked for a while: there is one at a time in a process,
-        and entering it raises `Overloaded` when those before it do not end in time.
+        for many rows may have many products locked for a while: there is one at a time in a
+        process, and entering it raises `Overloaded` when those before it do not end in time.
         """
         ...
 

@@ -194,7 +194,8 @@ class KeptConnections:
         """The one that was used last; None if there is none."""
         while self._unused or self._ending:
             if not self._unused:
-                # One round trip at most, where opening another connection takes several.
+                # A round trip, where opening another connection takes several; or the driver's
+                # time limit, where the server is silent, as BEGIN would wait.
                 await asyncio.wait(self._ending, return_when=asyncio.FIRST_COMPLETED)
                 continue
             lent = self._unused.pop()

@@ -82,7 +82,8 @@ class DecideOrders:
         *,
         hold: Collection[int] = (),
     ) -> list[Answer]:
-        """What is to `hold` is locked before it is read."""
+        """What is to `hold` is locked before it is read, and so before keys and orders, which
+        nobody waits for while they hold stock."""
         async with self.unit_of_work(batch=True) as uow:
             if hold:
                 await uow.batch.lock(order_ids=[], product_ids=hold, user_ids=[], wait_for=wait_for)

@@ -51,7 +51,10 @@ async def migrate() -> None:
 def _how_to_go_on(error: BaseException) -> str | None:
     if isinstance(error, Exception):
         return None
-    return f"the schema is that of before, or of a migration in between. {AGAIN}: it goes on."
+    return (
+        "the schema is that of before, of a migration in between, or the new one without all of "
+        f"its search. {AGAIN}: it goes on."
+    )
 
 
 def _words(_ctx: click.Context, _option: click.Parameter, message: str) -> str:

@@ -89,8 +89,9 @@ def _leave_logging_alone(config: AppConfig) -> AppConfig:
     return config
 
 
-_YOUNG_OBJECTS_MAX = 50_000
-"""How many objects there may be before the collector looks for circles: about 10 MB of them."""
+_YOUNG_OBJECTS_MAX = 10_000
+"""How many objects there may be before the collector looks for circles: about 2 MB of them, and
+what they hold. What failed is in a circle, so with many more it would be held for long."""
 
 
 @asynccontextmanager
