@@ -66,6 +66,8 @@ def _order(container: Container, lines: int) -> Order:
 class OneByOne:
     """In the place of the intake: every order is a transaction of its own, at once."""
 
+    waiting, is_full, is_alive = 0, False, True
+
     def __init__(self, decide_orders: DecideOrders) -> None:
         self._decide_orders = decide_orders
 
