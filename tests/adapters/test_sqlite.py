@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import text
 from shop.adapters.sql import engine
 from shop.adapters.sql.engine import DatabaseOptions
 from shop.adapters.sql.sqlite import SqliteUnitOfWork
-from shop.adapters.sql.trips import Trip
+from shop.adapters.sql.trips import Trip, open_sqlite
 from shop.domain.errors import StoreUnavailable
 from shop.domain.services.keep_catalogue import initial_movements
 from shop.domain.users import OPERATOR
@@ -200,3 +201,19 @@ async def test_after_a_statement_that_fails_a_trip_sends_nothing(sqlite_url: str
             with pytest.raises(sqlite3.IntegrityError):
                 await uow.in_one_trip(give_up_and_go_on)
         assert await store.count("leases") == 0
+
+
+async def test_a_connection_that_nobody_waits_for_any_more_is_closed(tmp_path: Path) -> None:
+    closed = threading.Event()
+
+    class Noting(sqlite3.Connection):
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    opening = asyncio.create_task(open_sqlite(tmp_path / "shop.sqlite3", factory=Noting))
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert await asyncio.to_thread(closed.wait, 10)

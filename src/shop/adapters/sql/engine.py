@@ -20,7 +20,7 @@ from shop.adapters.sql.files import make_private
 from shop.adapters.sql.marks import MARKING
 from shop.adapters.sql.servers import Servers, set_up_in_transaction
 from shop.adapters.sql.statements import StatementObserver, observe_statements
-from shop.adapters.sql.trips import roll_back_soon
+from shop.adapters.sql.trips import open_sqlite, roll_back_soon
 from shop.adapters.sql.urls import parse_url, read_only_url, split_options, sqlite_file
 from shop.adapters.turns import UserTurns
 
@@ -319,7 +319,7 @@ def _sqlite_engines(url: URL, options: DatabaseOptions) -> Engines:
         url = read_only_url(url)
     else:
         make_private(sqlite_file(url))
-    connect_args = {"timeout": options.lock_timeout}
+    connect_args = {"timeout": options.lock_timeout, "async_creator_fn": open_sqlite}
     write, read, look_up = (
         create_async_engine(
             url,

@@ -4,6 +4,7 @@ aiosqlite hands each call to that thread and waits for it, which costs more than
 do: two wake-ups, and as many waits for the interpreter's lock (docs/performance.md).
 """
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -72,6 +73,24 @@ async def in_one_trip(driver: aiosqlite.Connection, work: Callable[[Trip], T]) -
         # Of one that is cancelled, those that were done by then.
         for statement, seconds, error in tuple(trip.sent):
             tell(statement, seconds, error)
+
+
+async def open_sqlite(*args: Any, **options: Any) -> aiosqlite.Connection:
+    """A new connection. Who is cancelled meanwhile leaves none behind that nobody closes."""
+    connection = aiosqlite.connect(*args, **options)
+    # As SQLAlchemy does: a connection holds up no process that ends.
+    connection._thread.daemon = True
+    opening = asyncio.ensure_future(connection)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _close(opening: "asyncio.Future[aiosqlite.Connection]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().stop()
 
 
 def roll_back_soon(driver: aiosqlite.Connection) -> None:
