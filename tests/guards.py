@@ -418,8 +418,8 @@ GUARDS = [
     Guard(
         name="SQLite's busy timeout",
         file=ENGINE,
-        take='connect_args = {"timeout": options.lock_timeout}',
-        put='connect_args = {"timeout": 0.0}',
+        take='connect_args = {"timeout": options.lock_timeout, ',
+        put='connect_args = {"timeout": 0.0, ',
         tests="tests/contracts/test_durability.py",
     ),
     Guard(
