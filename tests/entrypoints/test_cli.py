@@ -150,6 +150,31 @@ def insert(table: str, **values: object) -> None:
     change(EMBEDDED, statement, *values.values())
 
 
+def insert_order(order_id: str, *, code: str) -> None:
+    """Placed by user 1: two of product 1."""
+    insert(
+        "orders",
+        id=order_id,
+        code=code,
+        user_id=1,
+        status="placed",
+        currency="EUR",
+        digest=b"",
+        version=1,
+        created_at="2026-03-01 12:00:00.000000",
+        modified_at="2026-03-01 12:00:00.000000",
+    )
+    insert(
+        "order_lines",
+        order_id=order_id,
+        position=0,
+        product_id=1,
+        name="Teapot",
+        price=1200,
+        quantity=2,
+    )
+
+
 # --- help and usage ---
 
 
@@ -666,27 +691,7 @@ def order(shop: Shop) -> str:
     """An order of user 1: two of product 1."""
     shop("create-user ann --password-stdin", stdin=PASSWORD)
     shop("add-products --count 1")
-    insert(
-        "orders",
-        id=ORDER.replace("-", ""),
-        code="ABCDEFGH1234",
-        user_id=1,
-        status="placed",
-        currency="EUR",
-        digest=b"",
-        version=1,
-        created_at="2026-03-01 12:00:00.000000",
-        modified_at="2026-03-01 12:00:00.000000",
-    )
-    insert(
-        "order_lines",
-        order_id=ORDER.replace("-", ""),
-        position=0,
-        product_id=1,
-        name="Teapot",
-        price=1200,
-        quantity=2,
-    )
+    insert_order(ORDER.replace("-", ""), code="ABCDEFGH1234")
     return ORDER
 
 

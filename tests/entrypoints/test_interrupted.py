@@ -21,7 +21,7 @@ from tests.entrypoints.test_cli import (
     Shop,
     change,
     elsewhere,
-    insert,
+    insert_order,
     rows,
     shop,
 )
@@ -66,27 +66,7 @@ def test_of_unpaid_orders_those_that_are_cancelled_are_counted(
     shop("create-user ann --password-stdin", stdin=PASSWORD)
     shop("add-products --count 1")
     for number in range(3):
-        insert(
-            "orders",
-            id=f"{number:032x}",
-            code=f"ABCDEFGH123{number}",
-            user_id=1,
-            status="placed",
-            currency="EUR",
-            digest=b"",
-            version=1,
-            created_at="2026-03-01 12:00:00.000000",
-            modified_at="2026-03-01 12:00:00.000000",
-        )
-        insert(
-            "order_lines",
-            order_id=f"{number:032x}",
-            position=0,
-            product_id=1,
-            name="Teapot",
-            price=1200,
-            quantity=2,
-        )
+        insert_order(f"{number:032x}", code=f"ABCDEFGH123{number}")
     command = "orders cancel-unpaid --older-than 1d"
     said = interrupted(command, CancelOrder, "__call__", call=2)
     assert "Interrupted: 1 unpaid order was cancelled, and perhaps one more." in said
