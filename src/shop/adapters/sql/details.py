@@ -1,15 +1,13 @@
 """What many ask for at once by ids, in SQL: one statement for each kind, through the driver."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from itertools import groupby
-from operator import itemgetter
 from uuid import UUID
 
 from sqlalchemy import select
 
 from shop.adapters.sql import tables
 from shop.adapters.sql.drivers import Driver, ReadByIds
-from shop.adapters.sql.orders import LINE_COLUMNS, order_from
+from shop.adapters.sql.orders import LINE_COLUMNS, orders_from
 from shop.adapters.sql.products import product_from, select_products
 from shop.adapters.sql.rows import ReadRow
 from shop.adapters.sql.trips import Trip
@@ -63,15 +61,13 @@ class SqlDetailRepository(DetailRepository):
         return await _read_products(self._driver, ids)
 
     async def orders(self, ids: Collection[UUID]) -> dict[UUID, Order]:
-        return _orders_from(await _read_orders(self._driver, list(ids)))
+        return _orders_by_id(await _read_orders(self._driver, list(ids)))
 
 
 def fetch_orders(trip: Trip, ids: Collection[UUID]) -> dict[UUID, Order]:
     """What `SqlDetailRepository.orders` reads, in a trip to the thread of SQLite's connection."""
-    return _orders_from(_read_orders.fetch(trip, list(ids)))
+    return _orders_by_id(_read_orders.fetch(trip, list(ids)))
 
 
-def _orders_from(rows: Sequence[ReadRow]) -> dict[UUID, Order]:
-    return {
-        order_id: order_from(list(group)) for order_id, group in groupby(rows, itemgetter("id"))
-    }
+def _orders_by_id(rows: Sequence[ReadRow]) -> dict[UUID, Order]:
+    return {order.id: order for order in orders_from(rows)}

@@ -78,18 +78,18 @@ class SqlOrderRepository(OrderRepository):
         return {order.id: order for order in orders}
 
     async def read_window(self, query: OrderQuery, window: Window) -> Sequence[Order]:
-        return _orders_from(await read_list(self._connection, *_listed(query), window))
+        return orders_from(await read_list(self._connection, *_listed(query), window))
 
     async def read_counted(
         self, query: OrderQuery, window: Window
     ) -> tuple[Sequence[Order], Count]:
         rows, count = await read_counted_list(self._connection, *_listed(query), window)
-        return _orders_from(rows), count
+        return orders_from(rows), count
 
     async def list_all(self, *, after: UUID | None, limit: int) -> Sequence[Order]:
         values = {"after": after or _BEFORE_ALL}
         rows = await read_from(driver_of(self._connection), _next_orders(limit), values)
-        return _orders_from(rows)
+        return orders_from(rows)
 
     async def save(self, order: Order) -> None:
         with refusing(PaymentReferenceTaken(str(order.payment_reference))):
@@ -105,15 +105,15 @@ class SqlOrderRepository(OrderRepository):
             .where(*conditions)
             .order_by(_orders.c.id)
         )
-        return _orders_from(await read_rows(self._connection, statement))
+        return orders_from(await read_rows(self._connection, statement))
 
 
-def _orders_from(rows: Iterable[ReadRow]) -> list[Order]:
+def orders_from(rows: Iterable[ReadRow]) -> list[Order]:
     """Rows have the columns of an order and those of a line; an order's are next to each other."""
-    return [order_from(list(group)) for _, group in groupby(rows, key=itemgetter("id"))]
+    return [_order_from(list(group)) for _, group in groupby(rows, key=itemgetter("id"))]
 
 
-def order_from(rows: Sequence[ReadRow]) -> Order:
+def _order_from(rows: Sequence[ReadRow]) -> Order:
     """The order of rows that all have its columns, and each those of a line."""
     row = rows[0]
     return Order(

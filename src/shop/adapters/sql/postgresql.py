@@ -9,8 +9,6 @@ those of `postgresql_statements.py`.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
-from operator import itemgetter
 from uuid import UUID
 
 import asyncpg
@@ -23,7 +21,7 @@ from shop.adapters.sql.connections import PooledConnection
 from shop.adapters.sql.errors import refusing
 from shop.adapters.sql.history import event_row
 from shop.adapters.sql.marks import note_mark
-from shop.adapters.sql.orders import line_rows, order_from, order_row
+from shop.adapters.sql.orders import line_rows, order_row, orders_from
 from shop.adapters.sql.products import (
     by_folded_sku,
     changed_row,
@@ -227,9 +225,7 @@ def _with_changed(batch: Batch, row: asyncpg.Record, changing: Collection[UUID])
     """With the orders that are to be changed, of which those are busy that were not locked."""
     is_held: dict[UUID, bool] = {}
     lines = [values[1:] for values in row["changed"] if is_held.setdefault(values[1], values[0])]
-    changed = [
-        order_from(list(group)) for _, group in groupby(_CHANGED.read(lines), itemgetter("id"))
-    ]
+    changed = orders_from(_CHANGED.read(lines))
     orders = {**batch.orders, **{order.id: order for order in changed}}
     # One that was placed a moment ago is known, and was not there to be locked.
     busy = [id_ for id_ in changing if not is_held.get(id_, id_ not in orders)]
