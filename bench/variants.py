@@ -14,6 +14,7 @@ from unittest.mock import patch
 import msgspec
 from dependency_injector import providers
 from litestar import Litestar, get, post
+from litestar.params import JSONBody
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 
 from bench.data import LINES_MAX
@@ -163,8 +164,17 @@ def order_answer(container: Container, lines: int) -> bytes:
     return msgspec.json.encode(OrderOut.of(_order(container, lines)))
 
 
+class BareItem(msgspec.Struct):
+    product_id: int
+    quantity: int
+
+
+class BareOrder(msgspec.Struct):
+    items: list[BareItem]
+
+
 def create_bare() -> ASGIApp:
-    """No part of the shop: what Litestar and the server cost for one answer."""
+    """No part of the shop: what Litestar and the server cost to read a request and answer it."""
     body = Path(os.environ[BARE_BODY]).read_bytes()
 
     @get("/", media_type="application/json", sync_to_thread=False)
@@ -176,7 +186,7 @@ def create_bare() -> ASGIApp:
         return None
 
     @post("/api/orders/", media_type="application/json", sync_to_thread=False)
-    def place() -> bytes:
+    def place(data: JSONBody[BareOrder]) -> bytes:
         return body
 
     return Litestar([constant, place, ready], openapi_config=None, logging_config=None)

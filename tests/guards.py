@@ -160,9 +160,9 @@ GUARDS = [
     ),
     Guard(
         name="orders are looked for when the locks are held",
-        file="adapters/sql/migrations/versions/0003_orders_known_under_locks.py",
-        take="LANGUAGE sql VOLATILE",
-        put="LANGUAGE sql STABLE",
+        file="adapters/sql/migrations/versions/0012_known_orders_keep_their_plan.py",
+        take="LANGUAGE plpgsql VOLATILE",
+        put="LANGUAGE plpgsql STABLE",
         tests="tests/contracts/test_placing.py -k 'postgresql'",
     ),
     Guard(

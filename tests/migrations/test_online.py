@@ -189,7 +189,7 @@ async def test_a_function_is_not_replaced_under_an_order_that_waits_for_its_stoc
     try:
         await holder.execute(f"BEGIN; SELECT FROM stock WHERE product_id = {teapot.id} FOR UPDATE")
         deciding = asyncio.create_task(
-            order.fetch(_HEARS_AFTER_WAITING, [], f"{{{teapot.id}}}", "{}")
+            order.fetch(_HEARS_AFTER_WAITING, "{}", f"{{{teapot.id}}}", "{}")
         )
         [ordering] = await waiting(watcher, [])
         migration = asyncio.create_task(

@@ -1,13 +1,13 @@
 """What happened, as values: the audit trail and the metrics are told of it after the commit."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from uuid import UUID
 
 from shop.domain.users import Caller
+from shop.domain.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Event:
     """Something that happened, or was refused."""
 

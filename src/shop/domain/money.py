@@ -1,11 +1,11 @@
 """Money: an integer count of a currency's minor units, so that sums are exact."""
 
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
 
 from shop.domain.errors import InvalidField, MixedCurrencies
+from shop.domain.values import value
 
 # ISO 4217 currencies whose minor unit is not a hundredth; units of account, which nobody pays
 # with, are left out (CLF and UYW have four digits).
@@ -27,7 +27,7 @@ def currency_digits(currency: str) -> int:
     return _DIGITS.get(currency, 2)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Money:
     amount: int
     """In minor units: 1200 is 12.00 EUR, and 1200 JPY."""

@@ -29,6 +29,7 @@ from shop.domain.money import Money
 from shop.domain.products import Offer
 from shop.domain.stock import Shelf
 from shop.domain.users import Caller
+from shop.domain.values import value
 
 LINES_MAX = 100
 QUANTITY_MAX = 1_000_000
@@ -104,7 +105,7 @@ def code_from(text: str) -> str | None:
 _MISREAD = str.maketrans("ILO", "110")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class OrderItem:
     """A wish: this many of that product."""
 
@@ -112,7 +113,7 @@ class OrderItem:
     quantity: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class OrderRequest:
     """A request for an order under a known id; the intake queues it, `DecideOrders` decides.
 
@@ -227,7 +228,7 @@ def _kept_id(number: int) -> UUID:
     return UUID(int=number)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class OrderLine:
     """Pieces of a product, at the price it had when they were ordered.
 
@@ -260,7 +261,7 @@ class OrderLine:
         return self.price * self.quantity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Order:
     id: UUID
     code: str
@@ -508,7 +509,7 @@ class OrderQuery:
     code: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Placed:
     """The answer to an order request."""
 

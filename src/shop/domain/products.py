@@ -13,6 +13,7 @@ from shop.domain.errors import InvalidField, ProductChanged
 from shop.domain.money import Money
 from shop.domain.search import plain, search_terms, search_text
 from shop.domain.text import clean, folded
+from shop.domain.values import value
 
 NAME_LENGTH_MAX = 200
 DESCRIPTION_LENGTH_MAX = 5_000
@@ -36,7 +37,7 @@ _SKU_KINDS_NEEDED = {"L", "N"}
 SKU_FOLDED_LENGTH_MAX = 2 * SKU_LENGTH_MAX
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Offer:
     """What of a product decides whether it is sold, and at which price."""
 
@@ -57,7 +58,7 @@ class Offer:
         assert self.max_per_order is None or self.max_per_order >= 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Product(Offer):
     sku: str
     description: str

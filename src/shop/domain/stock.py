@@ -10,6 +10,7 @@ from uuid import UUID
 from shop.domain.errors import InvalidField, OutOfStock, OverMax, Shortage, StockChanged
 from shop.domain.products import STOCK_MAX, Offer
 from shop.domain.text import clean
+from shop.domain.values import value
 
 NOTE_LENGTH_MAX = 200
 """Of a movement, and of an order's event: one note may go into both."""
@@ -38,7 +39,7 @@ ORDER_REASONS = (Reason.ORDER, Reason.AMEND, Reason.CANCEL, Reason.RETURN)
 TAKING_REASONS = (*ORDER_REASONS, Reason.IMPORT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StockMovement:
     """One line of the ledger; never changed, never deleted."""
 

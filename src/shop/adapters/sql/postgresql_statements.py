@@ -89,10 +89,10 @@ _LOCK_STOCK = """
     ORDER BY product_id
     FOR NO KEY UPDATE {skip}
 """
-# Arrays of numbers come as text: the driver looks through those that it takes element by element.
-_PRODUCTS, _USERS = "$2::text::bigint[]", "$3::text::bigint[]"
+# Arrays come as text: the driver looks through those that it takes element by element.
+_ORDERS, _PRODUCTS, _USERS = "$1::text::uuid[]", "$2::text::bigint[]", "$3::text::bigint[]"
 _KNOWN = f"""
-        NULLIF(known_orders($1::uuid[], (SELECT count(*) FROM locked)), ARRAY[]::uuid[])
+        NULLIF(known_orders({_ORDERS}, (SELECT count(*) FROM locked)), ARRAY[]::uuid[])
             AS order_ids,
         NULLIF(
             ARRAY(SELECT id FROM users WHERE id = ANY({_USERS}) AND disabled), ARRAY[]::bigint[]
