@@ -189,9 +189,11 @@ class Replicas:
         While it is away it writes nothing, so that they come no later.
         """
         self._sample(await _look_at(self._engines))
-        looks = await asyncio.gather(*(_look_at(each.engines) for each in self._replicas))
+        # Not `gather`, which would not wait for them where this is cancelled.
+        async with asyncio.TaskGroup() as looking:
+            looks = [looking.create_task(_look_at(each.engines)) for each in self._replicas]
         for replica, look in zip(self._replicas, looks, strict=True):
-            self._judge(replica, look)
+            self._judge(replica, look.result())
 
     def _sample(self, primary: Look | Exception) -> None:
         if isinstance(primary, Exception) or primary.is_standby:
