@@ -556,7 +556,7 @@ GUARDS = [
         file=ENGINE,
         take='"command_timeout": timeout and timeout + 1',
         put='"command_timeout": None',
-        tests="tests/concurrency/test_outages.py -k frozen",
+        tests="tests/adapters/test_failover.py -k silent",
     ),
     Guard(
         name="closed connections are replaced",

@@ -28,6 +28,7 @@ from shop.domain.products import (
 )
 from shop.domain.stock import Shelf, StockChange
 from shop.domain.text import folded, the_one_called
+from shop.domain.values import value
 
 ROWS_MAX = 1_000
 """In one transaction: its locks are held until all are written."""
@@ -52,7 +53,7 @@ class Outcome(StrEnum):
     """There is nothing wrong with it, and it was not written, since others were refused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ProductRow:
     """A product as it is to be, whether it is there or not; None keeps what is there.
 
@@ -136,7 +137,7 @@ _READERS: Mapping[str, Callable[..., object]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StockRow:
     """A change of the stock of a product that is there. Raises `InvalidField`."""
 
@@ -155,7 +156,7 @@ class StockRow:
         return product
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RefusedRow:
     """In the place of a row that its reader could not make one of."""
 
@@ -167,7 +168,7 @@ class RefusedRow:
 Row: TypeAlias = ProductRow | StockRow | RefusedRow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RowAnswer:
     """What became of a row."""
 

@@ -175,7 +175,7 @@ class Shelf:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StockChange:
     """A change of a product's stock by hand: by a difference, or to a quantity.
 

@@ -1,4 +1,4 @@
-"""Values that are made by the thousand: one for each order, line, movement and product read."""
+"""Values that are made by the thousand: one for each order, line, movement, row and product."""
 
 from dataclasses import dataclass, field
 from typing import TypeVar, dataclass_transform
