@@ -4,7 +4,7 @@ import gc
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -13,8 +13,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from shop.adapters.sql import engine
 from shop.entrypoints import settings
 from shop.entrypoints.logs import set_up_structlog
+from tests.compilations import create_engine_that_shares
 from tests.databases import Lender
 from tests.postgresql import TEMPLATE, PostgresServer, running_postgresql
 from tests.stores import Store, memory_store, migrate, sql_store
@@ -50,6 +52,7 @@ def pytest_configure() -> None:
     settings.ENV_FILE = Path(os.devnull)
     # The shop's own lines become records of `logging`, which `caplog` shows.
     set_up_structlog()
+    setattr(engine, "create_async_engine", create_engine_that_shares)  # noqa: B010
     for name in [name for name in os.environ if name.startswith(_NOT_OF_THE_TESTS)]:
         del os.environ[name]
     # All servers of the tests are on this machine: no proxy stands before them.
@@ -84,6 +87,16 @@ _SETTINGS: dict[str, Any] = {
     "log_line_prefix": "%m [%p] database=%d ",
 }
 _SERVER = pytest.StashKey[PostgresServer]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    # It makes hundreds of thousands of objects and next to no garbage.
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:

@@ -35,9 +35,7 @@ def exporter() -> InMemorySpanExporter:
 
 
 @pytest.fixture(autouse=True)
-def of_this_process(
-    monkeypatch: pytest.MonkeyPatch, exporter: InMemorySpanExporter
-) -> Iterator[None]:
+def of_this_process(monkeypatch: pytest.MonkeyPatch, exporter: InMemorySpanExporter) -> None:
     """Everything as it is, but that spans are kept here instead of being sent."""
 
     def open_traces(*, share: float, database: str, **_: Any) -> Traces:
@@ -46,6 +44,10 @@ def of_this_process(
         return Traces(provider, HeadSampler(share), database=database)
 
     monkeypatch.setattr(module, "open_traces", open_traces)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leave_nothing_to_collect() -> Iterator[None]:
     yield
     gc.collect()
 

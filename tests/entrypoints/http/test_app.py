@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -23,7 +23,6 @@ from tests.entrypoints.api import ADDRESS, container_for, problem, settings_for,
 from tests.logged import logged
 
 LIFESPAN: Any = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-_THRESHOLDS = gc.get_threshold()
 
 
 @asynccontextmanager
@@ -42,12 +41,19 @@ async def running(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
         await to_app.put({"type": "lifespan.shutdown"})
         assert (await from_app.get())["type"] == "lifespan.shutdown.complete"
         await life
-        _collect_as_before()
 
 
-def _collect_as_before() -> None:
-    gc.unfreeze()
-    gc.set_threshold(*_THRESHOLDS)
+@pytest.fixture(autouse=True)
+def collector_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a server tells its garbage collector is for as long as its process lives.
+
+    This process lives on, and nothing of what is frozen is freed. To unfreeze it afterwards would
+    be no better: then each later collection looks through all that was imported, for seconds.
+    """
+    thresholds = gc.get_threshold()
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    yield
+    gc.set_threshold(*thresholds)
 
 
 async def test_an_in_memory_shop_starts_with_demo_data() -> None:
@@ -147,7 +153,6 @@ async def test_what_fails_as_it_stops_is_a_line_and_no_text_for_the_server(
 
     with logged(only=True) as log:
         await cast("Any", build_app(container))(LIFESPAN, next_event, tell)
-    _collect_as_before()
     assert told == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.failed"}]
     [line] = [line for line in log.lines if "exception" in line]
     assert (line["event"], line["level"]) == ("process.failed", "critical")
