@@ -23,6 +23,12 @@ START_SECONDS_MAX = 60.0
 TEMPLATE = "template_shop"
 """The migrated database that tests copy, see `migrated_postgresql`."""
 
+HOW_MANY_WAIT = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
+"""For a lock, in the own database: others wait in theirs, on the same server."""
+
 # A server ends when its standard input does: when it is told to stop, and when whoever started it
 # is gone in whatever way; then nobody else removes a temporary folder, so it is removed here.
 # A background job of sh reads from /dev/null, so the pipe goes by 3.

@@ -11,6 +11,7 @@ from shop.domain.bulk import Policy, ProductRow
 from shop.domain.ports import UnitOfWork
 from shop.domain.users import OPERATOR
 from tests.builders import NOON, items, money, order_id, product
+from tests.postgresql import HOW_MANY_WAIT
 from tests.stores import sql_store
 from tests.use_cases import UseCases
 
@@ -119,10 +120,6 @@ async def _connected(url: str) -> asyncpg.Connection:
 
 
 async def _until_somebody_waits(connection: asyncpg.Connection) -> None:
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    )
     async with asyncio.timeout(10):
-        while not await connection.fetchval(waiting):
+        while not await connection.fetchval(HOW_MANY_WAIT):
             pass

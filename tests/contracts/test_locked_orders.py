@@ -21,6 +21,7 @@ from shop.domain.stock import StockChange
 from shop.domain.users import Caller
 from tests.builders import items
 from tests.contracts.changes import keyed
+from tests.postgresql import HOW_MANY_WAIT
 from tests.stores import Store, sql_store
 from tests.use_cases import UseCases
 
@@ -171,7 +172,7 @@ async def test_an_order_that_was_just_changed_is_not_decided_on_as_it_was(
         .replace("IS NOT NULL", "::text IS NOT NULL"),
     )
     deciding = asyncio.create_task(decided(scene, cancellation(scene)))
-    waiting = text("SELECT count(*) FROM pg_locks WHERE objid = 77 AND NOT granted")
+    waiting = text(HOW_MANY_WAIT)
     async with asyncio.timeout(10):
         while not await gate.scalar(waiting):
             pass

@@ -19,6 +19,7 @@ from shop.domain.stock import Reason, Shelf
 from shop.domain.users import Caller
 from tests.builders import NOON, items, money, order_id, order_line
 from tests.builders import order as make_order
+from tests.postgresql import HOW_MANY_WAIT
 from tests.stores import Store, sql_store
 from tests.use_cases import UseCases
 
@@ -113,10 +114,7 @@ async def test_a_new_sku_and_an_order_of_the_product_do_not_wait_for_each_other_
 
 
 async def until_somebody_waits(store: Store) -> None:
-    waiting = text(
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    )
+    waiting = text(HOW_MANY_WAIT)
     async with store.sql.read.connect() as connection:
         while not await connection.scalar(waiting):
             pass

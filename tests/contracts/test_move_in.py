@@ -22,6 +22,7 @@ from shop.domain.stock import Reason
 from shop.domain.users import OPERATOR, Caller, Role
 from tests.builders import NOON, items, money, product
 from tests.old_shops import FakeOldShop
+from tests.postgresql import HOW_MANY_WAIT
 from tests.stores import Store, sql_store
 from tests.use_cases import UseCases
 
@@ -350,7 +351,7 @@ async def test_a_sku_that_is_taken_in_this_very_moment_is_told(
 
 async def _until_somebody_waits(store: Store, task: asyncio.Task[Any]) -> None:
     async with store.sql.read.connect() as connection, asyncio.timeout(20):
-        while not await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+        while not await connection.scalar(text(HOW_MANY_WAIT)):
             assert not task.done()
 
 

@@ -23,6 +23,7 @@ from shop.domain.services.decide_orders import DecideOrders
 from shop.domain.stock import Reason, Shelf
 from shop.domain.users import OPERATOR, Caller
 from tests.builders import NOON, items, money, order, order_id, order_line, request
+from tests.postgresql import HOW_MANY_WAIT
 from tests.stores import Store, sql_store
 from tests.use_cases import UseCases, placed
 
@@ -52,10 +53,7 @@ async def until_somebody_waits(store: Store, number: int = 1) -> None:
     if store.name != "postgresql":
         # Whoever came later waits for the writer before, whenever they get there.
         return
-    waiting = text(
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    )
+    waiting = text(HOW_MANY_WAIT)
     async with asyncio.timeout(10), store.sql.read.connect() as connection:
         while (await connection.scalar(waiting) or 0) < number:
             await connection.rollback()

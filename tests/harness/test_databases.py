@@ -3,6 +3,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -178,3 +179,19 @@ async def test_a_database_is_lent_again_but_for_one_that_has_grown(lender: Lende
 def test_no_two_have_the_same_database_at_a_time(lender: Lender) -> None:
     with lender.lend() as one, lender.lend() as other:
         assert one != other
+
+
+# Of a server that nobody else uses.
+_ON_A_SERVER_OF_THEIR_OWN = {"concurrency/test_stops.py"}
+
+
+def test_who_waits_is_asked_of_ones_own_database() -> None:
+    """Tests that run beside this one have locks to wait for, too, on the same server."""
+    folder = Path(__file__).parent.parent
+    asking = {
+        file.relative_to(folder).as_posix(): text
+        for file in folder.rglob("test_*.py")
+        if "NOT granted" in (text := file.read_text())
+    }
+    elsewhere = {name for name, text in asking.items() if "current_database()" not in text}
+    assert elsewhere == _ON_A_SERVER_OF_THEIR_OWN

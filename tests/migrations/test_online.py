@@ -16,6 +16,7 @@ from shop.domain.errors import StoreUnavailable
 from shop.domain.ports import SchemaState
 from shop.domain.users import OPERATOR
 from tests.builders import items, product
+from tests.postgresql import HOW_MANY_WAIT
 from tests.stores import sql_store
 from tests.use_cases import UseCases
 
@@ -165,7 +166,7 @@ async def test_a_migration_that_waits_for_a_table_gives_up_before_those_behind_i
     assert await SqlSchema(engines=engines).state() is SchemaState.OUTDATED
 
 
-_WAITING = "SELECT pid FROM pg_locks WHERE NOT granted AND pid <> ALL($1::int[])"
+_WAITING = HOW_MANY_WAIT.replace("count(*)", "pid") + " AND pid <> ALL($1::int[])"
 
 
 # A server hears of what became another when it opens a table, as it may wherever it looks something
