@@ -89,7 +89,7 @@ _LOCK_STOCK = """
     ORDER BY product_id
     FOR NO KEY UPDATE {skip}
 """
-# Arrays come as text: the driver looks through those that it takes element by element.
+# These arrays come as text: the driver looks through those that it takes element by element.
 _ORDERS, _PRODUCTS, _USERS = "$1::text::uuid[]", "$2::text::bigint[]", "$3::text::bigint[]"
 _KNOWN = f"""
         NULLIF(known_orders({_ORDERS}, (SELECT count(*) FROM locked)), ARRAY[]::uuid[])
